@@ -1,0 +1,69 @@
+# The same few words for a person, a hook and CI. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= ../shared/data
+AUDIO ?= ../shared/audio
+# torch is not in the lock: its builds (CPU, CUDA) differ from machine to machine.
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-training check format bench train lock clean
+
+help:  ## list these words
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.page  ## install and start the page and the API on port 7860
+	$(BIN)/ccmusic serve
+
+test: $(VENV)/.test  ## install and run the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
+	$(BIN)/python -m pytest tests/training $(PYTEST)
+
+check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.check  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test  ## measure: CQT against librosa, the road by stage, start-up and memory
+	$(BIN)/python bench/cqt.py --audio $(AUDIO)
+	$(BIN)/python bench/road.py
+
+train: $(VENV)/.train  ## train, evaluate and export the embedded model from DATA
+	$(BIN)/python -m ccmusic.training --data $(DATA) --work .train --out src/ccmusic/models/embedded
+
+lock:  ## pin the dependencies anew (needs uv)
+	./requirements/lock
+
+clean:  ## remove what the words above made
+	rm -rf $(VENV) .train .mypy_cache .ruff_cache .pytest_cache build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "CCMusic needs Python 3.11 or later; this is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One recipe a set: the locked packages with their hashes, then this project itself.
+$(VENV)/.page $(VENV)/.test: $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the locked packages of requirements/$*.txt into $(VENV) ..."
+	$(PIP) --require-hashes -r requirements/$*.txt
+	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.check: requirements/check.txt | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/check.txt
+	@touch $@
+
+$(VENV)/.train: requirements/train.txt pyproject.toml | $(BIN)/python
+	@echo "Installing $(TORCH) and the locked packages of requirements/train.txt into $(VENV) ..."
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) $(TORCH)
+	$(PIP) --require-hashes -r requirements/train.txt
+	$(PIP) --no-deps -e .
+	@touch $@

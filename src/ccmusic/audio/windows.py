@@ -1,0 +1,91 @@
+"""How a recording is cut into the windows that the network hears."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccmusic.errors import InvalidParameter
+
+FIRST_SECONDS = 30.0
+"""What ``windows=first30`` listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """Which part of a recording is listened to, and in how many windows.
+
+    Attributes
+    ----------
+    first_seconds : float or None
+        Listen to no more than this; None is the whole recording.
+    count : int or None
+        Exactly so many windows, evenly spread; None is as many as cover it without a gap.
+    """
+
+    first_seconds: float | None = None
+    count: int | None = None
+
+
+def parse_windows(value: str | int, max_windows: int = 1000) -> WindowPlan:
+    """Read the parameter ``windows`` of a request.
+
+    Parameters
+    ----------
+    value : str or int
+        ``whole``, ``first30``, or how many windows.
+    max_windows : int
+        Largest number allowed.
+
+    Returns
+    -------
+    WindowPlan
+
+    Raises
+    ------
+    InvalidParameter
+        It is none of these.
+    """
+    if value == "whole":
+        return WindowPlan()
+    if value == "first30":
+        return WindowPlan(first_seconds=FIRST_SECONDS)
+    text = str(value)
+    if text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= max_windows:
+        return WindowPlan(count=int(text))
+    raise InvalidParameter("windows", f"must be `whole`, `first30` or an integer from 1 to {max_windows}, not {text!r}")
+
+
+def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list[tuple[int, int]]:
+    """Place windows of one length on a recording.
+
+    The first window starts at the first frame and the last ends at the last; between them they are evenly spread and
+    overlap as needed. A recording that is no longer than a window is one window of its own length.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the recording.
+    frames_per_window : int
+        Frames of one window.
+    count : int, optional
+        How many windows; by default the fewest that leave no gap. A single window of a longer recording lies in its
+        middle. More windows than there are places give one window for each place.
+
+    Returns
+    -------
+    list of (int, int)
+        First frame and the frame after the last, in ascending order.
+    """
+    last_start = n_frames - frames_per_window
+    if last_start <= 0:
+        return [(0, n_frames)]
+    if count is None:
+        count = math.ceil(n_frames / frames_per_window)
+    if count == 1:
+        starts = [last_start // 2]
+    else:
+        starts = np.unique(np.linspace(0, last_start, count).round().astype(int)).tolist()
+    return [(start, start + frames_per_window) for start in starts]

@@ -1,0 +1,180 @@
+"""The one road: bytes -> waveform -> CQT -> windows -> network -> probabilities -> track result.
+
+The command line, the API, the page, batch jobs, self-tests and evaluation all call it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ccmusic.audio.decode import DecodeLimits, decode
+from ccmusic.audio.windows import WindowPlan, cut
+from ccmusic.errors import ModelRefused
+from ccmusic.features import cqt
+from ccmusic.genres import LABELS
+from ccmusic.inference.aggregate import flags, track_probabilities, window_probabilities
+from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.result import ModelIdentity, TrackResult, Window
+from ccmusic.models.card import Card
+from ccmusic.models.golden import SIGNALS
+from ccmusic.models.store import ModelLocation, read_model
+
+WINDOWS_PER_BATCH = 8
+"""Bounds the network's memory on long recordings; larger batches are no faster on a CPU."""
+
+PICTURE_COLUMNS = 1200
+"""Widest picture of a spectrogram."""
+
+GOLDEN_TOLERANCE = 0.02
+"""Largest difference of a golden clip's logits between machines that is still the same model on the same road."""
+
+
+class Pipeline:
+    """A model with everything around it; not thread-safe, one recording at a time.
+
+    Parameters
+    ----------
+    card : Card
+    backend : OnnxBackend
+    limits : DecodeLimits
+    """
+
+    def __init__(self, card: Card, backend: OnnxBackend, limits: DecodeLimits | None = None) -> None:
+        self.card = card
+        self.identity = ModelIdentity(card.name, card.version, card.sha256)
+        self._backend = backend
+        self._limits = limits or DecodeLimits()
+        # as many as a recording of exactly this length has
+        self._frames_per_window = 1 + int(card.window_seconds * cqt.FRAMES_PER_SECOND)
+
+    @classmethod
+    def load(cls, location: ModelLocation, limits: DecodeLimits | None = None, threads: int = 1) -> Pipeline:
+        """Read, check and prove a model.
+
+        Parameters
+        ----------
+        location : ModelLocation
+        limits : DecodeLimits, optional
+        threads : int
+            Threads of the network's runtime.
+
+        Returns
+        -------
+        Pipeline
+            Has given the right answer for every golden clip of its card.
+
+        Raises
+        ------
+        ModelFileNotFound, ModelRefused
+        """
+        card, model = read_model(location)
+        if card.labels != LABELS:
+            raise ModelRefused("the card's labels are not the 16 ccMusic genres in their order")
+        pipeline = cls(card, OnnxBackend(model, len(card.labels), threads), limits)
+        pipeline.verify()
+        return pipeline
+
+    def verify(self) -> None:
+        """Ask the golden clips, and raise `ModelRefused` where an answer is not the card's."""
+        for clip in self.card.golden:
+            if clip.signal not in SIGNALS:
+                raise ModelRefused(f"the card names an unknown golden signal {clip.signal!r}")
+            logits = self._backend.logits(cqt.cqt_db(SIGNALS[clip.signal](clip.seconds))[np.newaxis])[0]
+            error = float(np.abs(logits - clip.logits).max())
+            if error > GOLDEN_TOLERANCE:
+                raise ModelRefused(
+                    f"golden clip {clip.signal!r}: logits off by {error:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
+                )
+
+    def classify(
+        self, source: bytes | os.PathLike[str], plan: WindowPlan | None = None, *, spectrogram: bool = False
+    ) -> TrackResult:
+        """Name the genre of one recording.
+
+        Parameters
+        ----------
+        source : bytes or path
+            An encoded recording.
+        plan : WindowPlan, optional
+            What to listen to; the whole recording by default.
+        spectrogram : bool
+            Whether the answer carries the CQT for a picture.
+
+        Returns
+        -------
+        TrackResult
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be used.
+        NonFiniteOutput
+            The network answered NaN or infinity.
+        """
+        plan = plan or WindowPlan()
+        timings: dict[str, float] = {}
+        recording = decode(source, self._limits, first_seconds=plan.first_seconds)
+        timings["decode"] = recording.decode_seconds
+        timings["resample"] = recording.resample_seconds
+        with _timed(timings, "features"):
+            spectrogram_db = cqt.cqt_db(self._padded(recording.waveform))
+        with _timed(timings, "inference"):
+            places = cut(spectrogram_db.shape[1], self._frames_per_window, plan.count)
+            seconds = min(recording.duration_seconds, self.card.window_seconds)
+            windows = window_probabilities(self._logits(spectrogram_db, places), seconds, self.card)
+        probabilities = track_probabilities(windows)
+        return TrackResult(
+            model=self.identity,
+            duration_seconds=recording.duration_seconds,
+            probabilities=probabilities,
+            windows=tuple(
+                Window(*self._times(place, recording.duration_seconds), row)
+                for place, row in zip(places, windows, strict=True)
+            ),
+            flags=flags(
+                recording.waveform,
+                recording.duration_seconds,
+                recording.truncated,
+                float(probabilities[16].max()),
+                self.card,
+            ),
+            timings=timings,
+            spectrogram_db=_picture(spectrogram_db) if spectrogram else None,
+        )
+
+    def _padded(self, waveform: np.ndarray) -> np.ndarray:
+        n_min = round(self.card.min_seconds * cqt.SAMPLE_RATE)
+        return waveform if len(waveform) >= n_min else np.pad(waveform, (0, n_min - len(waveform)))
+
+    def _logits(self, spectrogram_db: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
+        batches = []
+        for first in range(0, len(places), WINDOWS_PER_BATCH):
+            batch = [spectrogram_db[:, start:end] for start, end in places[first : first + WINDOWS_PER_BATCH]]
+            batches.append(self._backend.logits(np.stack(batch)))
+        return np.concatenate(batches)
+
+    @staticmethod
+    def _times(place: tuple[int, int], duration_seconds: float) -> tuple[float, float]:
+        start, end = (frame / cqt.FRAMES_PER_SECOND for frame in place)
+        return min(start, duration_seconds), min(end, duration_seconds)
+
+
+def _picture(spectrogram_db: np.ndarray) -> np.ndarray:
+    """Shrink to at most `PICTURE_COLUMNS`, keeping the loudest of what falls together, and scale 80 dB to 0..255."""
+    n_frames = spectrogram_db.shape[1]
+    if n_frames > PICTURE_COLUMNS:
+        starts = np.linspace(0, n_frames, PICTURE_COLUMNS, endpoint=False).astype(int)
+        spectrogram_db = np.maximum.reduceat(spectrogram_db, starts, axis=1)
+    return np.clip((spectrogram_db + 80.0) * (255.0 / 80.0), 0, 255).astype(np.uint8)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start

@@ -1,0 +1,80 @@
+"""Waveforms that anyone can compute: what a model is asked at start-up to prove that it still answers right.
+
+They are music-like on purpose (harmonics, chords, beats), so that a change in any step of the road (transform, decibel
+reference, network) moves the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+SAMPLE_RATE = 22050
+
+
+def _tone(frequency: float, seconds: float, n_harmonics: int, decay_seconds: float) -> np.ndarray:
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    partials = sum(
+        np.sin(2 * np.pi * frequency * k * time) / k
+        for k in range(1, n_harmonics + 1)
+        if frequency * k < SAMPLE_RATE / 2
+    )
+    return partials * np.exp(-time / decay_seconds)
+
+
+def chords(seconds: float) -> np.ndarray:
+    """Slow plucked triads, D A Bm F#m: no noise, no beat.
+
+    Parameters
+    ----------
+    seconds : float
+        Length.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float32]
+        Mono at 22,050 Hz.
+    """
+    waveform = np.zeros(int(seconds * SAMPLE_RATE))
+    chord_seconds = 1.25
+    roots = (50, 57, 59, 54)
+    thirds = (4, 4, 3, 3)
+    for index in range(int(np.ceil(seconds / chord_seconds))):
+        start = int(index * chord_seconds * SAMPLE_RATE)
+        for step in (0, thirds[index % 4], 7, 12):
+            frequency = 440.0 * 2 ** ((roots[index % 4] + step - 69) / 12)
+            tone = _tone(frequency, chord_seconds, 8, 0.9)[: len(waveform) - start]
+            waveform[start : start + len(tone)] += tone
+    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+def beat(seconds: float) -> np.ndarray:
+    """Bass, backbeat and a buzzing fifth at 120 beats a minute: noise bursts and a steady pulse.
+
+    Parameters
+    ----------
+    seconds : float
+        Length.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float32]
+        Mono at 22,050 Hz.
+    """
+    generator = np.random.default_rng(16)  # PCG64, whose stream numpy keeps fixed
+    waveform = np.zeros(int(seconds * SAMPLE_RATE))
+    for index in range(int(np.ceil(seconds / 0.25))):
+        start = int(index * 0.25 * SAMPLE_RATE)
+        sound = 0.3 * _tone(164.8, 0.25, 20, 0.3) + 0.3 * _tone(246.9, 0.25, 20, 0.3)
+        if index % 4 == 0:
+            sound += 1.2 * _tone(55.0, 0.25, 2, 0.1)
+        hiss = generator.standard_normal(len(sound)) * np.exp(-np.arange(len(sound)) / (0.03 * SAMPLE_RATE))
+        sound += (0.8 if index % 4 == 2 else 0.15) * hiss
+        sound = sound[: len(waveform) - start]
+        waveform[start : start + len(sound)] += sound
+    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+SIGNALS: dict[str, Callable[[float], np.ndarray]] = {"chords": chords, "beat": beat}
+"""Every golden signal by the name that cards use."""

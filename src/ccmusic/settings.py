@@ -1,0 +1,132 @@
+"""Configuration: one frozen record, from ``CCMUSIC_*`` variables over a file over defaults, checked at start.
+
+The file is TOML and is named by ``CCMUSIC_CONFIG``; its keys are the field names below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from ccmusic.audio.decode import DecodeLimits
+from ccmusic.errors import InvalidSettings
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _default_workers() -> int:
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set; each field is the variable ``CCMUSIC_<FIELD>`` in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CCMUSIC_", frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=False
+    )
+
+    # where it listens
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104  a probe or another container must reach it
+        description="Address to listen on; 127.0.0.1 keeps it to this machine.",
+    )
+    port: Port = Field(7860, description="Port of the page and the API; 0 lets the system choose one.")
+    page: bool = Field(True, description="Serve the Gradio page at /; off leaves the API alone.")
+    root_path: str = Field("", description="Path prefix under which a reverse proxy serves this.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # the model
+    model: str = Field("embedded", description="`embedded`, or the path of a model directory with card.json.")
+
+    # the work
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=_default_workers, description="Worker processes; one job at a time each."
+    )
+    threads_per_worker: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of the network's runtime.")
+    max_queue: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        64, description="Jobs waiting or running beyond which a request is refused."
+    )
+    job_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="A job that runs longer is stopped and its worker replaced."
+    )
+
+    # what is accepted
+    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(100 * 2**20, description="Largest recording, in bytes.")
+    max_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Longest recording, in seconds of sound.")
+    max_channels: Annotated[int, Field(ge=1)] = Field(8, description="Most channels.")
+    min_sample_rate: Annotated[int, Field(ge=1)] = Field(4000, description="Lowest sample rate, in Hz.")
+    max_sample_rate: Annotated[int, Field(ge=1)] = Field(192_000, description="Highest sample rate, in Hz.")
+    max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest `windows` a request may ask for.")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _not_a_service_link(cls, value: Any) -> Any:
+        # Kubernetes puts CCMUSIC_PORT=tcp://10.0.0.1:7860 into every pod beside a Service named ccmusic.
+        return cls.model_fields["port"].default if isinstance(value, str) and "://" in value else value
+
+    @property
+    def decode_limits(self) -> DecodeLimits:
+        """The bounds that every recording is decoded under."""
+        return DecodeLimits(
+            max_bytes=self.max_upload_bytes,
+            max_channels=self.max_channels,
+            min_sample_rate=self.min_sample_rate,
+            max_sample_rate=self.max_sample_rate,
+            max_seconds=self.max_seconds,
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file over defaults."""
+        sources = [init_settings, env_settings]
+        if path := os.environ.get("CCMUSIC_CONFIG"):
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
+        return tuple(sources)
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the configuration; what the command line set comes as keyword arguments.
+
+    Raises
+    ------
+    InvalidSettings
+        A value is not allowed, or a ``CCMUSIC_*`` variable or a key of the file is unknown; the text names it.
+    """
+    _refuse_unknown_variables()
+    path = os.environ.get("CCMUSIC_CONFIG")
+    if path and not Path(path).is_file():
+        raise InvalidSettings(f"CCMUSIC_CONFIG: no such file: {path}")
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidSettings(f"CCMUSIC_{name.upper()}: {first['msg']} (it is {first.get('input')!r})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(f"CCMUSIC_CONFIG: {path} is not TOML: {error}") from error
+
+
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
+"""What Kubernetes puts into a pod's environment for a Service whose name begins with ccmusic."""
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would otherwise be ignored in silence, and the default believed to be what was asked for."""
+    known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"CCMUSIC_CONFIG"}
+    for name in os.environ:
+        ours = name.startswith("CCMUSIC_") and not name.startswith("CCMUSIC_TEST_")  # those are the test suite's
+        if ours and name not in known and not _SERVICE_LINK.search(name):
+            raise InvalidSettings(f"{name}: there is no such setting; `ccmusic settings` lists them")

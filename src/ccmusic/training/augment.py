@@ -1,0 +1,78 @@
+"""Random changes of a batch of spectrograms that leave the genre what it was.
+
+They also blur what tells the sources apart but not the genres: bandwidth, noise floor, equalisation and key.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccmusic.training.data import TOP_DB, rereference
+
+Generator = np.random.Generator
+
+
+def transpose(cqt_db: np.ndarray, generator: Generator, most_bins: int = 3) -> np.ndarray:
+    """Shift each picture up or down by up to `most_bins` semitones; the bins that come in repeat the edge."""
+    bins = np.arange(cqt_db.shape[1])
+    shift = generator.integers(-most_bins, most_bins + 1, size=len(cqt_db))
+    rows = np.clip(bins[None, :] - shift[:, None], 0, len(bins) - 1)
+    return np.take_along_axis(cqt_db, rows[:, :, None], axis=1)
+
+
+def equalise(cqt_db: np.ndarray, generator: Generator, most_db: float = 5.0) -> np.ndarray:
+    """Add a smooth random curve over frequency, as another mastering or era would."""
+    knots = generator.uniform(-most_db, most_db, size=(len(cqt_db), 5))
+    place = np.linspace(0, 4, cqt_db.shape[1])
+    left = np.minimum(place.astype(int), 3)
+    share = (place - left)[None, :]
+    curve = knots[:, left] * (1 - share) + knots[:, left + 1] * share
+    return cqt_db + curve[:, :, None].astype(np.float32)
+
+
+def limit_band(cqt_db: np.ndarray, generator: Generator, most_bins: int = 8, share: float = 0.2) -> np.ndarray:
+    """Silence the top bins of some pictures, as a low sample rate or a codec would."""
+    cut = np.where(generator.random(len(cqt_db)) < share, generator.integers(1, most_bins + 1, size=len(cqt_db)), 0)
+    silent = np.arange(cqt_db.shape[1])[None, :] >= cqt_db.shape[1] - cut[:, None]
+    return np.where(silent[:, :, None], np.float32(-TOP_DB), cqt_db)
+
+
+def raise_floor(cqt_db: np.ndarray, generator: Generator, share: float = 0.3) -> np.ndarray:
+    """Bury what lies below a random floor of -75 to -50 dB in some pictures."""
+    floor = np.where(generator.random(len(cqt_db)) < share, generator.uniform(-75, -50, size=len(cqt_db)), -TOP_DB)
+    return np.maximum(cqt_db, floor[:, None, None].astype(np.float32))
+
+
+def mask(cqt_db: np.ndarray, generator: Generator, most_bins: int = 10, most_of_time: float = 0.15) -> np.ndarray:
+    """SpecAugment (Park et al. 2019): one band and one stretch of time take the picture's mean."""
+    count, n_bins, frames = cqt_db.shape
+    height = generator.integers(0, most_bins + 1, size=count)
+    low = (generator.random(count) * (n_bins - height)).astype(int)
+    width = (generator.random(count) * most_of_time * frames).astype(int)
+    first = (generator.random(count) * (frames - width)).astype(int)
+    bins, time = np.arange(n_bins)[None, :], np.arange(frames)[None, :]
+    band = (bins >= low[:, None]) & (bins < (low + height)[:, None])
+    stretch = (time >= first[:, None]) & (time < (first + width)[:, None])
+    return np.where(band[:, :, None] | stretch[:, None, :], cqt_db.mean(axis=(1, 2), keepdims=True), cqt_db)
+
+
+def augment(cqt_db: np.ndarray, generator: Generator, own_reference: np.ndarray) -> np.ndarray:
+    """All of the above, then the decibel reference.
+
+    Parameters
+    ----------
+    cqt_db : np.ndarray [shape=(batch, 84, frames), dtype=float32]
+        Crops relative to their clips' maxima.
+    generator : np.random.Generator
+    own_reference : np.ndarray [shape=(batch,), dtype=bool]
+        Whether the crop plays a whole recording, whose own maximum is the reference, or a window of a longer one.
+
+    Returns
+    -------
+    np.ndarray [same shape, dtype=float32]
+        -80 to 0 dB.
+    """
+    out = equalise(transpose(cqt_db, generator), generator)
+    out = raise_floor(limit_band(out, generator), generator)
+    out = np.where(own_reference[:, None, None], rereference(out), np.clip(out, -TOP_DB, 0))
+    return mask(out, generator).astype(np.float32)

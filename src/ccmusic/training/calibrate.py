@@ -1,0 +1,133 @@
+"""What the card promises about trust: softmax temperatures and the thresholds of the flags, from out-of-fold logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from ccmusic.training.evaluate import top_k_accuracy, track_probabilities
+
+
+def mean_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative log probability of the reference, in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(reference)), reference], 1e-12)).mean())
+
+
+def fit_temperature(reference: np.ndarray, logits: np.ndarray) -> float:
+    """Find the temperature that makes the TRACK probabilities likeliest.
+
+    Source: Guo et al., "On calibration of modern neural networks" (2017), with the mean over windows inside the loss.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(tracks,), dtype=int]
+    logits : np.ndarray [shape=(tracks, windows, 16)]
+        NaN where a track has fewer windows.
+
+    Returns
+    -------
+    float
+        Between 0.2 and 5.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return mean_log_loss(reference, track_probabilities(logits, float(np.exp(log_temperature))))
+
+    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def as_tracks(reference: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give every recording cut from a clip a row of its own.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(clips,)]
+    logits : np.ndarray [shape=(clips, recordings, windows, 16)]
+
+    Returns
+    -------
+    reference : np.ndarray [shape=(clips * recordings,)]
+    logits : np.ndarray [shape=(clips * recordings, windows, 16)]
+    """
+    return np.repeat(reference, logits.shape[1]), logits.reshape(-1, *logits.shape[2:])
+
+
+def cross_fitted(reference: np.ndarray, logits: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Track probabilities whose temperature was fitted on the other folds.
+
+    Parameters
+    ----------
+    reference, fold : np.ndarray [shape=(tracks,)]
+    logits : np.ndarray [shape=(tracks, windows, 16)]
+
+    Returns
+    -------
+    np.ndarray [shape=(tracks, 16)]
+        With a single fold there is nothing to cross: the temperature is 1.
+    """
+    probabilities = track_probabilities(logits)
+    for held_out in np.unique(fold) if len(np.unique(fold)) > 1 else ():
+        rest = fold != held_out
+        temperature = fit_temperature(reference[rest], logits[rest])
+        probabilities[~rest] = track_probabilities(logits[~rest], temperature)
+    return probabilities
+
+
+def uncertain_threshold(reference: np.ndarray, probabilities: np.ndarray, precision: float = 0.6) -> dict[str, float]:
+    """Find the lowest threshold above which answers are right often enough.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(tracks,)]
+    probabilities : np.ndarray [shape=(tracks, 16)]
+        Calibrated.
+    precision : float
+        Wanted share of right answers among those at or above the threshold, which must be at least a tenth of all.
+
+    Returns
+    -------
+    dict of str to float
+        ``uncertain_below``, and the ``precision`` and ``coverage`` of the answers that it lets pass; where the wanted
+        precision is never reached, the threshold with the best.
+    """
+    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == reference
+    rows = []
+    for threshold in np.arange(0, 0.96, 0.01):
+        passed = top >= threshold
+        if passed.mean() < 0.1:
+            break
+        row = {
+            "uncertain_below": round(float(threshold), 2),
+            "precision": round(float(right[passed].mean()), 4),
+            "coverage": round(float(passed.mean()), 4),
+        }
+        if row["precision"] >= precision:
+            return row
+        rows.append(row)
+    return max(rows, key=lambda row: row["precision"])
+
+
+def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray], share: float = 0.85) -> float:
+    """Find the shortest tested length whose accuracy comes near that of the longest.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(clips,)]
+    by_seconds : dict of float to np.ndarray [shape=(clips, recordings, 16)]
+        Probabilities for recordings of each length.
+    share : float
+        How much of the longest recordings' top-1 accuracy is near enough.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+
+    def accuracy(probabilities: np.ndarray) -> float:
+        count = probabilities.shape[1]
+        return top_k_accuracy(np.repeat(reference, count), probabilities.reshape(-1, probabilities.shape[2]))
+
+    wanted = share * accuracy(by_seconds[max(by_seconds)])
+    return min(seconds for seconds, probabilities in by_seconds.items() if accuracy(probabilities) >= wanted)

@@ -1,0 +1,204 @@
+"""The research clips: spectrograms, weak labels, artist-disjoint folds and the outputs of the teachers.
+
+A data directory holds ``clips.csv`` (one row per clip), ``cqt_<source>.npz`` (uint8 spectrograms, dB = value / 2 - 80)
+and ``teachers.npz``. No audio is needed, and nothing of it is shipped.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ccmusic.features.cqt import HOP_LENGTH, SAMPLE_RATE
+from ccmusic.genres import LABELS, LEAVES
+
+TOP_DB = 80.0
+TEACHER_SECONDS = {
+    "audioset_logits": 5.0,
+    "audioset_embedding": 5.0,
+    "lastfm_tags": 3.0,
+    "lastfm_embedding": 3.0,
+    "jamendo_tags": 3.0,
+    "jamendo_tags_clip": 30.0,
+}
+"""Length of the windows that each teacher heard, one after the other from the start of the clip."""
+
+
+def seconds_to_frames(seconds: float) -> int:
+    """Frames that the constant-Q transform (centred) gives for so many seconds."""
+    return 1 + round(seconds * SAMPLE_RATE) // HOP_LENGTH
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One output of a public network for every clip.
+
+    Attributes
+    ----------
+    windows : np.ndarray [shape=(clips, most windows, size), dtype=float32]
+        Unbounded (tag probabilities are turned into logits); rows after a clip's last window are zero.
+    counts : np.ndarray [shape=(clips,)]
+        Windows of each clip, at least one.
+    seconds : float
+        Length of a window.
+    """
+
+    windows: np.ndarray
+    counts: np.ndarray
+    seconds: float
+
+    def mean(self) -> np.ndarray:
+        """Mean over each clip's windows, [shape=(clips, size)]."""
+        return self.windows.sum(axis=1) / self.counts[:, None]
+
+    def over(self, clips: np.ndarray, start: np.ndarray, seconds: float) -> np.ndarray:
+        """Output averaged over one crop per clip, each window weighted by its overlap with the crop.
+
+        Parameters
+        ----------
+        clips : np.ndarray [shape=(batch,)]
+            Rows of the clips.
+        start : np.ndarray [shape=(batch,)]
+            Where each crop starts, in seconds.
+        seconds : float
+            Length of the crops.
+
+        Returns
+        -------
+        np.ndarray [shape=(batch, size), dtype=float32]
+        """
+        left = np.arange(self.windows.shape[1]) * self.seconds
+        overlap = np.minimum(left + self.seconds, start[:, None] + seconds) - np.maximum(left, start[:, None])
+        overlap = np.where(np.arange(self.windows.shape[1]) < self.counts[clips, None], np.maximum(overlap, 0), 0)
+        # a crop behind the last whole window takes that window
+        missed = overlap.sum(axis=1) == 0
+        overlap[missed, self.counts[clips][missed] - 1] = 1
+        overlap /= overlap.sum(axis=1, keepdims=True)
+        return np.einsum("bw,bwd->bd", overlap, self.windows[clips]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Every clip, in the order of ``clips.csv``; one row per clip in each array.
+
+    Attributes
+    ----------
+    ids, source, artist, basis : np.ndarray [shape=(clips,), dtype=str]
+    label : np.ndarray [shape=(clips,), dtype=int]
+        Index in `LABELS`, -1 where unknown.
+    allowed : np.ndarray [shape=(clips, 16), dtype=bool]
+        Leaves that agree with what is known of the clip: one for a labelled clip, a group where only level 9 or level 2
+        is known, all where nothing is.
+    fold : np.ndarray [shape=(clips,), dtype=int]
+        0 to 4, artist-disjoint.
+    spectrograms : np.ndarray [shape=(clips, 84, most frames), dtype=uint8]
+        dB = value / 2 - 80, relative to the clip's maximum.
+    frames : np.ndarray [shape=(clips,), dtype=int]
+        Frames of each clip; what stands behind them is padding.
+    teachers : dict of str to Teacher
+    """
+
+    ids: np.ndarray
+    source: np.ndarray
+    artist: np.ndarray
+    basis: np.ndarray
+    label: np.ndarray
+    allowed: np.ndarray
+    fold: np.ndarray
+    spectrograms: np.ndarray
+    frames: np.ndarray
+    teachers: dict[str, Teacher]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def cqt_db(self, clip: int) -> np.ndarray:
+        """Spectrogram of one clip, [shape=(84, frames), dtype=float32], -80 to 0 dB."""
+        return self.spectrograms[clip, :, : self.frames[clip]].astype(np.float32) / 2 - TOP_DB
+
+    def split(self, fold: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on and rows to test on; without a fold everything is trained on and nothing tested."""
+        if fold is None:
+            return np.arange(len(self)), np.arange(0)
+        return np.flatnonzero(self.fold != fold), np.flatnonzero(self.fold == fold)
+
+
+def _allowed_leaves(row: dict[str, str]) -> list[bool]:
+    known = [
+        (name, row[field])
+        for field, name in (("label", "label"), ("level9", "level9"), ("level2", "level2"))
+        if row[field]
+    ]
+    return [all(getattr(leaf, name) == value for name, value in known) for leaf in LEAVES]
+
+
+def _read_teacher(archive: np.lib.npyio.NpzFile, name: str, order: np.ndarray) -> Teacher:
+    rows = archive[name].astype(np.float32)
+    if "tags" in name:
+        rows = np.clip(rows, 1e-4, 1 - 1e-4)
+        rows = np.log(rows / (1 - rows))
+    counts_name = name.partition("_")[0] + "_windows"
+    counts = np.ones(len(order), dtype=int) if name.endswith("_clip") else archive[counts_name].astype(int)
+    ends = np.cumsum(counts)
+    windows = np.zeros((len(order), counts.max(), rows.shape[1]), dtype=np.float32)
+    for to, clip in enumerate(order):
+        windows[to, : counts[clip]] = rows[ends[clip] - counts[clip] : ends[clip]]
+    return Teacher(windows, np.maximum(counts[order], 1), TEACHER_SECONDS[name])
+
+
+def load(directory: Path) -> Dataset:
+    """Read a data directory.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds ``clips.csv``, ``cqt_<source>.npz`` for each source named there, and ``teachers.npz``.
+
+    Returns
+    -------
+    Dataset
+    """
+    with (directory / "clips.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    frames = np.array([int(row["frames"]) for row in rows])
+    spectrograms = np.zeros((len(rows), 84, frames.max()), dtype=np.uint8)
+    archives = {source: np.load(directory / f"cqt_{source}.npz") for source in sorted({row["source"] for row in rows})}
+    for index, row in enumerate(rows):
+        stored = archives[row["source"]][row["id"].replace("/", "|")]
+        frames[index] = stored.shape[1]
+        spectrograms[index, :, : stored.shape[1]] = stored
+
+    archive = np.load(directory / "teachers.npz")
+    position = {identifier: index for index, identifier in enumerate(archive["ids"])}
+    order = np.array([position[row["id"]] for row in rows])
+    return Dataset(
+        ids=np.array([row["id"] for row in rows]),
+        source=np.array([row["source"] for row in rows]),
+        artist=np.array([row["artist"] for row in rows]),
+        basis=np.array([row["basis"] for row in rows]),
+        label=np.array([LABELS.index(row["label"]) if row["label"] else -1 for row in rows]),
+        allowed=np.array([_allowed_leaves(row) for row in rows]),
+        fold=np.array([int(row["fold"]) for row in rows]),
+        spectrograms=spectrograms,
+        frames=frames,
+        teachers={name: _read_teacher(archive, name, order) for name in TEACHER_SECONDS},
+    )
+
+
+def rereference(cqt_db: np.ndarray) -> np.ndarray:
+    """Make decibels relative to the crop's own maximum, as they are when the crop is the whole recording.
+
+    Parameters
+    ----------
+    cqt_db : np.ndarray [shape=(..., bins, frames)]
+        Decibels relative to the whole clip's maximum.
+
+    Returns
+    -------
+    np.ndarray [same shape]
+        The maximum over the last two axes is 0, nothing lies below -80. What the clip's own floor cut away stays lost.
+    """
+    return np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB)

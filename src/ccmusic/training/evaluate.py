@@ -1,0 +1,170 @@
+"""Predictions on clips that the network never saw, and the measures made of them.
+
+Conventions: the reference comes before the estimate; probabilities are those of a whole track (mean over its windows);
+level-9 and level-2 probabilities are sums over leaves; every measure counts labelled clips only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ccmusic.audio.windows import cut
+from ccmusic.genres import LABELS, roll_up
+from ccmusic.inference.aggregate import softmax
+from ccmusic.training.data import Dataset, rereference, seconds_to_frames
+from ccmusic.training.network import GenreNetwork
+
+WINDOW_SECONDS = 10.0
+CLIP_SECONDS = (0.3, 1.0, 3.0, 10.0, 30.0)
+CROPS_PER_CLIP = 3
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def track_windows(cqt_db: np.ndarray, window_seconds: float = WINDOW_SECONDS) -> np.ndarray:
+    """Cut a track as the service does, [shape=(84, frames)] to [shape=(windows, 84, window frames)]."""
+    places = cut(cqt_db.shape[1], seconds_to_frames(window_seconds))
+    return np.stack([cqt_db[:, first:last] for first, last in places])
+
+
+def clip_of(cqt_db: np.ndarray, seconds: float, position: float) -> np.ndarray:
+    """Play a shorter recording: a crop of a track, relative to its own maximum.
+
+    Parameters
+    ----------
+    cqt_db : np.ndarray [shape=(84, frames)]
+    seconds : float
+        Length of the crop.
+    position : float
+        0 takes the start of the track, 1 its end.
+    """
+    frames = min(seconds_to_frames(seconds), cqt_db.shape[1])
+    first = int(position * (cqt_db.shape[1] - frames))
+    return rereference(cqt_db[:, first : first + frames])
+
+
+def network_forward(network: GenreNetwork) -> Forward:
+    """Make the network a function of arrays: decibels [batch, 84, frames] to logits [batch, 16]."""
+
+    def forward(cqt_db: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            picture = torch.from_numpy(np.ascontiguousarray(cqt_db, dtype=np.float32))
+            return network(picture)[0].numpy()
+
+    return forward
+
+
+def predict(forward: Forward, dataset: Dataset, clips: np.ndarray, seconds: float) -> np.ndarray:
+    """Logits of every window of recordings of one length.
+
+    Parameters
+    ----------
+    forward : callable
+        Decibels [batch, 84, frames] to logits [batch, 16].
+    dataset : Dataset
+    clips : np.ndarray [shape=(n,)]
+        Rows of the clips.
+    seconds : float
+        30 plays the clips whole; less plays `CROPS_PER_CLIP` crops of each, evenly spread.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, recordings per clip, windows, 16), dtype=float32]
+        NaN where a clip has fewer windows.
+    """
+    positions = [0.0] if seconds >= 30 else np.linspace(0, 1, CROPS_PER_CLIP)
+    windows, place = [], []
+    for row, clip in enumerate(clips):
+        whole = dataset.cqt_db(clip)
+        for recording, position in enumerate(positions):
+            track = whole if seconds >= 30 else clip_of(whole, seconds, position)
+            for index, window in enumerate(track_windows(track)):
+                windows.append(window)
+                place.append((row, recording, index))
+    most = max(index for *_, index in place) + 1
+    logits = np.full((len(clips), len(positions), most, len(LABELS)), np.nan, dtype=np.float32)
+    for first in range(0, len(windows), 64):
+        answers = forward(np.stack(windows[first : first + 64]))
+        for (row, recording, index), answer in zip(place[first : first + 64], answers, strict=True):
+            logits[row, recording, index] = answer
+    return logits
+
+
+def track_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Softmax of each window, then the mean over the track's windows.
+
+    Parameters
+    ----------
+    logits : np.ndarray [shape=(..., windows, 16)]
+        NaN where there is no such window.
+    temperature : float
+        What the logits are divided by.
+
+    Returns
+    -------
+    np.ndarray [shape=(..., 16), dtype=float64]
+    """
+    return np.nanmean(softmax(logits / temperature), axis=-2)
+
+
+def group_of_leaf(level: int) -> np.ndarray:
+    """Index of each leaf's group at a level, [shape=(16,)]."""
+    return roll_up(np.eye(len(LABELS)), level).argmax(axis=1)
+
+
+def top_k_accuracy(reference: np.ndarray, probabilities: np.ndarray, k: int = 1) -> float:
+    """Share of clips whose reference is among the k likeliest classes."""
+    likeliest = np.argsort(-probabilities, axis=1)[:, :k]
+    return float((likeliest == reference[:, None]).any(axis=1).mean())
+
+
+def f1_by_class(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall for each class, [shape=(classes,)]; NaN for a class without references."""
+    estimated = probabilities.argmax(axis=1)
+    scores = np.full(probabilities.shape[1], np.nan)
+    for index in np.unique(reference):
+        hits = np.sum((reference == index) & (estimated == index))
+        scores[index] = 2 * hits / (np.sum(reference == index) + np.sum(estimated == index))
+    return scores
+
+
+def expected_calibration_error(reference: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between the largest probability and how often it is right, over bins of equal width.
+
+    Source: Guo et al., "On calibration of modern neural networks" (2017).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == reference
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        np.sum(place == b) * abs(right[place == b].mean() - confidence[place == b].mean()) for b in np.unique(place)
+    ]
+    return float(np.sum(gaps) / len(reference))
+
+
+def scores(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Every measure at every level.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(clips,), dtype=int]
+        Leaves.
+    probabilities : np.ndarray [shape=(clips, 16)]
+
+    Returns
+    -------
+    dict of str to float
+        ``top1_16``, ``top5_16``, ``macro_f1_16``, ``ece_16`` and the same with 9 and 2 (top-5 at 16 and 9 only).
+    """
+    out: dict[str, float] = {}
+    for level in (16, 9, 2):
+        groups, rolled = group_of_leaf(level)[reference], roll_up(probabilities, level)
+        out[f"top1_{level}"] = top_k_accuracy(groups, rolled)
+        if level > 2:
+            out[f"top5_{level}"] = top_k_accuracy(groups, rolled, 5)
+        out[f"macro_f1_{level}"] = float(np.nanmean(f1_by_class(groups, rolled)))
+        out[f"ece_{level}"] = expected_calibration_error(groups, rolled)
+    return out

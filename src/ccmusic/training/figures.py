@@ -1,0 +1,99 @@
+"""The pictures of docs/evaluation.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ccmusic.genres import LABELS
+from ccmusic.training.evaluate import CLIP_SECONDS
+
+LEVEL_COLOURS = {16: "#1f4e79", 9: "#2e8b57", 2: "#b5651d"}
+mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # no software version inside, so that the same figures give the same bytes
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def confusion(reference: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """Draw which genre was taken for which: rows are references, shares of a row are colours, cells are clips.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(clips,)]
+    probabilities : np.ndarray [shape=(clips, 16)]
+    path : Path
+    """
+    counts = np.zeros((len(LABELS), len(LABELS)), dtype=int)
+    np.add.at(counts, (reference, probabilities.argmax(axis=1)), 1)
+    figure = Figure(figsize=(9, 8))
+    axes = figure.add_subplot()
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        light = counts[row, column] > 0.5 * counts[row].sum()
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color="w" if light else "k")
+    names = [label.replace("_", " ") for label in LABELS]
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), [f"{n} ({c})" for n, c in zip(names, counts.sum(axis=1), strict=True)])
+    axes.set_xlabel("estimated")
+    axes.set_ylabel("reference (clips)")
+    _save(figure, path)
+
+
+def clip_lengths(network: Mapping[int, list[float]], probe: Mapping[int, dict[float, float]], path: Path) -> None:
+    """Draw top-1 accuracy over the length of the recording.
+
+    Parameters
+    ----------
+    network : dict of int to list of float
+        By level, accuracy at each of `CLIP_SECONDS`.
+    probe : dict of int to dict of float to float
+        By level, accuracy of the teachers' probe by seconds heard.
+    path : Path
+    """
+    figure = Figure(figsize=(6.5, 4))
+    axes = figure.add_subplot()
+    for level, colour in LEVEL_COLOURS.items():
+        axes.plot(CLIP_SECONDS, network[level], "o-", color=colour, label=f"network, {level} genres")
+        heard = probe[level]
+        axes.plot(list(heard), list(heard.values()), "s:", color=colour, mfc="w", label=f"teachers' probe, {level}")
+    axes.set_xscale("log")
+    axes.set_xticks(CLIP_SECONDS, [f"{seconds:g}" for seconds in CLIP_SECONDS])
+    axes.set(xlabel="length of the recording (s)", ylabel="top-1 accuracy", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    _save(figure, path)
+
+
+def reliability(reference: np.ndarray, before: np.ndarray, after: np.ndarray, path: Path, bins: int = 15) -> None:
+    """Draw how often the answer is right over how sure it is, before and after the temperature.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(clips,)]
+    before, after : np.ndarray [shape=(clips, 16)]
+    path : Path
+    bins : int
+    """
+    figure = Figure(figsize=(8.5, 3.8))
+    for index, (title, probabilities) in enumerate((("temperature 1", before), ("calibrated (cross-fitted)", after))):
+        axes = figure.add_subplot(1, 2, index + 1)
+        top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == reference
+        place = np.minimum((top * bins).astype(int), bins - 1)
+        full = np.unique(place)
+        x = [top[place == b].mean() for b in full]
+        y = [right[place == b].mean() for b in full]
+        size = np.array([np.sum(place == b) for b in full])
+        axes.plot([0, 1], [0, 1], ":", color="0.6")
+        axes.scatter(x, y, s=4 * size, color=LEVEL_COLOURS[16], alpha=0.7)
+        axes.set(title=title, xlabel="largest probability", xlim=(0, 1), ylim=(0, 1))
+        if index == 0:
+            axes.set_ylabel("share right (area: clips in the bin)")
+    _save(figure, path)

@@ -1,0 +1,117 @@
+"""What the page does when its button is pressed, apart from Gradio: one clip in, the pieces of the page out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ccmusic.errors import CcmusicError, ModelNotReady
+from ccmusic.health.state import HealthSnapshot
+from ccmusic.inference.result import TrackResult
+from ccmusic.ui import cards, plots
+from ccmusic.ui.texts import Language, error_text, text
+
+logger = logging.getLogger(__name__)
+
+TOP_CLASSES = 5
+
+
+class Classifier(Protocol):
+    """The part of `ccmusic.serving.service.Service` that the page uses."""
+
+    async def classify(self, source: Path, *, windows: str | int, spectrogram: bool) -> TrackResult: ...
+
+    def snapshot(self) -> HealthSnapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page shows after a clip.
+
+    Attributes
+    ----------
+    notice : str
+        HTML of notices: flags of a good answer, or the reason why there is none.
+    confidences : dict of str to float, or None
+        Probability by genre name; None when there is no answer.
+    levels, model, track, genres : str
+        HTML; empty when there is no answer.
+    """
+
+    notice: str
+    confidences: dict[str, float] | None = None
+    levels: str = ""
+    model: str = ""
+    track: str = ""
+    genres: str = ""
+
+
+def confidences(result: TrackResult, language: Language) -> dict[str, float]:
+    """The likeliest genres by name, for ``gr.Label``."""
+    return {plots.genre_name(p, language): p.probability for p in result.predictions(16, TOP_CLASSES)}
+
+
+async def answer_clip(service: Classifier, clip: str | None, windows: str, language: Language) -> Answer:
+    """Classify a clip and draw the answer; every failure becomes a notice that says what to do next.
+
+    Parameters
+    ----------
+    service : Classifier
+    clip : str or None
+        Path of the uploaded recording.
+    windows : str
+        ``whole`` or ``first30``.
+    language : str
+        ``en`` or ``zh``.
+
+    Returns
+    -------
+    Answer
+    """
+    if clip is None:
+        return Answer(cards.notice_html("info", text("notice.no_clip", language)))
+    # a local file's name in memory, not worth a thread
+    if not Path(clip).is_file():  # noqa: ASYNC240
+        return Answer(cards.notice_html("info", text("notice.gone", language)))
+    try:
+        result = await service.classify(Path(clip), windows=windows, spectrogram=True)
+        # The picture takes tens of milliseconds, which health probes on the same loop must not wait for.
+        return await asyncio.to_thread(_draw, result, language)
+    except Exception as error:  # the page shows a sentence, never a stack trace
+        return Answer(failure_html(error, service, language))
+
+
+def _draw(result: TrackResult, language: Language) -> Answer:
+    return Answer(
+        notice=cards.flags_html(result, language),
+        confidences=confidences(result, language),
+        levels=plots.levels_html(result, language),
+        model=cards.model_html(result, language),
+        track=plots.track_html(result, language),
+        genres=plots.genres_html(result, language),
+    )
+
+
+def failure_html(error: Exception, service: Classifier, language: Language) -> str:
+    """A notice about a failure; what is not in the error tree goes to the log, not to the reader."""
+    if not isinstance(error, CcmusicError):
+        logger.error("the page could not answer", exc_info=error)
+        return cards.notice_html("error", error_text(error, language))
+    if isinstance(error, ModelNotReady):
+        if service.snapshot().model_status == "error":
+            return cards.notice_html("error", text("error.ModelLoadFailed", language), str(error), language)
+        return cards.notice_html("warning", error_text(error, language))
+    return cards.notice_html("error", error_text(error, language), str(error), language)
+
+
+def readiness_html(snapshot: HealthSnapshot, language: Language) -> str:
+    """What to say before anything is uploaded: nothing when the model is ready."""
+    match snapshot.model_status:
+        case "loading":
+            return cards.notice_html("warning", text("notice.loading", language))
+        case "error":
+            return cards.notice_html("error", text("error.ModelLoadFailed", language), snapshot.message or "", language)
+    return ""

@@ -1,0 +1,124 @@
+"""The page's small pieces of HTML: notices, the model's line, the service's status, header and footer."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Literal
+
+from ccmusic.health.state import HealthSnapshot
+from ccmusic.inference.result import TrackResult
+from ccmusic.ui.texts import TITLE, Language, clock, duration_text, text
+from ccmusic.workers.supervisor import WorkerRecord
+
+SHORT_HASH = 12
+STATUS_REFRESH_SECONDS = 3.0
+
+Kind = Literal["info", "warning", "error"]
+
+LOGO = (
+    '<svg class="cc-logo" viewBox="0 0 48 48" aria-hidden="true"><defs>'
+    '<linearGradient id="cc-g" x1="0" y1="1" x2="1" y2="0"><stop offset="0" stop-color="#3b0f70"/>'
+    '<stop offset=".5" stop-color="#b73779"/><stop offset="1" stop-color="#fe9f6d"/></linearGradient></defs>'
+    '<rect width="48" height="48" rx="12" fill="url(#cc-g)"/><g fill="#fff">'
+    '<rect x="9" y="21" width="4" height="10" rx="2"/><rect x="16" y="14" width="4" height="22" rx="2"/>'
+    '<rect x="23" y="9" width="4" height="30" rx="2"/><rect x="30" y="16" width="4" height="17" rx="2"/>'
+    '<rect x="37" y="20" width="4" height="9" rx="2"/></g></svg>'
+)
+"""Also the favicon: bars of a level meter on the colours of the spectrogram."""
+
+
+def header_html() -> str:
+    """The product's mark and name."""
+    return f'<header class="cc-header">{LOGO}<h1>{TITLE}</h1></header>'
+
+
+def notice_html(kind: Kind, message: str, detail: str = "", language: Language = "en") -> str:
+    """A visible notice; `detail` is the technical text behind it, folded away."""
+    icon = {"info": "i", "warning": "!", "error": "×"}[kind]
+    more = (
+        f"<details><summary>{text('detail', language)}</summary><code>{escape(detail)}</code></details>"
+        if detail
+        else ""
+    )
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="cc-notice cc-{kind}" role="{role}"><b>{icon}</b><div>{escape(message)}{more}</div></div>'
+
+
+def flags_html(result: TrackResult, language: Language) -> str:
+    """A notice for each flag of an answer."""
+    return "".join(notice_html("warning", text(f"flag.{flag}", language)) for flag in result.flags)
+
+
+def model_html(result: TrackResult, language: Language) -> str:
+    """Which model answered, and how long it took; the whole hash shows on hover."""
+    model = result.model
+    answered = text("model.answered", language, name=escape(model.name), version=escape(model.version))
+    heard = text(
+        "model.heard", language, seconds=clock(result.duration_seconds), took=f"{sum(result.timings.values()):.1f}"
+    )
+    return f'<p class="cc-model">{answered} · {_hash_html(model.sha256, language)} · {heard}</p>'
+
+
+def _hash_html(sha256: str, language: Language) -> str:
+    title = f"{text('model.hash', language)}: {sha256}"
+    return f'<code title="{escape(title)}">{escape(sha256[:SHORT_HASH])}</code>'
+
+
+def colour_of(snapshot: HealthSnapshot) -> Literal["green", "amber", "red"]:
+    """The status light: green when healthy, amber while the model loads for the first time, red otherwise."""
+    if snapshot.healthy:
+        return "green"
+    starting = snapshot.model_status == "loading" and not (snapshot.message or "").startswith("Model file not found")
+    return "amber" if starting else "red"
+
+
+def status_html(snapshot: HealthSnapshot, language: Language) -> str:
+    """The service's state for people: a light, what is wrong, how long it runs, its model and workers."""
+    colour = colour_of(snapshot)
+    headline = text({"green": "status.healthy", "amber": "status.loading", "red": "status.unhealthy"}[colour], language)
+    cause = f"<p>{escape(snapshot.message)}</p>" if snapshot.message and colour == "red" else ""
+    none = text("status.none", language)
+    model = none
+    if snapshot.model is not None:
+        name, version = escape(snapshot.model.name), escape(snapshot.model.version)
+        model = f"{name} {version} {_hash_html(snapshot.model.sha256, language)}"
+    facts = {
+        "status.uptime": duration_text(snapshot.uptime_seconds, language),
+        "status.model_status": text(f"status.model_status.{snapshot.model_status}", language),
+        "status.model": model,
+        "status.self_test": _self_test_html(snapshot, language),
+        "status.workers": _workers_html(snapshot.workers, language) or none,
+    }
+    rows = "".join(f"<dt>{text(key, language)}</dt><dd>{value}</dd>" for key, value in facts.items())
+    refreshed = text("status.refreshed", language, seconds=f"{STATUS_REFRESH_SECONDS:g}")
+    return (
+        f'<section class="cc-card cc-status" data-colour="{colour}"><div class="cc-light cc-{colour}">'
+        f"<span></span><div><h3>{headline}</h3>{cause}</div></div><dl>{rows}</dl><small>{refreshed}</small></section>"
+    )
+
+
+def _self_test_html(snapshot: HealthSnapshot, language: Language) -> str:
+    # Each worker proves its model on golden clips before it takes work, so a ready model has passed at its start.
+    test = getattr(snapshot, "last_self_test", None)
+    if test is None:
+        passed = any(worker.state in ("idle", "busy") for worker in snapshot.workers)
+        return text("status.self_test.at_start" if passed else "status.none", language)
+    key = "status.self_test.ok" if test.passed else "status.self_test.failed"
+    return text(key, language, age=duration_text(test.age_seconds, language))
+
+
+def _workers_html(workers: tuple[WorkerRecord, ...], language: Language) -> str:
+    lights = {"starting": "amber", "idle": "green", "busy": "blue", "failed": "red"}
+    chips = []
+    for worker in workers:
+        parts = [text(f"status.worker.{worker.state}", language)]
+        if worker.pid is not None:
+            parts.append(text("status.worker.process", language, pid=worker.pid))
+        parts.append(text("status.worker.jobs", language, jobs=worker.jobs))
+        if worker.restarts:
+            parts.append(text("status.worker.restarts", language, restarts=worker.restarts))
+        title = f' title="{escape(worker.error)}"' if worker.error else ""
+        chips.append(
+            f'<li{title}><span class="cc-{lights[worker.state]}"></span>{worker.index + 1}: {", ".join(parts)}</li>'
+        )
+    return f"<ul>{''.join(chips)}</ul>" if chips else ""

@@ -1,0 +1,285 @@
+"""Attach the page to a server that is already answering.
+
+Importing Gradio takes seconds, and the health answers cannot wait for that. So "/" first belongs to a small page that
+refreshes itself; Gradio is imported and the page built in a thread; then the page takes the place over. It stands
+behind the application's own routes (as the router's ``default``), so that it can never hide a path of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccmusic.settings import Settings
+from ccmusic.ui.texts import TITLE
+
+if TYPE_CHECKING:  # its module draws with Pillow, which like Gradio need not be installed
+    from ccmusic.ui.answer import Classifier
+
+logger = logging.getLogger(__name__)
+
+UPLOADS_PREFIX = "ccmusic-page-"
+
+# Nothing from another origin, whatever a future Gradio would like to load; inline scripts are how it starts.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
+_SHELL = """<!doctype html>
+<html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+{head}<title>{title}</title><style>
+body{{margin:0;min-height:100vh;display:grid;place-items:center;font:16px/1.6 system-ui,"Noto Sans CJK SC",sans-serif;
+color:#1e1b2e;background:#f6f4fb}}main{{text-align:center;padding:2rem}}h1{{font-size:1.4rem;margin:0 0 1rem}}
+a{{color:#7c3aed}}.bars{{display:flex;gap:6px;justify-content:center;height:40px;align-items:center;margin-bottom:1.5rem}}
+.bars i{{width:7px;height:12px;border-radius:4px;background:#b73779;animation:b 1s infinite ease-in-out alternate}}
+.bars i:nth-child(2){{animation-delay:.2s}}.bars i:nth-child(3){{animation-delay:.4s}}
+.bars i:nth-child(4){{animation-delay:.6s}}
+@keyframes b{{to{{height:38px;background:#fe9f6d}}}}
+@media(prefers-color-scheme:dark){{body{{color:#eee;background:#14101f}}a{{color:#c4a5ff}}}}
+@media(prefers-reduced-motion:reduce){{.bars i{{animation:none}}}}
+</style></head><body><main>{body}<p><a href="docs">API</a> · <a href="health">Health</a></p></main></body></html>
+"""
+
+STARTING_PAGE = _SHELL.format(
+    head='<meta http-equiv="refresh" content="1">',
+    title=TITLE,
+    body=f'<div class="bars"><i></i><i></i><i></i><i></i></div><h1>{TITLE}</h1>'
+    "<p>The page is starting; it appears here by itself.<br>页面正在启动,稍候会自动显示。</p>",
+)
+ABSENT_PAGE = _SHELL.format(
+    head="",
+    title=TITLE,
+    body=f"<h1>{TITLE}</h1><p>This service runs without its page (the extra <code>page</code> is not installed).<br>"
+    "此服务未安装网页界面(附加组件 <code>page</code>)。</p>",
+)
+FAILED_PAGE = _SHELL.format(
+    head='<meta http-equiv="refresh" content="30">',
+    title=TITLE,
+    body=f"<h1>{TITLE}</h1><p>The page could not be started; the log has the cause. The API works on its own.<br>"
+    "页面启动失败,原因见日志。API 不受影响。</p>",
+)
+
+
+class PageSlot:
+    """What answers where no route of the application does: a waiting page first, then Gradio.
+
+    Parameters
+    ----------
+    root_path : str
+        Path prefix under which a reverse proxy serves the application.
+    """
+
+    def __init__(self, root_path: str = "") -> None:
+        self._root_path = root_path
+        self._waiting = STARTING_PAGE
+        self._status = 200
+        self._gradio: Any = None  # a FastAPI of Gradio's own
+        self.is_open = asyncio.Event()
+
+    def open(self, gradio_app: ASGIApp) -> None:
+        """Let Gradio answer from now on."""
+        self._gradio = gradio_app
+        self.is_open.set()
+
+    def fail(self, html: str, status: int) -> None:
+        """Answer with a page that says why there is none."""
+        self._waiting, self._status = html, status
+
+    def close(self) -> None:
+        """Let the waiting page answer again."""
+        self._gradio = None
+        self.is_open.clear()
+
+    def end_streams(self) -> None:
+        """End the connections that open browser tabs hold, so that a server that drains need not wait for them.
+
+        To be called on the event loop's thread when the server begins to stop; a signal handler is such a place.
+        """
+        if self._gradio is not None:
+            self._gradio.stop_event.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise HTTPException(404)
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
+        if self._gradio is None:
+            await self._wait(path)(scope, receive, send)
+            return
+        from ccmusic.ui.guard import is_allowed  # imports Gradio, which is there by now
+
+        if not is_allowed(path):
+            raise HTTPException(404)
+        await self._gradio(scope, receive, _with_headers(send))
+
+    def _wait(self, path: str) -> Response:
+        if path == "/":
+            return HTMLResponse(self._waiting, self._status, {"Cache-Control": "no-store"})
+        if path == "/config" or path.startswith("/gradio_api/"):  # a tab or a client from before a restart
+            headers = {"Cache-Control": "no-store", "Retry-After": "2"}
+            return JSONResponse({"detail": "The page is starting."}, 503, headers)
+        raise HTTPException(404)
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "same-origin"
+            if headers.get("content-type", "").startswith("text/html"):
+                headers["Content-Security-Policy"] = CONTENT_POLICY
+                headers["Cache-Control"] = "no-store"
+        await send(message)
+
+    return send_with_headers
+
+
+@asynccontextmanager
+async def page_attached(app: FastAPI, service: Classifier, settings: Settings) -> AsyncIterator[PageSlot]:
+    """Attach the page for as long as the context lasts; to be entered in the application's lifespan.
+
+    Returns at once: the page follows when it is built. A page that cannot be built is logged and leaves the rest alone.
+
+    Parameters
+    ----------
+    app : FastAPI
+    service : Classifier
+        The running service.
+    settings : Settings
+
+    Yields
+    ------
+    PageSlot
+        Also at ``app.state.page``.
+    """
+    slot = PageSlot(settings.root_path)
+    unmatched = app.router.default
+    app.router.default = slot
+    app.state.page = slot
+    stopping = asyncio.Event()
+    task = asyncio.create_task(_keep_page(slot, service, settings, stopping), name="ccmusic-page")
+    try:
+        yield slot
+    finally:
+        stopping.set()
+        await task
+        app.router.default = unmatched
+
+
+async def _keep_page(slot: PageSlot, service: Classifier, settings: Settings, stopping: asyncio.Event) -> None:
+    """Build the page, run it between Gradio's own start-up and shutdown, once each, and clean up behind it."""
+    if importlib.util.find_spec("gradio") is None:
+        logger.info("gradio is not installed: no page, only the API")
+        slot.fail(ABSENT_PAGE, 200)
+        return
+    try:
+        with _upload_directory() as uploads:
+            outer, gradio_app = await asyncio.to_thread(_build, service, settings, uploads)
+            # The lifespan of the application has begun already; Gradio's runs here, on a bare application of its own.
+            async with outer.router.lifespan_context(outer):
+                gradio_app.startup_events_triggered = True
+                slot.open(gradio_app)
+                logger.info("the page is open")
+                await stopping.wait()
+                slot.end_streams()
+                slot.close()
+                gradio_app.get_blocks().close(verbose=False)
+    except Exception:  # the page is not worth the service
+        logger.exception("the page could not be started")
+        slot.fail(FAILED_PAGE, 503)
+
+
+def _build(service: Classifier, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
+    """Import Gradio and build the page; takes seconds."""
+
+    async def within_a_loop() -> tuple[FastAPI, Any]:
+        return _mount(service, settings, uploads)
+
+    # Where no event loop runs, Gradio makes one for each lock it creates and leaves it open.
+    return asyncio.run(within_a_loop())
+
+
+def _mount(service: Classifier, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
+    from gradio import mount_gradio_app
+
+    from ccmusic.ui import cards, page
+    from ccmusic.ui.guard import harden
+
+    favicon = uploads / "favicon.svg"
+    favicon.write_text(cards.LOGO.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '), encoding="utf-8")
+    blocks, i18n = page.build_page(service, settings, uploads)
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_gradio_app(
+        outer,
+        blocks,
+        path="/",
+        server_port=settings.port,
+        root_path=settings.root_path or None,
+        allowed_paths=[],
+        blocked_paths=[],
+        max_file_size=settings.max_upload_bytes,
+        show_error=True,
+        enable_monitoring=False,
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        footer_links=["api", "gradio"],
+        favicon_path=str(favicon),
+        i18n=i18n,
+        theme=page.theme(),
+        css_paths=[page.CSS_PATH],
+        head='<script>document.documentElement.lang=navigator.language||"en"</script>',
+    )
+    harden(blocks)
+    return outer, outer.routes[-1].app  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _upload_directory() -> Iterator[Path]:
+    """A directory of this process's own for uploads, gone with it; what a killed process left is cleared away first."""
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f"{UPLOADS_PREFIX}*"):
+        _remove_if_ownerless(left)
+    directory = Path(tempfile.mkdtemp(prefix=UPLOADS_PREFIX, dir=parent))
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    lock = os.open(directory, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # held as long as this process lives, whatever its id and however it ends
+    os.environ["GRADIO_TEMP_DIR"] = str(directory)  # Gradio reads it when components are made, and at every upload
+    try:
+        yield directory
+    finally:
+        if before is None:
+            del os.environ["GRADIO_TEMP_DIR"]
+        else:
+            os.environ["GRADIO_TEMP_DIR"] = before
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_if_ownerless(directory: Path) -> None:
+    with suppress(OSError):  # another user's, in use, or gone meanwhile
+        lock = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(lock)

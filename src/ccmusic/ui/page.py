@@ -1,0 +1,273 @@
+"""The page: Gradio components, and which function answers which of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported; nothing is reported to anyone
+
+import gradio as gr
+
+from ccmusic.errors import CcmusicError
+from ccmusic.settings import Settings
+from ccmusic.ui import cards
+from ccmusic.ui.answer import TOP_CLASSES, Answer, Classifier, answer_clip, confidences, readiness_html
+from ccmusic.ui.texts import TEXTS, TITLE, Language, error_text, language_of, text
+
+KEEP_SECONDS = 3600
+SWEEP_SECONDS = 60
+READINESS_SECONDS = 1.0
+"""How often the page asks whether the model is ready, while it is not."""
+
+CSS_PATH = Path(__file__).with_name("page.css")
+
+# Where examples may lie: in a checkout, or inside the installed package.
+EXAMPLE_DIRECTORIES = (Path(__file__).parents[3] / "examples", Path(__file__).parents[1] / "examples")
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
+"""Of the reader's own system; none is fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A recording that the page offers."""
+
+    path: Path
+    titles: dict[Language, str]
+
+
+def read_examples(directories: tuple[Path, ...] = EXAMPLE_DIRECTORIES) -> tuple[Example, ...]:
+    """Read ``examples.json`` from the first directory that has one; none at all is fine.
+
+    Each entry names a ``file``, its ``title_en`` and ``title_zh``.
+    """
+    index = next((d / "examples.json" for d in directories if (d / "examples.json").is_file()), None)
+    if index is None:
+        return ()
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    return tuple(
+        Example(path, {language: entry[f"title_{language}"] for language in TEXTS})
+        for entry in entries
+        if (path := index.parent / entry["file"]).is_file()
+    )
+
+
+def theme() -> gr.themes.Base:
+    """The page's colours and fonts."""
+    mono = ("ui-monospace", "monospace")
+    return gr.themes.Soft(
+        primary_hue="purple", secondary_hue="fuchsia", neutral_hue="slate", font=FONTS, font_mono=mono
+    )
+
+
+def translations(examples: tuple[Example, ...] = ()) -> gr.I18n:
+    """The texts that the browser chooses from by its own language."""
+    tables = {
+        language: {**TEXTS[language], **{f"example.{i}": e.titles[language] for i, e in enumerate(examples)}}
+        for language in TEXTS
+    }
+    return gr.I18n(en=tables["en"], zh=tables["zh"])
+
+
+def _slot(name: str) -> gr.HTML:
+    """A place for HTML that takes no room while it is empty."""
+    return gr.HTML(elem_id=name, elem_classes="cc-slot", padding=False)
+
+
+def _language(request: gr.Request) -> Language:
+    return language_of(request.headers.get("accept-language"))
+
+
+class Page:
+    """The components and the functions behind them.
+
+    Parameters
+    ----------
+    service : Classifier
+    settings : Settings
+    upload_directory : Path
+        Where Gradio keeps uploads; examples are put there too, for it serves nothing else.
+    """
+
+    def __init__(self, service: Classifier, settings: Settings, upload_directory: Path) -> None:
+        self._service = service
+        self._settings = settings
+        self._examples = _copied(read_examples(), upload_directory / "examples")
+        self.i18n = translations(self._examples)
+
+    def build(self) -> gr.Blocks:
+        """Lay out the page and connect it."""
+        t = self.i18n
+        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEEP_SECONDS)) as page:
+            gr.HTML(cards.header_html(), elem_classes="cc-slot", padding=False)
+            gr.Markdown(t("description"), elem_classes="cc-lead")
+            self._readiness = _slot("readiness")
+            with gr.Tabs():
+                with gr.Tab(t("tab.classify"), id="classify") as classify_tab:
+                    self._build_classify(t)
+                with gr.Tab(t("tab.status"), id="status") as status_tab:
+                    self._status = _slot("status")
+            gr.Markdown(t("footer"), elem_id="footer")
+            self._connect_status(page, classify_tab, status_tab)
+        # Places enough that the service's own bounded queue decides, and its refusal reaches the reader in words.
+        page.max_threads = 2 * self._settings.max_queue
+        page.queue(max_size=2 * self._settings.max_queue, api_open=False, default_concurrency_limit=None)
+        return page
+
+    def _build_classify(self, t: gr.I18n) -> None:
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=300):
+                audio = gr.Audio(
+                    type="filepath",
+                    sources=["upload", "microphone"],
+                    label=t("clip"),
+                    elem_id="audio",
+                    editable=False,
+                    buttons=[],  # Gradio's own would offer to share the recording with a public site
+                )
+                windows = gr.Radio(
+                    [(t("windows.whole"), "whole"), (t("windows.first30"), "first30")],
+                    value="whole",
+                    label=t("windows"),
+                    elem_id="windows",
+                )
+                run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run")
+                notice = _slot("notice")
+                buttons = self._build_examples(t)
+            with gr.Column(scale=6, min_width=300):
+                placeholder = gr.Markdown(t("empty"), elem_id="placeholder")
+                label = gr.Label(num_top_classes=TOP_CLASSES, label=t("genre"), elem_id="label", visible=False)
+                model = _slot("model")
+                levels = _slot("levels")
+        track = _slot("track")
+        genres = _slot("genres")
+
+        shown = {
+            "fn": self.show,
+            "inputs": [audio, windows],
+            "outputs": [notice, placeholder, label, levels, model, track, genres],
+            "api_visibility": "private",
+            "concurrency_limit": None,
+            "show_progress": "full",
+            "show_progress_on": [placeholder, label],
+        }
+        run.click(**shown)
+        for button, example in buttons:
+            button.click(
+                lambda path=str(example.path): path, outputs=audio, api_visibility="private", queue=False
+            ).then(**shown)
+        # What program's clients call: the label alone, and errors as errors. For more there is POST /v1/classify.
+        gr.Button(visible=False).click(
+            self.classify,
+            inputs=[audio, windows],
+            outputs=gr.Label(num_top_classes=TOP_CLASSES, visible=False),
+            api_name="classify",
+            concurrency_limit=None,
+        )
+
+    def _build_examples(self, t: gr.I18n) -> list[tuple[gr.Button, Example]]:
+        if not self._examples:
+            return []
+        gr.Markdown(t("examples"), elem_classes="cc-examples-title")
+        with gr.Row(elem_id="examples"):
+            return [
+                (gr.Button(t(f"example.{i}"), size="sm", variant="secondary", min_width=180), example)
+                for i, example in enumerate(self._examples)
+            ]
+
+    def _connect_status(self, page: gr.Blocks, classify_tab: gr.Tab, status_tab: gr.Tab) -> None:
+        # Not queued: these answer from memory, and must answer while the queue is full.
+        private = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+        waiting = gr.Timer(READINESS_SECONDS, active=False)
+        page.load(self.readiness, outputs=[self._readiness, waiting], **private)
+        waiting.tick(self.readiness, outputs=[self._readiness, waiting], **private)
+
+        refreshing = gr.Timer(cards.STATUS_REFRESH_SECONDS, active=False)
+        status_tab.select(self.status, outputs=self._status, **private)
+        status_tab.select(lambda: gr.Timer(active=True), outputs=refreshing, **private)
+        classify_tab.select(lambda: gr.Timer(active=False), outputs=refreshing, **private)
+        refreshing.tick(self.status, outputs=self._status, **private)
+
+    # what the components call
+
+    async def show(self, audio: str | None, windows: str, request: gr.Request) -> tuple[Any, ...]:
+        """Answer the button: pieces of the page, never an error."""
+        answer = await answer_clip(self._service, audio, windows, _language(request))
+        return self._updates(answer)
+
+    @staticmethod
+    def _updates(answer: Answer) -> tuple[Any, ...]:
+        answered = answer.confidences is not None
+        return (
+            answer.notice,
+            gr.update(visible=not answered),
+            gr.update(value=answer.confidences, visible=answered),
+            answer.levels,
+            answer.model,
+            answer.track,
+            answer.genres,
+        )
+
+    async def classify(self, audio: str | None, windows: str, request: gr.Request) -> dict[str, float]:
+        """Name the genre of a recording: the five likeliest of 16, with probabilities.
+
+        Parameters
+        ----------
+        audio : str or None
+            The recording, as a file.
+        windows : str
+            ``whole``, or ``first30`` for the first 30 seconds only.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        language = _language(request)
+        if audio is None:
+            raise gr.Error(text("notice.no_clip", language), print_exception=False)
+        try:
+            result = await self._service.classify(Path(audio), windows=windows, spectrogram=False)
+        except CcmusicError as error:
+            raise gr.Error(f"{error_text(error, language)} ({error})", print_exception=False) from error
+        return confidences(result, language)
+
+    async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer]:
+        """A notice while the model loads; ask again only as long as it does."""
+        snapshot = self._service.snapshot()
+        return readiness_html(snapshot, _language(request)), gr.Timer(active=snapshot.model_status != "ready")
+
+    async def status(self, request: gr.Request) -> str:
+        """The service's state."""
+        return cards.status_html(self._service.snapshot(), _language(request))
+
+
+def _copied(examples: tuple[Example, ...], directory: Path) -> tuple[Example, ...]:
+    directory.mkdir(parents=True, exist_ok=True)
+    return tuple(Example(Path(shutil.copy(e.path, directory)), e.titles) for e in examples)
+
+
+def build_page(service: Classifier, settings: Settings, upload_directory: Path) -> tuple[gr.Blocks, gr.I18n]:
+    """Build the page.
+
+    Parameters
+    ----------
+    service : Classifier
+        The running service.
+    settings : Settings
+    upload_directory : Path
+        Gradio's ``GRADIO_TEMP_DIR``, set before this is called.
+
+    Returns
+    -------
+    gr.Blocks
+        Not yet mounted.
+    gr.I18n
+        The texts to mount it with.
+    """
+    page = Page(service, settings, upload_directory)
+    return page.build(), page.i18n

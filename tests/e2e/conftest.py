@@ -1,0 +1,68 @@
+"""A headless Chromium, and contexts of it that note what goes wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = os.environ.get("CCMUSIC_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
+).split()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed (the extra `test`)")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH (CCMUSIC_TEST_CHROMIUM names another)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page in a context of its own, and everything it asked for or complained of."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Open an address as a new visitor; closed after the test."""
+    contexts = []
+
+    def open_page(url: str, locale: str = "en-US", **options: Any) -> Visit:
+        context = browser.new_context(locale=locale, **options)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        visit = Visit(context.new_page())
+        visit.page.on("console", lambda m: visit.errors.append(m.text) if m.type == "error" else None)
+        visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        visit.page.on("request", lambda request: visit.requests.append(request.url))
+        visit.page.goto(url)
+        visit.page.locator("#run").wait_for()  # the starting page leads here by itself
+        return visit
+
+    yield open_page
+    for context in contexts:
+        context.close()

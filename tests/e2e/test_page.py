@@ -1,0 +1,185 @@
+"""The page in a real browser, in front of the real service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from ccmusic.genres import LEAVES
+from ccmusic.settings import Settings
+from ccmusic.ui.texts import TEXTS, TITLE
+from recordings import bin_frequency, tone, wav
+from running_server import RunningServer, running_server
+from ui.stub_service import StubService, serving, stub_app, wait_for_page
+
+pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:::gradio")]
+
+# What the bands model makes of a tone is known: genre i for a tone in band i.
+SYMPHONY, OPERA = ({"name": "clip.wav", "mimeType": "audio/wav", "buffer": wav(tone(bin_frequency(b), 5.0))} for b in (2, 7))
+
+
+@pytest.fixture(scope="module")
+def server(model_directory) -> Iterator[RunningServer]:
+    with running_server(CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="2") as running:
+        running.wait_healthy()
+        yield running
+
+
+def choose(page, clip) -> None:
+    """Upload a clip and wait until the player holds it."""
+    page.locator("#audio input[type=file]").set_input_files(clip)
+    page.locator("#audio").get_by_label("Play", exact=False).or_(page.locator("#audio audio")).first.wait_for()
+
+
+def classify(page, clip) -> None:
+    """Upload a clip, press the button, wait for the answer."""
+    choose(page, clip)
+    page.locator("#run").click()
+    page.locator("#track img").wait_for()
+
+
+def confidences(page) -> list[tuple[str, int]]:
+    """The label's genres and percentages, as shown."""
+    rows = page.locator("#label .confidence-set").all_inner_texts()
+    return [(row.split("\n")[0].strip(), int(re.search(r"(\d+)\s*%", row)[1])) for row in rows]
+
+
+def test_a_recording_is_answered_with_everything_promised(server, visit):
+    opened = visit(server.url)
+    page = opened.page
+    assert page.title() == TITLE
+    assert page.get_by_role("heading", name=TITLE).is_visible()
+    assert page.get_by_text(TEXTS["en"]["description"]).is_visible()
+
+    classify(page, SYMPHONY)
+
+    shown = confidences(page)
+    assert len(shown) == 5
+    assert shown[0][0] == "Symphony"
+    assert all(0 <= percent <= 100 for _, percent in shown)
+    assert shown == sorted(shown, key=lambda row: -row[1])
+    assert page.locator("#track .cc-spectrogram img").evaluate("image => image.naturalWidth") > 10
+    assert page.locator("#track .cc-notes span").all_inner_texts() == [f"C{octave}" for octave in range(1, 8)]
+    timeline = page.locator("#track .cc-timeline i")
+    assert timeline.count() >= 2
+    assert "Symphony" in timeline.first.get_attribute("title")
+    assert page.locator("#levels [data-level='2'] li").count() == 2
+    assert page.locator("#levels [data-level='9'] li").count() == 9
+    assert page.locator("#genres [data-level='16'] li").count() == 16
+    assert re.search(r"bands, version 0\.0\.1", page.locator("#model").inner_text())
+    assert re.search(r"[0-9a-f]{64}", page.locator("#model code").get_attribute("title"))
+
+    assert opened.errors == []
+    origin = urlsplit(server.url).netloc
+    foreign = [url for url in opened.requests if not url.startswith(("data:", "blob:")) and urlsplit(url).netloc != origin]
+    assert foreign == []
+
+
+@pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("zh-TW", "zh"), ("en-GB", "en"), ("de-DE", "en")])
+def test_the_page_speaks_the_browsers_language(server, visit, locale, language):
+    page = visit(server.url, locale).page
+    texts = TEXTS[language]
+    assert page.locator("#run").inner_text() == texts["run"]
+    assert page.get_by_text(texts["description"]).is_visible()
+    classify(page, SYMPHONY)
+    names = {leaf.label_zh if language == "zh" else leaf.label_en for leaf in LEAVES}
+    assert {name for name, _ in confidences(page)} <= names
+    assert texts["map.title"] in page.locator("#track").inner_text()
+    page.get_by_role("tab", name=texts["tab.status"]).click()
+    page.locator("#status .cc-status").wait_for()
+    assert texts["status.healthy"] in page.locator("#status").inner_text()
+
+
+def test_the_status_tab_refreshes_only_while_it_is_open(server, visit):
+    opened = visit(server.url)
+    page = opened.page
+    page.get_by_role("tab", name=TEXTS["en"]["tab.status"]).click()
+    status = page.locator("#status .cc-status")
+    status.wait_for()
+    assert status.get_attribute("data-colour") == "green"
+    assert page.locator("#status li").count() == 2
+    with page.expect_response(lambda response: "/run/predict" in response.url):
+        pass  # comes by itself
+    page.get_by_role("tab", name=TEXTS["en"]["tab.classify"]).click()
+    page.locator("#run").wait_for()
+
+
+def test_a_file_that_is_not_audio_is_told_so(server, visit):
+    opened = visit(server.url)
+    page = opened.page
+    text_file = {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"dear diary, " * 500}
+    page.locator("#audio input[type=file]").set_input_files(text_file)
+    page.locator("#audio").get_by_label("Clear").or_(page.locator("#audio audio")).first.wait_for()
+    page.locator("#run").click()
+    notice = page.locator("#notice .cc-error")
+    notice.wait_for()
+    told = notice.inner_text()
+    assert any(TEXTS["en"][f"error.{kind}"] in told for kind in ("UnsupportedMedia", "UndecodableAudio"))
+    assert "Traceback" not in page.content()
+    assert page.locator("#placeholder").is_visible()
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+    classify(page, SYMPHONY)  # and the page goes on
+    assert page.locator("#notice .cc-error").count() == 0
+
+
+def test_pressing_the_button_without_a_recording_is_answered(server, visit):
+    page = visit(server.url).page
+    page.locator("#run").click()
+    page.get_by_text(TEXTS["en"]["notice.no_clip"]).wait_for()
+
+
+def test_two_visitors_see_only_their_own(server, visit):
+    one, two = visit(server.url).page, visit(server.url).page
+    for page, clip in ((one, SYMPHONY), (two, OPERA)):  # both at work at the same time
+        choose(page, clip)
+    one.locator("#run").click()
+    two.locator("#run").click()
+    for page, genre in ((one, "Symphony"), (two, "Opera")):
+        page.locator("#track img").wait_for()
+        assert confidences(page)[0][0] == genre
+    third = visit(server.url).page
+    assert third.locator("#placeholder").is_visible()
+    assert third.locator("#track img").count() == 0
+
+
+def test_the_microphone_is_heard(server, visit):
+    page = visit(server.url, permissions=["microphone"]).page
+    page.locator("#audio").get_by_label("Record audio").click()
+    page.locator("#audio .record-button").click()
+    page.locator("#audio .stop-button").wait_for()
+    page.wait_for_function("() => /0:0[1-9]/.test(document.querySelector('#audio').innerText)")
+    page.locator("#audio .stop-button").click()
+    page.locator("#audio").get_by_label("Play", exact=False).first.wait_for()
+    page.locator("#run").click()
+    page.locator("#track img, #notice .cc-error").first.wait_for()
+    assert page.locator("#notice .cc-error").count() == 0
+    assert len(confidences(page)) == 5
+
+
+@pytest.mark.parametrize(("locale", "language"), [("en-US", "en"), ("zh-CN", "zh")])
+def test_a_clip_before_the_model_is_ready_is_told_so(visit, locale, language):
+    service = StubService(ready=False)
+    with serving(stub_app(service, Settings())) as url:
+        wait_for_page(url)
+        opened = visit(url, locale)
+        page = opened.page
+        page.locator("#readiness .cc-warning").wait_for()
+        assert TEXTS[language]["notice.loading"] in page.locator("#readiness").inner_text()
+        choose(page, SYMPHONY)
+        page.locator("#run").click()
+        page.locator("#notice .cc-warning").wait_for()
+        assert TEXTS[language]["error.ModelNotReady"] in page.locator("#notice").inner_text()
+        assert page.locator("#label .confidence-set").count() == 0
+
+        service.ready = True
+        page.locator("#readiness .cc-warning").wait_for(state="detached")  # the notice goes by itself
+        page.locator("#run").click()
+        page.locator("#track img").wait_for()
+        assert len(confidences(page)) == 5
+        assert opened.errors == []
+        page.close()

@@ -1,0 +1,114 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from bands_model import band_network, write_model
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import EmptyAudio, ModelRefused, NonFiniteOutput
+from ccmusic.genres import LABELS
+from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
+from ccmusic.inference.result import STAGES
+from ccmusic.models.card import read_card
+from ccmusic.models.store import locate
+from recordings import bin_frequency, tone, wav
+
+
+@pytest.fixture(scope="module")
+def pipeline(model_directory):
+    return Pipeline.load(locate(str(model_directory)))
+
+
+@pytest.mark.parametrize("genre", [2, 7, 13])
+def test_a_tone_in_a_genres_band_is_that_genre(pipeline, genre):
+    result = pipeline.classify(wav(tone(bin_frequency(5 * genre + 2), 5.0)))
+    assert result.predictions()[0].genre == LABELS[genre]
+    assert result.duration_seconds == pytest.approx(5.0, abs=0.01)
+    assert set(result.timings) == set(STAGES) - {"queue"}
+
+
+def test_the_answer_does_not_depend_on_the_recordings_rate(pipeline):
+    frequency = bin_frequency(47)
+    at_22050 = pipeline.classify(wav(tone(frequency, 3.0)))
+    at_48000 = pipeline.classify(wav(tone(frequency, 3.0, sample_rate=48000), 48000))
+    assert at_48000.probabilities[16] == pytest.approx(at_22050.probabilities[16], abs=0.01)
+
+
+def test_a_track_that_changes_has_windows_that_tell(pipeline):
+    change = np.concatenate([tone(bin_frequency(12), 4.0), tone(bin_frequency(62), 4.0)])
+    windows = pipeline.classify(wav(change)).windows
+    assert [LABELS[int(w.probabilities.argmax())] for w in (windows[0], windows[-1])] == [LABELS[2], LABELS[12]]
+    assert windows[0].start_seconds == 0.0
+    assert windows[-1].end_seconds == pytest.approx(8.0, abs=0.03)
+
+
+def test_first30_listens_to_thirty_seconds(pipeline):
+    result = pipeline.classify(wav(tone(440, 40.0)), WindowPlan(first_seconds=30.0))
+    assert result.duration_seconds == pytest.approx(30.0, abs=0.01)
+    assert "truncated" not in result.flags  # it was asked for
+
+
+def test_as_many_windows_as_asked_for(pipeline):
+    assert len(pipeline.classify(wav(tone(440, 20.0)), WindowPlan(count=4)).windows) == 4
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 1.0, 1.999])
+def test_clips_shorter_than_a_window(pipeline, seconds):
+    result = pipeline.classify(wav(tone(440, seconds)))
+    assert len(result.windows) == 1
+    assert result.windows[0].end_seconds <= result.duration_seconds
+    assert result.probabilities[16].sum() == pytest.approx(1.0)
+    assert ("too_short" in result.flags) == (seconds < 1.0)
+
+
+def test_silence_is_flagged(pipeline):
+    assert pipeline.classify(wav(np.zeros(44100, np.float32))).flags == ("silence", "uncertain")
+
+
+def test_spectrogram_only_on_request(pipeline):
+    recording = wav(tone(bin_frequency(40), 30.0))
+    assert pipeline.classify(recording).spectrogram_db is None
+    picture = pipeline.classify(recording, spectrogram=True).spectrogram_db
+    assert (picture.dtype, picture.shape) == (np.uint8, (84, PICTURE_COLUMNS))
+    assert set(picture.argmax(axis=0)) == {40}
+
+
+def test_json_answer(pipeline):
+    answer = pipeline.classify(wav(tone(bin_frequency(2), 5.0))).as_json(level=9, top_k=3, request_id="r1")
+    assert len(answer["predictions"]) == 3
+    assert answer["predictions"][0]["genre"] == "Symphony"
+    assert answer["predictions"][0]["label_zh"] == "交响乐"
+    assert answer["levels"]["9"] == answer["predictions"]
+    assert answer["windows"][0]["predictions"][0]["genre"] == "Symphony"
+    assert answer["request_id"] == "r1"
+
+
+def test_empty_upload(pipeline):
+    with pytest.raises(EmptyAudio):
+        pipeline.classify(b"")
+
+
+def test_another_network_under_the_same_card_is_refused_by_the_golden_clips(model_directory, tmp_path):
+    right = read_card(model_directory / "card.json")
+    wrong = write_model(tmp_path / "wrong", band_network(scale=0.2), golden=right.golden)
+    with pytest.raises(ModelRefused, match="golden clip 'chords': logits off by"):
+        Pipeline.load(locate(str(wrong)))
+
+
+def test_permuted_labels_are_refused(tmp_path):
+    permuted = write_model(tmp_path / "m", labels=(LABELS[1], LABELS[0], *LABELS[2:]))
+    with pytest.raises(ModelRefused, match="not the 16 ccMusic genres in their order"):
+        Pipeline.load(locate(str(permuted)))
+
+
+def test_what_is_no_network_is_refused(tmp_path):
+    directory = write_model(tmp_path / "m", sha256=hashlib.sha256(b"no network").hexdigest())
+    (directory / "model.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelRefused, match="ONNX Runtime cannot load the network"):
+        Pipeline.load(locate(str(directory)))
+
+
+def test_nan_is_never_an_answer():
+    with pytest.raises(NonFiniteOutput, match="NaN or infinity"):
+        OnnxBackend(band_network(scale=float("nan")), 16).logits(np.zeros((1, 84, 20), np.float32))

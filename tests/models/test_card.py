@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from ccmusic.errors import ModelFileNotFound, ModelRefused
+from ccmusic.models.card import Calibration, read_card
+
+
+@pytest.fixture
+def card(model_directory):
+    return read_card(model_directory / "card.json")
+
+
+def test_round_trip(card, tmp_path):
+    assert read_card(card.save(tmp_path)) == card
+
+
+def test_temperature_is_interpolated_over_the_logarithm_of_the_length(card):
+    card = card.model_copy(
+        update={
+            "calibration": (
+                Calibration(window_seconds=1.0, temperature=1.0),
+                Calibration(window_seconds=100.0, temperature=3.0),
+            )
+        }
+    )
+    assert [card.temperature(s) for s in (0.3, 1.0, 100.0, 500.0)] == [1.0, 1.0, 3.0, 3.0]
+    assert card.temperature(10.0) == pytest.approx(2.0)
+
+
+def test_a_missing_card_is_a_missing_file(tmp_path):
+    with pytest.raises(ModelFileNotFound, match=r"card\.json"):
+        read_card(tmp_path / "card.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sha256": "abc"}, "sha256"),
+        ({"file": "../../etc/passwd"}, "file"),
+        ({"labels": ["a", "a"]}, "labels must be distinct"),
+        ({"window_seconds": 0}, "window_seconds"),
+        ({"calibration": []}, "calibration"),
+        ({"calibration": [{"window_seconds": 2, "temperature": 1}, {"window_seconds": 1, "temperature": 1}]}, "sorted"),
+        ({"golden": [{"signal": "beat", "seconds": 1, "logits": [0.0]}]}, "1 logits for 16 labels"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_an_impossible_card_is_refused_by_the_field(card, tmp_path, change, message):
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps(card.model_dump(mode="json") | change))
+    with pytest.raises(ModelRefused, match=message):
+        read_card(path)
+
+
+def test_what_is_no_card_is_refused(tmp_path):
+    path = tmp_path / "card.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelRefused, match="cannot be read"):
+        read_card(path)

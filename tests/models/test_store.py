@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from bands_model import write_model
+from ccmusic.errors import ModelFileNotFound, ModelRefused
+from ccmusic.models.store import EMBEDDED_DIRECTORY, locate, read_model
+
+
+def test_embedded_is_found_in_the_package():
+    assert locate("embedded").directory == EMBEDDED_DIRECTORY
+    assert locate("embedded").missing() is None
+
+
+def test_a_directory_and_its_card_name_the_same_model(model_directory):
+    assert locate(str(model_directory)).directory == locate(str(model_directory / "card.json")).directory
+
+
+def test_reads_what_the_card_promises(model_directory):
+    card, network = read_model(locate(str(model_directory)))
+    assert card.name == "bands"
+    assert network == (model_directory / "model.onnx").read_bytes()
+
+
+def test_a_missing_model_is_named_as_it_was_configured(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert locate("./nowhere").missing() == "./nowhere"
+    with pytest.raises(ModelFileNotFound, match=r"^\./nowhere$"):
+        read_model(locate("./nowhere"))
+
+
+def test_a_missing_network_is_named_beside_its_card(tmp_path):
+    directory = write_model(tmp_path / "m")
+    (directory / "model.onnx").unlink()
+    assert locate(str(directory)).missing() == str(Path(directory) / "model.onnx")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip"])
+def test_a_changed_network_is_refused(tmp_path, damage):
+    directory = write_model(tmp_path / "m")
+    network = bytearray((directory / "model.onnx").read_bytes())
+    if damage == "truncate":
+        del network[-1]
+    else:
+        network[len(network) // 2] ^= 1
+    (directory / "model.onnx").write_bytes(network)
+    with pytest.raises(ModelRefused, match="SHA-256"):
+        read_model(locate(str(directory)))

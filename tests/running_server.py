@@ -1,0 +1,72 @@
+"""The real service in a process of its own, on a port that the system chose."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from waiting import wait_until
+
+STOP_SECONDS = 60
+
+
+@dataclass
+class RunningServer:
+    """A started ``ccmusic serve``."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def health(self) -> httpx.Response:
+        """``GET /health``."""
+        return httpx.get(f"{self.url}/health", timeout=10)
+
+    def wait_healthy(self) -> None:
+        """Return once /health is 200."""
+        wait_until(lambda: self.health().status_code == 200, "/health is 200")
+
+
+@contextmanager
+def running_server(
+    *arguments: str, command: tuple[str, ...] = ("-m", "ccmusic.cli", "serve"), **environment: str
+) -> Iterator[RunningServer]:
+    """Start the service, give it as soon as it has named its port, stop it by SIGTERM in the end.
+
+    Parameters
+    ----------
+    *arguments
+        Words behind the command.
+    command : tuple of str
+        What Python runs.
+    **environment
+        Variables beside the shell's.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *command, "--host", "127.0.0.1", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,  # any directory must do
+        env=os.environ | environment,
+    )
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        if found is None:
+            raise AssertionError(f"the server did not name its address: {line!r}")
+        yield RunningServer(found[0], process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        finally:
+            process.kill()
+            process.stdout.close()

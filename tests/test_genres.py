@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from ccmusic.errors import InvalidParameter
+from ccmusic.genres import GENRES, LABELS, LEAVES, roll_up
+
+
+def test_order_of_the_outputs_is_the_checkpoints():
+    # the trap named in the field: some code puts Soul at index 4
+    assert LABELS[:5] == ("Symphony", "Opera", "Solo", "Chamber", "Pop_vocal_ballad")
+    assert LABELS.index("Soul_or_RnB") == 11
+    assert LABELS[15] == "Acoustic_pop"
+
+
+def test_acoustic_pop_lies_under_rock():
+    assert LEAVES[15].level9 == "Rock"
+
+
+@pytest.mark.parametrize("level", [16, 9, 2])
+def test_each_level_has_as_many_groups_as_its_name_says(level):
+    assert len({group.label for group in GENRES[level]}) == level
+
+
+def test_roll_up_sums_the_leaves():
+    leaves = np.arange(16.0)
+    by_label = dict(zip([g.label for g in GENRES[9]], roll_up(leaves, 9), strict=True))
+    assert by_label["Rock"] == 12 + 13 + 14 + 15
+    assert by_label["Dance_and_house"] == 7 + 8
+    assert roll_up(leaves, 2).tolist() == [0 + 1 + 2 + 3, sum(range(4, 16))]
+
+
+def test_roll_up_keeps_leading_axes():
+    assert roll_up(np.ones((3, 5, 16)), 9).shape == (3, 5, 9)
+
+
+def test_roll_up_refuses_other_levels():
+    with pytest.raises(InvalidParameter, match="level must be one of 16, 9, 2, not 4"):
+        roll_up(np.ones(16), 4)

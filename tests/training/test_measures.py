@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ccmusic.genres import LABELS
+from ccmusic.training.calibrate import cross_fitted, fit_temperature, shortest_trusted, uncertain_threshold
+from ccmusic.training.evaluate import (
+    clip_of,
+    expected_calibration_error,
+    f1_by_class,
+    scores,
+    top_k_accuracy,
+    track_probabilities,
+    track_windows,
+)
+
+
+def test_calibration_error_of_a_known_case() -> None:
+    # four answers at 0.9, three right (gap 0.15); four at 0.6, one right (gap 0.35)
+    top = np.array([0.9] * 4 + [0.6] * 4)
+    probabilities = np.column_stack([top, 1 - top])
+    reference = np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    assert expected_calibration_error(reference, probabilities) == pytest.approx((4 * 0.15 + 4 * 0.35) / 8)
+
+
+def test_certainty_lies_in_the_last_bin() -> None:
+    assert expected_calibration_error(np.array([0, 0]), np.array([[1.0, 0.0], [1.0, 0.0]])) == 0.0
+
+
+def test_f1_and_top_k_of_a_known_case() -> None:
+    reference = np.array([0, 0, 1, 2])
+    probabilities = np.array([[0.6, 0.3, 0.1, 0], [0.2, 0.7, 0.1, 0], [0.1, 0.8, 0.1, 0], [0.5, 0.1, 0.4, 0]])
+    assert f1_by_class(reference, probabilities)[:3] == pytest.approx([0.5, 2 / 3, 0.0])
+    assert np.isnan(f1_by_class(reference, probabilities)[3])
+    assert top_k_accuracy(reference, probabilities) == 0.5
+    assert top_k_accuracy(reference, probabilities, 2) == 1.0
+
+
+def test_coarse_levels_forgive_within_a_group() -> None:
+    soft_rock, acoustic, dance = (LABELS.index(label) for label in ("Soft_rock", "Acoustic_pop", "Dance_pop"))
+    measured = scores(np.array([soft_rock, dance]), np.eye(16)[[acoustic, dance]])
+    assert measured["top1_16"] == 0.5
+    assert measured["top1_9"] == 1.0
+    assert measured["top1_2"] == 1.0
+
+
+@pytest.mark.parametrize("true_temperature", [0.6, 1.0, 2.5])
+def test_temperature_is_recovered(true_temperature: float) -> None:
+    generator = np.random.default_rng(16)
+    honest = generator.normal(size=(6000, 1, 16)) * 2
+    probabilities = track_probabilities(honest)
+    reference = np.array([generator.choice(16, p=row) for row in probabilities])
+    assert fit_temperature(reference, honest * true_temperature) == pytest.approx(true_temperature, rel=0.06)
+
+
+def test_track_is_the_mean_of_the_windows_it_has() -> None:
+    logits = np.log(np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.1, 0.9], [np.nan, np.nan]]]))
+    np.testing.assert_allclose(track_probabilities(logits), [[0.6, 0.4], [0.1, 0.9]])
+
+
+def test_cross_fitting_leaves_out_the_fold_itself() -> None:
+    generator = np.random.default_rng(2)
+    logits = generator.normal(size=(200, 1, 16)) * 3
+    reference, fold = logits[:, 0].argmax(axis=1), np.repeat([0, 1], 100)
+    probabilities = cross_fitted(reference, logits, fold)
+    other = reference.copy()
+    other[fold == 1] = 0  # now fold 1 is nearly always wrong, which only fold 0 may learn from
+    changed = cross_fitted(other, logits, fold)
+    np.testing.assert_allclose(changed[fold == 1], probabilities[fold == 1])
+    assert changed[fold == 0].max() < probabilities[fold == 0].max() - 0.1
+
+
+def test_threshold_is_the_lowest_that_is_right_often_enough() -> None:
+    top = np.array([0.9, 0.8, 0.7, 0.5, 0.4, 0.3])
+    probabilities = np.column_stack([top, 1 - top])
+    probabilities[top < 0.5] = np.column_stack([1 - top[top < 0.5] - 0.2, top[top < 0.5] + 0.2])
+    reference = np.array([0, 0, 0, 1, 1, 1])
+    reference[4:] = 0
+    found = uncertain_threshold(reference, probabilities, precision=0.75)
+    passed = probabilities.max(axis=1) >= found["uncertain_below"]
+    right = probabilities.argmax(axis=1) == reference
+    assert right[passed].mean() >= 0.75
+    assert found["coverage"] == pytest.approx(passed.mean(), abs=1e-3)
+    lower = probabilities.max(axis=1) >= found["uncertain_below"] - 0.01
+    assert right[lower].mean() < 0.75
+
+
+def test_shortest_trusted_length() -> None:
+    reference = np.zeros(20, dtype=int)
+
+    def right(count: int) -> np.ndarray:
+        return np.eye(16)[np.where(np.arange(20) < count, 0, 1)][:, None]
+
+    assert shortest_trusted(reference, {1.0: right(8), 3.0: right(9), 30.0: right(10)}) == 3.0
+    assert shortest_trusted(reference, {1.0: right(9), 3.0: right(9), 30.0: right(10)}) == 1.0
+
+
+def test_a_track_is_cut_as_the_service_cuts_it() -> None:
+    track = np.tile(np.arange(1292, dtype=np.float32), (84, 1))
+    windows = track_windows(track)
+    assert windows.shape == (3, 84, 431)
+    assert windows[:, 0, 0].tolist() == [0.0, 430.0, 861.0]
+    assert windows[-1, 0, -1] == 1291
+    assert track_windows(track[:, :100]).shape == (1, 84, 100)
+
+
+def test_a_short_recording_has_its_own_reference() -> None:
+    track = np.full((84, 900), -60.0, dtype=np.float32)
+    track[3, 5] = 0
+    assert clip_of(track, 3.0, 1.0).max() == 0
+    assert clip_of(track, 3.0, 1.0).min() == 0
+    assert clip_of(track, 3.0, 0.0)[0, 0] == -60
+    assert clip_of(track, 3.0, 0.0).shape == (84, 130)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ccmusic.training.augment import augment
+from ccmusic.training.export import export_onnx, largest_difference, serving_network
+from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
+
+
+@pytest.fixture(scope="module")
+def network() -> GenreNetwork:
+    torch.manual_seed(16)
+    return GenreNetwork(teacher_sizes={"tags": 5}).eval()
+
+
+@pytest.mark.parametrize("frames", [13, 14, 44, 431, 1292])
+def test_any_length_gives_logits_and_an_embedding(network: GenreNetwork, frames: int) -> None:
+    with torch.inference_mode():
+        logits, embedding = network(torch.full((2, 84, frames), -40.0))
+        _, teachers = network.forward_training(torch.full((2, 84, frames), -40.0))
+    assert logits.shape == (2, 16)
+    assert embedding.shape == (2, EMBEDDING_SIZE)
+    assert teachers["tags"].shape == (2, 5)
+    assert torch.isfinite(logits).all()
+
+
+def test_a_clip_is_answered_alike_alone_and_in_a_batch(network: GenreNetwork) -> None:
+    pictures = torch.rand(3, 84, 60, generator=torch.Generator().manual_seed(1)) * -80
+    pictures[0, :40] = -80
+    with torch.inference_mode():
+        together, _ = network(pictures)
+        alone, _ = network(pictures[1:2])
+    torch.testing.assert_close(together[1:2], alone, atol=1e-7, rtol=1e-5)
+    assert not torch.allclose(together[0], together[1], atol=1e-6)
+
+
+def test_pretrained_convolutions_are_taken_whole(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = Trunk()
+    path = tmp_path / "mn04.npz"
+    arrays = {name: value.numpy() for name, value in source.state_dict().items() if "num_batches" not in name}
+    np.savez(path, **arrays, check_logits=np.zeros(3))
+    target = Trunk()
+    target.load_mn04(path)
+    picture = torch.rand(1, 1, 128, 50)
+    with torch.inference_mode():
+        torch.testing.assert_close(target.eval()(picture), source.eval()(picture))
+
+
+def test_missing_pretrained_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mn04.npz"
+    np.savez(path, **{"features.0.0.weight": np.zeros((8, 1, 3, 3), dtype=np.float32)})
+    with pytest.raises(RuntimeError, match="Missing key"):
+        Trunk().load_mn04(path)
+
+
+def test_export_answers_as_torch_at_every_length(network: GenreNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    served = serving_network(network, (2, 1))
+    export_onnx(served, path)
+    assert largest_difference(served, path) < 1e-4
+    other = GenreNetwork().eval()
+    assert largest_difference(other, path) > 1e-3
+    assert path.stat().st_size < 12e6
+
+
+def test_augmented_pictures_stay_decibels() -> None:
+    generator = np.random.default_rng(1)
+    pictures = generator.uniform(-80, -20, size=(6, 84, 40)).astype(np.float32)
+    own = np.array([True] * 3 + [False] * 3)
+    out = augment(pictures, generator, own)
+    assert out.shape == pictures.shape
+    assert out.dtype == np.float32
+    assert out.min() >= -80
+    assert out.max() <= 0
+    assert (out[:3].max(axis=(1, 2)) > -1).all()
+    assert (out[3:].max(axis=(1, 2)) < -10).all()

@@ -1,0 +1,56 @@
+"""Fixtures for the page: one server with it for all tests, since Gradio takes seconds to import."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ccmusic.settings import Settings
+from ui.stub_service import StubService, serving, stub_app, track_result, wait_for_page
+
+if importlib.util.find_spec("gradio") is None:
+    pytest.skip("the page needs the extra `page`", allow_module_level=True)
+
+MAX_UPLOAD_BYTES = 50_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What Gradio's own modules are warned of is not ours to mend."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings("ignore:::gradio"))
+
+
+@dataclass
+class PageServer:
+    """A served page and the stub behind it."""
+
+    url: str
+    service: StubService
+
+
+@pytest.fixture(scope="session")
+def _page_server() -> Iterator[PageServer]:
+    service = StubService()
+    with serving(stub_app(service, Settings(max_upload_bytes=MAX_UPLOAD_BYTES))) as url:
+        wait_for_page(url)
+        yield PageServer(url, service)
+
+
+@pytest.fixture
+def page_server(_page_server: PageServer) -> PageServer:
+    """The page, its stub as new."""
+    _page_server.service.__init__(track_result())
+    return _page_server
+
+
+@pytest.fixture
+def client(page_server: PageServer) -> Iterator[httpx.Client]:
+    """An HTTP client of the served page."""
+    with httpx.Client(base_url=page_server.url, timeout=30) as client:
+        yield client

@@ -1,0 +1,97 @@
+"""A service that answers at once, as it is told, and a server with the page around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from ccmusic.errors import ModelNotReady
+from ccmusic.genres import roll_up
+from ccmusic.health.state import HealthSnapshot
+from ccmusic.inference.result import ModelIdentity, TrackResult, Window
+from ccmusic.settings import Settings
+from ccmusic.ui.mount import page_attached
+from ccmusic.workers.supervisor import WorkerRecord
+from waiting import wait_until
+
+MODEL = ModelIdentity("stub", "1.2.3", "0123456789abcdef" * 4)
+
+
+def probabilities(likeliest: int, share: float = 0.7) -> np.ndarray:
+    """`share` for one leaf, the rest spread evenly [shape=(16,)]."""
+    spread = np.full(16, (1 - share) / 15)
+    spread[likeliest] = share
+    return spread
+
+
+def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: bool = True) -> TrackResult:
+    """An answer of 30 seconds in three windows; the last window's genre is the one after."""
+    windows = tuple(Window(10.0 * i, 10.0 * (i + 1), probabilities(likeliest + (i == 2))) for i in range(3))
+    track = np.mean([window.probabilities for window in windows], axis=0)
+    levels = {16: track, 9: roll_up(track, 9), 2: roll_up(track, 2)}
+    picture = np.arange(84, dtype=np.uint8)[:, np.newaxis].repeat(50, axis=1) if spectrogram else None
+    return TrackResult(MODEL, 30.0, levels, windows, flags, {"decode": 0.1, "inference": 0.3}, picture)
+
+
+class StubService:
+    """Answers `result`, or raises it when it is an error; not ready until `ready` is set."""
+
+    def __init__(self, result: TrackResult | Exception | None = None, ready: bool = True) -> None:
+        self.result = result or track_result()
+        self.ready = ready
+        self.calls: list[tuple[Path, str | int, bool]] = []
+
+    async def classify(self, source: Path, *, windows: str | int = "whole", spectrogram: bool = False) -> TrackResult:
+        self.calls.append((source, windows, spectrogram))
+        if not self.ready:
+            raise ModelNotReady("Model is still loading...")
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def snapshot(self) -> HealthSnapshot:
+        if not self.ready:
+            return HealthSnapshot("loading", "Model is still loading...", 1.0, (WorkerRecord(0, "starting", 7, 0, 0),))
+        return HealthSnapshot("ready", None, 3700.0, (WorkerRecord(0, "idle", 7, 0, 2),), MODEL)
+
+
+def stub_app(service: StubService, settings: Settings) -> FastAPI:
+    """An application with a route of its own and the page behind it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> Iterator[None]:
+        async with page_attached(app, service, settings):
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+    app.add_api_route("/health", lambda: {"status": "ok"})
+    return app
+
+
+@contextmanager
+def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
+    """Serve an application from a thread, on a port that the system chose; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, root_path=root_path, log_level="warning", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the server has started")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if hasattr(app.state, "page"):
+            app.state.page.end_streams()
+        server.should_exit = True
+        thread.join()
+
+
+def wait_for_page(url: str) -> None:
+    """Return once Gradio answers at the root."""
+    wait_until(lambda: "gradio_config" in httpx.get(url).text, "the page is open", 120)

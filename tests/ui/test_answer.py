@@ -1,0 +1,97 @@
+"""What the page's button does."""
+
+import asyncio
+import logging
+
+import pytest
+
+from ccmusic.errors import CcmusicError, ModelNotReady, Overloaded, UndecodableAudio, WorkerDied
+from ccmusic.health.state import HealthSnapshot
+from ccmusic.ui.answer import Answer, answer_clip, readiness_html
+from ui.stub_service import StubService, track_result
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"RIFF")
+    return str(path)
+
+
+def answer(service: StubService, clip: str | None, language: str = "en", windows: str = "whole") -> Answer:
+    return asyncio.run(answer_clip(service, clip, windows, language))
+
+
+def test_an_answer_has_every_piece(clip):
+    service = StubService()
+    got = answer(service, clip, windows="first30")
+    assert got.notice == ""
+    assert len(got.confidences) == 5
+    assert next(iter(got.confidences)) == "Chamber"
+    assert "<img" in got.track
+    assert all((got.levels, got.genres, got.model))
+    assert [(str(source), windows, spectrogram) for source, windows, spectrogram in service.calls] == [
+        (clip, "first30", True)
+    ]
+
+
+def test_names_follow_the_language(clip):
+    assert next(iter(answer(StubService(), clip, "zh").confidences)) == "室内乐"
+
+
+def test_flags_are_told(clip):
+    got = answer(StubService(track_result(flags=("silence", "uncertain"))), clip)
+    assert "all but silent" in got.notice
+    assert "unsure" in got.notice
+    assert got.confidences is not None
+
+
+def test_a_clip_before_the_model_is_ready_is_told_so(clip):
+    english, chinese = (answer(StubService(ready=False), clip, language) for language in ("en", "zh"))
+    assert "The model is still loading" in english.notice
+    assert "模型正在加载" in chinese.notice
+    assert english.confidences is None
+
+
+def test_a_model_that_failed_is_not_called_loading(clip):
+    service = StubService(ModelNotReady("Model loading failed: no such operator"))
+    service.snapshot = lambda: HealthSnapshot("error", "Model loading failed: no such operator", 1.0)
+    got = answer(service, clip)
+    assert "could not be loaded" in got.notice
+    assert "still loading" not in got.notice
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (UndecodableAudio("bad header"), "cannot be read as sound"),
+        (Overloaded("full", 3.0), "try again in 3 s"),
+        (WorkerDied("signal 11"), "has been replaced"),
+        (CcmusicError("odd"), "did not work"),
+    ],
+)
+def test_every_error_becomes_a_sentence(clip, error, told):
+    got = answer(StubService(error), clip)
+    assert told in got.notice
+    assert 'role="alert"' in got.notice
+    assert got == Answer(got.notice)
+
+
+def test_an_unexpected_error_is_logged_and_not_shown(clip, caplog):
+    with caplog.at_level(logging.ERROR):
+        got = answer(StubService(RuntimeError("secret of the house")), clip)
+    assert "secret" not in got.notice
+    assert "went wrong" in got.notice
+    assert "secret of the house" in caplog.text
+
+
+def test_nothing_chosen_and_a_clip_that_is_gone():
+    service = StubService()
+    assert "Choose or record" in answer(service, None).notice
+    assert "no longer kept" in answer(service, "/nowhere/clip.wav").notice
+    assert service.calls == []
+
+
+def test_readiness_is_silent_when_ready():
+    assert readiness_html(StubService().snapshot(), "en") == ""
+    assert "still loading" in readiness_html(StubService(ready=False).snapshot(), "en")

@@ -1,0 +1,63 @@
+"""Notices, the model's line and the status."""
+
+import dataclasses
+
+import pytest
+
+from ccmusic.health.state import HealthSnapshot
+from ccmusic.ui import cards
+from ccmusic.workers.supervisor import WorkerRecord
+from ui.stub_service import MODEL, StubService, track_result
+
+LOADING = HealthSnapshot("loading", "Model is still loading...", 2.0)
+MISSING = HealthSnapshot("loading", "Model file not found: ./save.pt", 2.0)
+FAILED = HealthSnapshot("error", "Model loading failed: <script>", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "colour"),
+    [(StubService().snapshot(), "green"), (LOADING, "amber"), (MISSING, "red"), (FAILED, "red")],
+)
+def test_the_light(snapshot, colour):
+    html = cards.status_html(snapshot, "en")
+    assert cards.colour_of(snapshot) == colour
+    assert f'data-colour="{colour}"' in html
+
+
+def test_a_red_light_gives_the_cause_as_text():
+    html = cards.status_html(FAILED, "zh")
+    assert "Model loading failed: &lt;script&gt;" in html
+    assert "<script>" not in html
+
+
+def test_status_tells_what_runs():
+    html = cards.status_html(StubService().snapshot(), "en")
+    assert "1 h 1 min" in html
+    assert "process 7" in html
+    assert "stub 1.2.3" in html
+    assert "passed when the workers started" in html
+
+
+def test_status_tells_why_a_worker_failed_and_how_often_it_came_back():
+    worker = WorkerRecord(0, "failed", None, 3, 0, error='cannot load "x"')
+    html = cards.status_html(dataclasses.replace(FAILED, workers=(worker,)), "en")
+    assert "restarts: 3" in html
+    assert "cannot load &quot;x&quot;" in html
+
+
+def test_the_hash_is_short_and_whole_on_hover():
+    html = cards.model_html(track_result(), "en")
+    assert f">{MODEL.sha256[:12]}<" in html
+    assert f'title="SHA-256 of the model&#x27;s files: {MODEL.sha256}"' in html
+    assert "0:30 of sound heard in 0.4 s" in html
+
+
+def test_each_flag_is_told_in_words():
+    assert cards.flags_html(track_result(), "en") == ""
+    html = cards.flags_html(track_result(flags=("silence", "too_short", "uncertain", "truncated")), "en")
+    assert html.count('class="cc-notice cc-warning"') == 4
+
+
+def test_a_notice_shows_foreign_text_as_text():
+    html = cards.notice_html("error", "no", "<img src=x>", "en")
+    assert "<img" not in html

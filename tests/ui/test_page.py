@@ -1,0 +1,120 @@
+"""The page as clients meet it, without a browser."""
+
+import json
+import logging
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ccmusic.errors import UndecodableAudio
+from ccmusic.ui.texts import TEXTS, TITLE
+from ui.stub_service import track_result
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"RIFF stub")
+    return path
+
+
+@pytest.fixture
+def gradio_client(page_server):
+    client_module = pytest.importorskip("gradio_client")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own
+        client = client_module.Client(page_server.url, verbose=False)
+    client.handle_file = client_module.handle_file
+    yield client
+    client.close()
+
+
+def test_title_and_both_languages_are_in_the_page(client):
+    config = client.get("/config").json()
+    assert config["title"] == TITLE
+    assert config["i18n_translations"]["zh"]["description"] == TEXTS["zh"]["description"]
+    assert config["i18n_translations"]["en"]["description"] == TEXTS["en"]["description"]
+
+
+def test_a_client_program_gets_five_genres(gradio_client, page_server, clip):
+    answer = gradio_client.predict(gradio_client.handle_file(clip), "first30", api_name="/classify")
+    assert answer["label"] == "Chamber"
+    assert len(answer["confidences"]) == 5
+    assert [windows for _, windows, _ in page_server.service.calls] == ["first30"]
+
+
+def test_a_client_program_gets_errors_as_errors(gradio_client, page_server, clip):
+    page_server.service.ready = False
+    with pytest.raises(Exception, match="still loading"):
+        gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
+    page_server.service.ready = True
+    page_server.service.result = UndecodableAudio("no such codec")
+    with pytest.raises(Exception, match="cannot be read as sound.*no such codec"):
+        gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
+
+
+def test_many_at_once_are_all_answered(gradio_client, clip):
+    with ThreadPoolExecutor(16) as pool:
+        jobs = [
+            pool.submit(gradio_client.predict, gradio_client.handle_file(clip), api_name="/classify") for _ in range(16)
+        ]
+        assert {job.result()["label"] for job in jobs} == {"Chamber"}
+
+
+def test_own_routes_come_first(client):
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.post("/health").status_code == 405
+    assert "FastAPI" in client.get("/docs").text
+    assert client.get("/v1/nothing").json() == {"detail": "Not Found"}
+    assert client.head("/").status_code == 200
+
+
+def test_examples_are_read_where_there_are_some(tmp_path):
+    from ccmusic.ui.page import read_examples
+
+    assert read_examples((tmp_path / "none",)) == ()
+    (tmp_path / "a.ogg").touch()
+    entries = [
+        {"file": "a.ogg", "title_en": "A", "title_zh": "甲", "expected_level2": "Classic"},
+        {"file": "missing.ogg", "title_en": "B", "title_zh": "乙", "expected_level2": "Classic"},
+    ]
+    (tmp_path / "examples.json").write_text(json.dumps(entries), encoding="utf-8")
+    [example] = read_examples((tmp_path / "none", tmp_path))
+    assert example.path == tmp_path / "a.ogg"
+    assert example.titles == {"en": "A", "zh": "甲"}
+
+
+def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_path):
+    import asyncio
+
+    from ccmusic.settings import Settings
+    from ccmusic.ui.page import Page
+
+    class Request:
+        headers = {"accept-language": "zh-CN,zh;q=0.9"}
+
+    page = Page(page_server.service, Settings(), tmp_path)
+    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", Request()))
+    assert notice == ""
+    assert label["visible"] is True
+    assert next(iter(label["value"])) == "室内乐"
+    assert all("cc-" in piece for piece in (levels, model, track, genres))
+
+    page_server.service.result = RuntimeError("no")
+    logging.disable(logging.ERROR)
+    try:
+        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", Request()))
+    finally:
+        logging.disable(logging.NOTSET)
+    assert TEXTS["zh"]["error.unexpected"] in notice
+    assert placeholder["visible"] is True
+    assert label == {"visible": False, "value": None, "__type__": "update"}
+    assert rest == ["", "", "", ""]
+
+
+def test_two_answers_do_not_mix(gradio_client, page_server, clip):
+    first = gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
+    page_server.service.result = track_result(likeliest=0)
+    second = gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
+    assert (first["label"], second["label"]) == ("Chamber", "Symphony")
