@@ -53,7 +53,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
     def open_page(url: str, locale: str = "en-US", **options: Any) -> Visit:
         context = browser.new_context(locale=locale, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(20_000)
         contexts.append(context)
         visit = Visit(context.new_page())
         visit.page.on("console", lambda m: visit.errors.append(m.text) if m.type == "error" else None)

@@ -32,7 +32,7 @@ def server(model_directory) -> Iterator[RunningServer]:
 def choose(page, clip) -> None:
     """Upload a clip and wait until the player holds it."""
     page.locator("#audio input[type=file]").set_input_files(clip)
-    page.locator("#audio").get_by_label("Play", exact=False).or_(page.locator("#audio audio")).first.wait_for()
+    page.locator("#audio audio.standard-player").wait_for(state="attached")
 
 
 def classify(page, clip) -> None:
@@ -112,8 +112,7 @@ def test_a_file_that_is_not_audio_is_told_so(server, visit):
     opened = visit(server.url)
     page = opened.page
     text_file = {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"dear diary, " * 500}
-    page.locator("#audio input[type=file]").set_input_files(text_file)
-    page.locator("#audio").get_by_label("Clear").or_(page.locator("#audio audio")).first.wait_for()
+    choose(page, text_file)
     page.locator("#run").click()
     notice = page.locator("#notice .cc-error")
     notice.wait_for()
@@ -154,7 +153,7 @@ def test_the_microphone_is_heard(server, visit):
     page.locator("#audio .stop-button").wait_for()
     page.wait_for_function("() => /0:0[1-9]/.test(document.querySelector('#audio').innerText)")
     page.locator("#audio .stop-button").click()
-    page.locator("#audio").get_by_label("Play", exact=False).first.wait_for()
+    page.locator("#audio .play-pause-button").wait_for()
     page.locator("#run").click()
     page.locator("#track img, #notice .cc-error").first.wait_for()
     assert page.locator("#notice .cc-error").count() == 0

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.training.batches import Batches
+from ccmusic.training.configuration import Configuration
 from ccmusic.training.crossval import probe_out_of_fold
 from ccmusic.training.data import Dataset, Teacher, load
 from ccmusic.training.distil import Standardiser, probe_features, soft_targets
-from ccmusic.training.loop import Batches, Configuration
 
 
 def _spoilt(dataset: Dataset, rows: np.ndarray) -> Dataset:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,26 @@ from ccmusic.inference.backend import OnnxBackend
 from ccmusic.models.card import Card, read_card
 from ccmusic.training import crossval
 from ccmusic.training.__main__ import main
-from ccmusic.training.loop import Configuration
+from ccmusic.training.configuration import Configuration
 
 
 @pytest.fixture(scope="module")
 def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Two epochs from scratch over two folds, through the command line, to a model directory and the pages."""
+    """Two cycles of an epoch from scratch over two folds, by the command line, to a model directory and the pages."""
     place = tmp_path_factory.mktemp("training")
     configuration = {"start": "scratch", "batch_size": 16, "seconds": [0.3, 1.0], "shares": [0.5, 0.5]}
     (place / "configuration.json").write_text(json.dumps(configuration))
     arguments = [
         "--data", str(data_directory), "--work", str(place / "work"), "--out", str(place / "model"),
-        "--docs", str(place / "docs"), "--folds", "0,1", "--epochs", "2", "--jobs", "1",
+        "--docs", str(place / "docs"), "--folds", "0,1", "--epochs", "1", "--cycles", "2", "--jobs", "1",
         "--configuration", str(place / "configuration.json"),
     ]  # fmt: skip
     main(arguments)
     return place, arguments
+
+
+def _configuration(place: Path) -> Configuration:
+    return Configuration.read(place / "configuration.json", epochs=1, cycles=2)
 
 
 def test_two_epochs_end_in_a_loadable_model(trained: tuple[Path, list[str]]) -> None:
@@ -55,7 +60,7 @@ def test_out_of_fold_means_every_known_clip_of_the_folds_once(
 ) -> None:
     place, _ = trained
     dataset = crossval.load(data_directory)
-    out_of_fold = crossval.gather(place / "work", [0, 1], dataset)
+    out_of_fold = crossval.gather(place / "work", [0, 1], dataset, _configuration(place))
     assert sorted(out_of_fold.rows) == np.flatnonzero(dataset.fold < 2).tolist()
     assert out_of_fold.logits[30.0].shape == (16, 1, 2, 16)
     assert out_of_fold.logits[0.3].shape == (16, 3, 1, 16)
@@ -75,15 +80,21 @@ def test_finished_runs_are_taken_up(trained: tuple[Path, list[str]]) -> None:
     first = (place / "model" / "card.json").read_bytes()
     main(arguments)
     assert {path.name: path.stat().st_mtime_ns for path in (place / "work").glob("*.pt")} == before
-    assert sorted(before) == ["final.pt", "fold-0.pt", "fold-1.pt"]
+    assert sorted(before) == [f"{run}-cycle-{cycle}.pt" for run in ("final", "fold-0", "fold-1") for cycle in (1, 2)]
     assert (place / "model" / "card.json").read_bytes() == first
 
 
 def test_another_configuration_is_not_taken_for_finished(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
-    log = json.loads((place / "work" / "fold-0.json").read_text())
-    assert len(log["losses"]) == 2
-    same = Configuration.read(place / "configuration.json", epochs=2)
+    same = _configuration(place)
     assert crossval.is_finished(place / "work", 0, same)
-    assert not crossval.is_finished(place / "work", 0, Configuration.read(place / "configuration.json", epochs=3))
+    assert crossval.is_finished(place / "work", 0, replace(same, cycles=1))
+    assert not crossval.is_finished(place / "work", 0, replace(same, epochs=3))
+    assert not crossval.is_finished(place / "work", 0, replace(same, cycles=3))
     assert not crossval.is_finished(place / "work", 3, same)
+
+
+def test_the_second_cycle_starts_where_the_first_ended(trained: tuple[Path, list[str]]) -> None:
+    place, _ = trained
+    first, second = (json.loads((place / "work" / f"fold-0-cycle-{c}.json").read_text())["losses"] for c in (1, 2))
+    assert second[0] < first[0]

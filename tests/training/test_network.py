@@ -13,8 +13,16 @@ from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 @pytest.fixture(scope="module")
 def network() -> GenreNetwork:
+    """Random weights with fitting statistics; without these the signal dies on its way and every answer is the bias."""
     torch.manual_seed(16)
-    return GenreNetwork(teacher_sizes={"tags": 5}).eval()
+    network = GenreNetwork(teacher_sizes={"tags": 5})
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # plain mean over what follows
+    with torch.inference_mode():
+        for _ in range(3):
+            network.embed(torch.rand(8, 84, 60) * torch.rand(8, 84, 1) * -80)
+    return network.eval()
 
 
 @pytest.mark.parametrize("frames", [13, 14, 44, 431, 1292])
@@ -34,8 +42,8 @@ def test_a_clip_is_answered_alike_alone_and_in_a_batch(network: GenreNetwork) ->
     with torch.inference_mode():
         together, _ = network(pictures)
         alone, _ = network(pictures[1:2])
-    torch.testing.assert_close(together[1:2], alone, atol=1e-7, rtol=1e-5)
-    assert not torch.allclose(together[0], together[1], atol=1e-6)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=1e-4)
+    assert (together[0] - together[1]).abs().max() > 1e-2
 
 
 def test_pretrained_convolutions_are_taken_whole(tmp_path: Path) -> None:
@@ -63,8 +71,9 @@ def test_export_answers_as_torch_at_every_length(network: GenreNetwork, tmp_path
     served = serving_network(network, (2, 1))
     export_onnx(served, path)
     assert largest_difference(served, path) < 1e-4
-    other = GenreNetwork().eval()
-    assert largest_difference(other, path) > 1e-3
+    with torch.no_grad():
+        served.trunk.features[3].block[1][0].weight[0] += 0.05  # the check sees a small change deep inside
+    assert largest_difference(served, path) > 1e-4
     assert path.stat().st_size < 12e6
 
 

@@ -23,6 +23,11 @@ def _tone(frequency: float, seconds: float, n_harmonics: int, decay_seconds: flo
     return partials * np.exp(-time / decay_seconds)
 
 
+def _normalised(waveform: np.ndarray) -> np.ndarray:
+    normalised: np.ndarray = (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+    return normalised
+
+
 def chords(seconds: float) -> np.ndarray:
     """Slow plucked triads, D A Bm F#m: no noise, no beat.
 
@@ -46,7 +51,7 @@ def chords(seconds: float) -> np.ndarray:
             frequency = 440.0 * 2 ** ((roots[index % 4] + step - 69) / 12)
             tone = _tone(frequency, chord_seconds, 8, 0.9)[: len(waveform) - start]
             waveform[start : start + len(tone)] += tone
-    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+    return _normalised(waveform)
 
 
 def beat(seconds: float) -> np.ndarray:
@@ -73,7 +78,7 @@ def beat(seconds: float) -> np.ndarray:
         sound += (0.8 if index % 4 == 2 else 0.15) * hiss
         sound = sound[: len(waveform) - start]
         waveform[start : start + len(sound)] += sound
-    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+    return _normalised(waveform)
 
 
 SIGNALS: dict[str, Callable[[float], np.ndarray]] = {"chords": chords, "beat": beat}

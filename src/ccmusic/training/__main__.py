@@ -18,11 +18,11 @@ from pathlib import Path
 from ccmusic.genres import LABELS
 from ccmusic.models.card import Calibration, Card, Training
 from ccmusic.training import figures
+from ccmusic.training.configuration import Configuration
 from ccmusic.training.crossval import gather, load_network, run_all
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.evaluate import WINDOW_SECONDS
 from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
-from ccmusic.training.loop import Configuration
 from ccmusic.training.page import evaluation_page
 from ccmusic.training.report import Evaluation, card_metrics, evaluate
 
@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--folds", type=lambda text: tuple(map(int, text.split(","))), default=FOLDS, metavar="0,1,...")
     out.add_argument("--no-final", action="store_true", help="only cross-validate; write no model")
     out.add_argument("--configuration", type=Path, help="JSON with fields of ccmusic.training.loop.Configuration")
-    out.add_argument("--epochs", type=int)
+    out.add_argument("--epochs", type=int, help="in each cycle")
+    out.add_argument("--cycles", type=int)
     out.add_argument("--seed", type=int)
     # one thread a network: two networks at a time are nearly twice as fast as one with two threads
     jobs = min(len(FOLDS) + 1, os.cpu_count() or 1)
@@ -56,17 +57,17 @@ def training_record(dataset: Dataset) -> Training:
     labelled = int((dataset.label >= 0).sum())
     return Training(
         data=(
-            f"{len(dataset)} clips of about 30 s ({', '.join(sorted(set(dataset.source)))}: research clips of commercial "
-            f"and Magnatune recordings, and free orchestral game scores), {labelled} of them labelled; only features of "
-            "the clips were at hand"
+            f"{len(dataset)} clips of about 30 s ({', '.join(sorted(set(dataset.source)))}: research clips of "
+            f"commercial and Magnatune recordings, and free orchestral game scores), {labelled} of them labelled; only "
+            "features of the clips were at hand"
         ),
         label_source=(
             "weak labels made by this project per artist or from a work's form, without listening; stand-ins (proxies) "
             "for Opera (sacred and art song) and for most of Symphony (film and game scores)"
         ),
         method=(
-            "MobileNetV3-Large at width 0.4 over the constant-Q transform; its convolutions start from EfficientAT mn04 "
-            "(AudioSet; Schmid et al.; MIT licence) and are distilled from linear probes on, and the outputs of, "
+            "MobileNetV3-Large at width 0.4 over the constant-Q transform; its convolutions start from EfficientAT "
+            "mn04 (AudioSet; Schmid et al.; MIT licence) and are distilled from linear probes on, and the outputs of, "
             "EfficientAT mn04 (MIT), musicnn trained on the Million Song Dataset (ISC), and MTG-Jamendo's musicnn and "
             "FCN (MIT)"
         ),
@@ -102,7 +103,7 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
         name="ccmusic-embedded",
         version=VERSION,
         description=(
-            "Small network for the 16 ccMusic genres over the constant-Q transform, distilled from public music taggers."
+            "Small network for the 16 ccMusic genres over the constant-Q transform, distilled from public taggers."
         ),
         labels=LABELS,
         window_seconds=WINDOW_SECONDS,
@@ -131,11 +132,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the whole of it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = parser().parse_args(arguments)
-    configuration = Configuration.read(options.configuration, epochs=options.epochs, seed=options.seed)
+    configuration = Configuration.read(
+        options.configuration, epochs=options.epochs, cycles=options.cycles, seed=options.seed
+    )
     dataset = load(options.data)
     runs = [*options.folds] if options.no_final else [None, *options.folds]
     run_all(options.data, options.work, runs, configuration, options.jobs, options.threads)
-    evaluation = evaluate(dataset, gather(options.work, options.folds, dataset), options.folds)
+    evaluation = evaluate(dataset, gather(options.work, options.folds, dataset, configuration), options.folds)
     (options.work / "metrics.json").write_text(json.dumps(card_metrics(evaluation), indent=2) + "\n", encoding="utf-8")
     for system in evaluation.systems:
         logger.info("%s: %s", system.name, {name: round(value, 3) for name, value in system.pooled.items()})

@@ -27,7 +27,7 @@ def equalise(cqt_db: np.ndarray, generator: Generator, most_db: float = 5.0) -> 
     left = np.minimum(place.astype(int), 3)
     share = (place - left)[None, :]
     curve = knots[:, left] * (1 - share) + knots[:, left + 1] * share
-    return cqt_db + curve[:, :, None].astype(np.float32)
+    return np.asarray(cqt_db + curve[:, :, None], dtype=np.float32)
 
 
 def limit_band(cqt_db: np.ndarray, generator: Generator, most_bins: int = 8, share: float = 0.2) -> np.ndarray:
@@ -40,7 +40,7 @@ def limit_band(cqt_db: np.ndarray, generator: Generator, most_bins: int = 8, sha
 def raise_floor(cqt_db: np.ndarray, generator: Generator, share: float = 0.3) -> np.ndarray:
     """Bury what lies below a random floor of -75 to -50 dB in some pictures."""
     floor = np.where(generator.random(len(cqt_db)) < share, generator.uniform(-75, -50, size=len(cqt_db)), -TOP_DB)
-    return np.maximum(cqt_db, floor[:, None, None].astype(np.float32))
+    return np.asarray(np.maximum(cqt_db, floor[:, None, None]), dtype=np.float32)
 
 
 def mask(cqt_db: np.ndarray, generator: Generator, most_bins: int = 10, most_of_time: float = 0.15) -> np.ndarray:

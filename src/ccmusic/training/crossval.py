@@ -1,7 +1,7 @@
 """Networks and linear probes over the artist-disjoint folds: what is trained, kept in the work directory, and gathered.
 
-Each finished network lies as ``<name>.pt`` beside its JSON twin and its out-of-fold logits; a run with the same
-configuration takes them up instead of training again.
+Each network lies as ``<name>.pt`` beside its JSON twin and its out-of-fold logits, after every cycle; a run with the
+same configuration takes them up instead of training again.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ccmusic.genres import LABELS
+from ccmusic.training.configuration import Configuration
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.distil import PROBE_C, fit_probe, probe_probabilities
 from ccmusic.training.evaluate import CLIP_SECONDS, network_forward, predict
-from ccmusic.training.loop import Configuration, train
+from ccmusic.training.loop import train
 from ccmusic.training.network import GenreNetwork
 
 PRETRAINED = "mn04.npz"
@@ -47,22 +49,36 @@ class OutOfFold:
         return OutOfFold(self.rows[mask], {seconds: value[mask] for seconds, value in self.logits.items()})
 
 
-def run_name(fold: int | None) -> str:
+def run_name(fold: int | None, configuration: Configuration) -> str:
     """Name of a run in the work directory; without a fold it trains on every clip."""
-    return "final" if fold is None else f"fold-{fold}"
+    return f"{'final' if fold is None else f'fold-{fold}'}-cycle-{configuration.cycles}"
 
 
 def is_finished(work: Path, fold: int | None, configuration: Configuration) -> bool:
     """Whether the work directory holds this run with this configuration."""
-    twin = work / f"{run_name(fold)}.json"
+    twin = work / f"{run_name(fold, configuration)}.json"
     if not twin.is_file():
         return False
     wanted = json.loads(json.dumps(asdict(configuration)))
     return bool(json.loads(twin.read_text(encoding="utf-8"))["configuration"] == wanted)
 
 
-def run_split(data: Path, work: Path, fold: int | None, configuration: Configuration, threads: int) -> str:
-    """Train on everything but one fold and predict that fold; skipped where already finished.
+def _new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork:
+    sizes = {name: teacher.windows.shape[2] for name, teacher in dataset.teachers.items()}
+    return GenreNetwork(configuration.stem_stride, sizes, configuration.dropout)
+
+
+def load_network(work: Path, fold: int | None, dataset: Dataset, configuration: Configuration) -> GenreNetwork:
+    """Read a finished network with its teachers' heads, in evaluation mode."""
+    network = _new_network(dataset, configuration)
+    path = work / f"{run_name(fold, configuration)}.pt"
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.eval()
+    return network
+
+
+def run_split(data: Path, work: Path, fold: int | None, configuration: Configuration, threads: int) -> None:
+    """Train on everything but one fold and predict that fold, cycle by cycle; what is finished is skipped.
 
     Parameters
     ----------
@@ -73,29 +89,34 @@ def run_split(data: Path, work: Path, fold: int | None, configuration: Configura
     configuration : Configuration
     threads : int
         Threads of torch and of numpy.
-
-    Returns
-    -------
-    str
-        Name of the run.
     """
-    name = run_name(fold)
-    if is_finished(work, fold, configuration):
-        return name
     torch.set_num_threads(threads)
     dataset = load(data)
     train_rows, test_rows = dataset.split(fold)
-    with threadpool_limits(threads):
-        network, log = train(dataset, train_rows, configuration, data / PRETRAINED, name)
-    torch.save(network.state_dict(), work / f"{name}.pt")
-    if fold is not None:
-        known = test_rows[~dataset.allowed[test_rows].all(axis=1)]
-        forward = network_forward(network)
-        logits = {str(seconds): predict(forward, dataset, known, seconds) for seconds in CLIP_SECONDS}
-        np.savez(work / f"{name}.npz", ids=dataset.ids[known], **logits)
-    # the twin is written last: its presence says that the rest is whole
-    (work / f"{name}.json").write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
-    return name
+    for cycles in range(1, configuration.cycles + 1):
+        # the first n cycles of a longer run are a run of n cycles
+        part = replace(configuration, cycles=cycles)
+        if is_finished(work, fold, part):
+            continue
+        torch.manual_seed(part.seed + cycles - 1)
+        if cycles > 1:
+            network = load_network(work, fold, dataset, replace(part, cycles=cycles - 1))
+        else:
+            network = _new_network(dataset, part)
+            if part.start == "mn04":
+                network.trunk.load_mn04(data / PRETRAINED)
+        name = run_name(fold, part)
+        with threadpool_limits(threads):
+            network, log = train(network, dataset, train_rows, part, name)
+        torch.save(network.state_dict(), work / f"{name}.pt")
+        if fold is not None:
+            known = test_rows[~dataset.allowed[test_rows].all(axis=1)]
+            forward = network_forward(network)
+            logits = {str(seconds): predict(forward, dataset, known, seconds) for seconds in CLIP_SECONDS}
+            arrays: dict[str, Any] = {"ids": dataset.ids[known], **logits}
+            np.savez(work / f"{name}.npz", **arrays)
+        # the twin is written last: its presence says that the rest is whole
+        (work / f"{name}.json").write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
 
 
 def run_all(
@@ -114,15 +135,7 @@ def run_all(
             future.result()
 
 
-def load_network(work: Path, fold: int | None, dataset: Dataset, configuration: Configuration) -> GenreNetwork:
-    """Read a finished network with its teachers' heads, in evaluation mode."""
-    sizes = {name: teacher.windows.shape[2] for name, teacher in dataset.teachers.items()}
-    network = GenreNetwork(configuration.stem_stride, sizes, configuration.dropout)
-    network.load_state_dict(torch.load(work / f"{run_name(fold)}.pt", weights_only=True))
-    return network.eval()
-
-
-def gather(work: Path, folds: Sequence[int], dataset: Dataset) -> OutOfFold:
+def gather(work: Path, folds: Sequence[int], dataset: Dataset, configuration: Configuration) -> OutOfFold:
     """Put the folds' predictions together.
 
     Parameters
@@ -130,6 +143,7 @@ def gather(work: Path, folds: Sequence[int], dataset: Dataset) -> OutOfFold:
     work : Path
     folds : sequence of int
     dataset : Dataset
+    configuration : Configuration
 
     Returns
     -------
@@ -137,7 +151,7 @@ def gather(work: Path, folds: Sequence[int], dataset: Dataset) -> OutOfFold:
         In the order of the folds.
     """
     position = {identifier: row for row, identifier in enumerate(dataset.ids)}
-    archives = [np.load(work / f"{run_name(fold)}.npz") for fold in folds]
+    archives = [np.load(work / f"{run_name(fold, configuration)}.npz") for fold in folds]
     rows = np.array([position[identifier] for archive in archives for identifier in archive["ids"]])
     logits = {}
     for seconds in CLIP_SECONDS:

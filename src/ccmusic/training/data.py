@@ -52,7 +52,7 @@ class Teacher:
 
     def mean(self) -> np.ndarray:
         """Mean over each clip's windows, [shape=(clips, size)]."""
-        return self.windows.sum(axis=1) / self.counts[:, None]
+        return np.asarray(self.windows.sum(axis=1) / self.counts[:, None])
 
     def over(self, clips: np.ndarray, start: np.ndarray, seconds: float) -> np.ndarray:
         """Output averaged over one crop per clip, each window weighted by its overlap with the crop.
@@ -77,7 +77,7 @@ class Teacher:
         missed = overlap.sum(axis=1) == 0
         overlap[missed, self.counts[clips][missed] - 1] = 1
         overlap /= overlap.sum(axis=1, keepdims=True)
-        return np.einsum("bw,bwd->bd", overlap, self.windows[clips]).astype(np.float32)
+        return np.asarray(np.einsum("bw,bwd->bd", overlap, self.windows[clips]), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -201,4 +201,4 @@ def rereference(cqt_db: np.ndarray) -> np.ndarray:
     np.ndarray [same shape]
         The maximum over the last two axes is 0, nothing lies below -80. What the clip's own floor cut away stays lost.
     """
-    return np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB)
+    return np.asarray(np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB))

@@ -109,4 +109,4 @@ class Standardiser:
 
     def __call__(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs [shape=(..., size)] with mean 0 and standard deviation 1 over the training windows."""
-        return (outputs - self.mean) / self.scale
+        return np.asarray((outputs - self.mean) / self.scale)

@@ -52,7 +52,7 @@ def network_forward(network: GenreNetwork) -> Forward:
     def forward(cqt_db: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             picture = torch.from_numpy(np.ascontiguousarray(cqt_db, dtype=np.float32))
-            return network(picture)[0].numpy()
+            return np.asarray(network(picture)[0])
 
     return forward
 
@@ -107,12 +107,12 @@ def track_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndar
     -------
     np.ndarray [shape=(..., 16), dtype=float64]
     """
-    return np.nanmean(softmax(logits / temperature), axis=-2)
+    return np.asarray(np.nanmean(softmax(logits / temperature), axis=-2))
 
 
 def group_of_leaf(level: int) -> np.ndarray:
     """Index of each leaf's group at a level, [shape=(16,)]."""
-    return roll_up(np.eye(len(LABELS)), level).argmax(axis=1)
+    return np.asarray(roll_up(np.eye(len(LABELS)), level).argmax(axis=1))
 
 
 def top_k_accuracy(reference: np.ndarray, probabilities: np.ndarray, k: int = 1) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -29,7 +30,8 @@ def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int]) -> Genr
     network.load_state_dict(
         {name: value for name, value in trained.state_dict().items() if not name.startswith("teachers.")}
     )
-    return network.eval()
+    network.eval()
+    return network
 
 
 def export_onnx(network: GenreNetwork, path: Path) -> None:
@@ -94,7 +96,7 @@ def golden_clips(path: Path) -> tuple[GoldenClip, ...]:
     return tuple(clips)
 
 
-def write_card(directory: Path, **fields: object) -> Card:
+def write_card(directory: Path, **fields: Any) -> Card:
     """Write the card of the network that lies in a model directory.
 
     Parameters

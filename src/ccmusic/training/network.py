@@ -50,7 +50,7 @@ def _round_to_8(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-class _ConvNorm(nn.Sequential):
+class _ConvNorm(nn.Sequential):  # type: ignore[misc]
     def __init__(self, channels: int, out: int, kernel: int, stride: int | tuple[int, int] = 1,
                  groups: int = 1, activation: type[nn.Module] = nn.Identity) -> None:  # fmt: skip
         super().__init__(
@@ -60,7 +60,7 @@ class _ConvNorm(nn.Sequential):
         )
 
 
-class _SqueezeExcitation(nn.Module):
+class _SqueezeExcitation(nn.Module):  # type: ignore[misc]
     """Scales every channel by what the mean over time and frequency says (key names as in the mn04 weights)."""
 
     def __init__(self, channels: int) -> None:
@@ -75,7 +75,7 @@ class _SqueezeExcitation(nn.Module):
         return x * scale[:, :, None, None]
 
 
-class _InvertedResidual(nn.Module):
+class _InvertedResidual(nn.Module):  # type: ignore[misc]
     def __init__(self, channels: int, block: Block) -> None:
         super().__init__()
         expanded, out = _round_to_8(block.expanded * WIDTH), _round_to_8(block.out * WIDTH)
@@ -94,7 +94,7 @@ class _InvertedResidual(nn.Module):
         return x + self.block(x) if self.residual else self.block(x)
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module):  # type: ignore[misc]
     """The convolutions: a picture [batch, 1, bins, frames] to a vector of `EMBEDDING_SIZE` per picture.
 
     Parameters
@@ -121,7 +121,7 @@ class Trunk(nn.Module):
         )
 
 
-class GenreNetwork(nn.Module):
+class GenreNetwork(nn.Module):  # type: ignore[misc]
     """Constant-Q spectrogram in decibels to 16 logits and an embedding; the ONNX file is this module's `forward`.
 
     Parameters

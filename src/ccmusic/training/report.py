@@ -1,4 +1,4 @@
-"""Measures of the out-of-fold predictions: the network beside linear probes on its teachers, and numbers for the card."""
+"""Measures of the out-of-fold predictions: the network beside probes on its teachers, and numbers for the card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ccmusic.training.calibrate import (
 )
 from ccmusic.training.crossval import OutOfFold, probe_out_of_fold
 from ccmusic.training.data import Dataset
-from ccmusic.training.distil import PROBE_C, PROBE_TEACHERS, SINGLE_C, SINGLE_TEACHERS, probe_features
+from ccmusic.training.distil import PROBE_TEACHERS, SINGLE_C, SINGLE_TEACHERS, probe_features
 from ccmusic.training.evaluate import (
     CLIP_SECONDS,
     expected_calibration_error,
@@ -137,8 +137,8 @@ def _probes(
     curve = {}
     for level in LEVELS:
         accuracy = [level_accuracy(reference, probabilities[rows], level) for probabilities in out]
-        curve[level] = {5.0: np.mean(accuracy[1:3]), 10.0: np.mean(accuracy[3:5]), 30.0: accuracy[0]}
-    return systems, {level: {s: float(a) for s, a in by.items()} for level, by in curve.items()}
+        curve[level] = {5.0: sum(accuracy[1:3]) / 2, 10.0: sum(accuracy[3:5]) / 2, 30.0: accuracy[0]}
+    return systems, curve
 
 
 def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> Evaluation:

@@ -1,0 +1,100 @@
+"""Random crops of the training clips, with everything that the network is to learn of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ccmusic.features.cqt import FRAMES_PER_SECOND
+from ccmusic.training.augment import augment
+from ccmusic.training.configuration import Configuration
+from ccmusic.training.data import TOP_DB, Dataset, seconds_to_frames
+from ccmusic.training.distil import Standardiser, soft_targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops and what is known of them; each target holds one entry per crop.
+
+    Attributes
+    ----------
+    cqt_db : torch.Tensor [shape=(batch, 84, frames)]
+    allowed : torch.Tensor [shape=(batch, 16), dtype=bool]
+        Leaves that agree with what is known.
+    known_weight : torch.Tensor [shape=(batch,)]
+        Weight of that knowledge in the loss, 0 where nothing is known.
+    soft : torch.Tensor [shape=(batch, 16)]
+    teachers : dict of str to torch.Tensor [shape=(batch, size)]
+    """
+
+    cqt_db: torch.Tensor
+    allowed: torch.Tensor
+    known_weight: torch.Tensor
+    soft: torch.Tensor
+    teachers: dict[str, torch.Tensor]
+
+
+class Batches:
+    """Random crops of the training clips with their targets; holds nothing of any other clip.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    train : np.ndarray [shape=(n,)]
+        Rows to train on.
+    configuration : Configuration
+    """
+
+    def __init__(self, dataset: Dataset, train: np.ndarray, configuration: Configuration) -> None:
+        self.dataset, self.train, self.configuration = dataset, train, configuration
+        self.generator = np.random.default_rng(configuration.seed + configuration.cycles - 1)
+        self.soft = soft_targets(dataset, train)
+        self.standardisers = {name: Standardiser.fit(dataset, name, train) for name in dataset.teachers}
+        labelled = dataset.label[train][dataset.label[train] >= 0]
+        counts = np.bincount(labelled, minlength=dataset.allowed.shape[1])
+        weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -configuration.balance, 0)
+        class_weight = weights * len(labelled) / max((weights * counts).sum(), 1e-9)
+        known = ~dataset.allowed.all(axis=1)
+        self.known_weight = np.where(
+            dataset.label >= 0,
+            configuration.label_weight * class_weight[dataset.label],
+            configuration.group_weight * known,
+        )
+        repeats = np.where(dataset.label[train] >= 0, configuration.label_repeats, 1)
+        self.stream = np.repeat(train, repeats)
+        self.shares = np.asarray(configuration.shares) / sum(configuration.shares)
+
+    def __len__(self) -> int:
+        return max(1, len(self.stream) // self.configuration.batch_size)
+
+    def epoch(self) -> Iterator[Batch]:
+        """Every training clip once (labelled ones `label_repeats` times) in random order; one crop length a batch."""
+        order = self.generator.permutation(self.stream)
+        for part in np.array_split(order, len(self)):
+            yield self._draw(part)
+
+    def _draw(self, clips: np.ndarray) -> Batch:
+        data, generator = self.dataset, self.generator
+        # a few fixed lengths: every new shape costs the convolution library a compilation
+        seconds = float(generator.choice(self.configuration.seconds, p=self.shares))
+        frames = min(seconds_to_frames(seconds), int(data.frames[clips].min()))
+        first = (generator.random(len(clips)) * (data.frames[clips] - frames + 1)).astype(int)
+        crops = np.stack([data.spectrograms[c, :, f : f + frames] for c, f in zip(clips, first, strict=True)])
+        # the service feeds windows shorter than 10 s only when they are the whole recording
+        longest = seconds == max(self.configuration.seconds)
+        own_reference = generator.random(len(clips)) < (0.5 if longest else 1.0)
+        pictures = augment(crops.astype(np.float32) / 2 - TOP_DB, generator, own_reference)
+        teachers = {
+            name: self.standardisers[name](teacher.over(clips, first / FRAMES_PER_SECOND, seconds))
+            for name, teacher in data.teachers.items()
+        }
+        return Batch(
+            torch.from_numpy(pictures),
+            torch.from_numpy(data.allowed[clips]),
+            torch.from_numpy(self.known_weight[clips]).float(),
+            torch.from_numpy(self.soft[clips]),
+            {name: torch.from_numpy(value).float() for name, value in teachers.items()},
+        )

@@ -1,0 +1,74 @@
+"""Everything that a training run may vary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ccmusic.errors import InvalidParameter
+
+STARTS = ("mn04", "scratch")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One training run; two runs with equal records give equal networks on the same machine.
+
+    Attributes
+    ----------
+    cycles : int
+        How often the learning rate rises and falls; every cycle starts from the averaged weights of the one before.
+    epochs : int
+        Passes over the training clips in each cycle, one crop a clip (labelled clips `label_repeats` times); fixed
+        beforehand, never chosen on a test fold.
+    start : str
+        ``mn04`` or ``scratch``.
+    seconds, shares : tuple of float
+        Lengths of the crops and how often each occurs, relative to one another.
+    label_weight, group_weight, soft_weight, teacher_weight : float
+        Weights of the losses: known leaf, known group of leaves, probe's probabilities, teachers' outputs.
+    balance : float
+        Exponent of the inverse class frequency in the label loss: 0 not balanced, 1 fully.
+    mixup : float
+        Share of batches that are mixed in pairs.
+    ema_decay : float
+        Decay of the running average of weights per step.
+    """
+
+    cycles: int = 2
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    start: str = "mn04"
+    stem_stride: tuple[int, int] = (2, 1)
+    dropout: float = 0.2
+    seconds: tuple[float, ...] = (0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
+    shares: tuple[float, ...] = (0.06, 0.05, 0.08, 0.08, 0.2, 0.28, 0.25)
+    label_repeats: int = 2
+    label_weight: float = 0.5
+    group_weight: float = 0.5
+    soft_weight: float = 1.0
+    teacher_weight: float = 2.0
+    balance: float = 0.5
+    mixup: float = 0.3
+    ema_decay: float = 0.99
+    seed: int = 16
+
+    def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise InvalidParameter("start", f"must be one of {', '.join(STARTS)}, not {self.start!r}")
+        if len(self.seconds) != len(self.shares):
+            raise InvalidParameter("shares", f"must be as many as the {len(self.seconds)} crop lengths")
+
+    @classmethod
+    def read(cls, path: Path | None, **changes: Any) -> Configuration:
+        """Defaults, overridden by a JSON file and then by `changes` that are not None."""
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        values |= {name: value for name, value in changes.items() if value is not None}
+        fields: dict[str, Any] = {}
+        for name, value in values.items():
+            fields[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**fields)
