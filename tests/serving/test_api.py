@@ -3,6 +3,7 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -237,3 +238,19 @@ def test_sigterm_ends_it_with_0_and_frees_the_port(model_directory):
 def test_json_answers_are_utf8(client):
     response = client.get("/v1/genres")
     assert json.loads(response.content.decode("utf-8"))["level16"][0]["label_zh"] == "交响乐"
+
+
+def test_app_py_starts_the_same_service_from_any_directory(model_directory):
+    app = Path(__file__).parents[2] / "app.py"
+    with running_server("--no-page", command=(str(app),), CCMUSIC_MODEL=str(model_directory)) as server:
+        server.wait_healthy()
+        assert server.health().json()["service"] == "ccmusic-database"
+
+
+def test_a_declared_length_that_is_too_large_is_refused_before_the_body(server):
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: 9999999999\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")

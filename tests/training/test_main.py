@@ -22,7 +22,7 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     (place / "configuration.json").write_text(json.dumps(configuration))
     arguments = [
         "--data", str(data_directory), "--work", str(place / "work"), "--out", str(place / "model"),
-        "--docs", str(place / "docs"), "--folds", "0,1", "--epochs", "1", "--cycles", "2", "--jobs", "1",
+        "--docs", str(place / "docs"), "--folds", "0,1", "--epochs", "1,1", "--jobs", "1",
         "--configuration", str(place / "configuration.json"),
     ]  # fmt: skip
     main(arguments)
@@ -30,7 +30,7 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def _configuration(place: Path) -> Configuration:
-    return Configuration.read(place / "configuration.json", epochs=1, cycles=2)
+    return Configuration.read(place / "configuration.json", epochs=(1, 1))
 
 
 def test_two_epochs_end_in_a_loadable_model(trained: tuple[Path, list[str]]) -> None:
@@ -80,7 +80,8 @@ def test_finished_runs_are_taken_up(trained: tuple[Path, list[str]]) -> None:
     first = (place / "model" / "card.json").read_bytes()
     main(arguments)
     assert {path.name: path.stat().st_mtime_ns for path in (place / "work").glob("*.pt")} == before
-    assert sorted(before) == [f"{run}-cycle-{cycle}.pt" for run in ("final", "fold-0", "fold-1") for cycle in (1, 2)]
+    runs = [f"{run}-cycle-{cycle}" for run in ("final", "fold-0", "fold-1") for cycle in (1, 2)]
+    assert sorted(before) == sorted([f"{run}.pt" for run in runs] + [f"{run}-served.pt" for run in runs])
     assert (place / "model" / "card.json").read_bytes() == first
 
 
@@ -88,9 +89,9 @@ def test_another_configuration_is_not_taken_for_finished(trained: tuple[Path, li
     place, _ = trained
     same = _configuration(place)
     assert crossval.is_finished(place / "work", 0, same)
-    assert crossval.is_finished(place / "work", 0, replace(same, cycles=1))
-    assert not crossval.is_finished(place / "work", 0, replace(same, epochs=3))
-    assert not crossval.is_finished(place / "work", 0, replace(same, cycles=3))
+    assert crossval.is_finished(place / "work", 0, replace(same, epochs=(1,)))
+    assert not crossval.is_finished(place / "work", 0, replace(same, epochs=(1, 2)))
+    assert not crossval.is_finished(place / "work", 0, replace(same, epochs=(1, 1, 1)))
     assert not crossval.is_finished(place / "work", 3, same)
 
 

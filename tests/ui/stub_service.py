@@ -78,7 +78,9 @@ def stub_app(service: StubService, settings: Settings) -> FastAPI:
 @contextmanager
 def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
     """Serve an application from a thread, on a port that the system chose; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, root_path=root_path, log_level="warning", timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, root_path=root_path, log_level="warning", timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -128,6 +128,7 @@ def test_only_classify_is_named_in_the_api(client):
     info = client.get("/gradio_api/info").json()
     assert list(info["named_endpoints"]) == ["/classify"]
     assert info["unnamed_endpoints"] == {}
+    assert "github" not in json.dumps(info)
     assert [p["parameter_name"] for p in info["named_endpoints"]["/classify"]["parameters"]] == ["audio", "windows"]
 
 

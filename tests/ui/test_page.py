@@ -1,15 +1,17 @@
 """The page as clients meet it, without a browser."""
 
+import asyncio
 import json
 import logging
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from ccmusic.errors import UndecodableAudio
 from ccmusic.ui.texts import TEXTS, TITLE
-from ui.stub_service import track_result
+from ui.stub_service import StubService, track_result
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_a_client_program_gets_errors_as_errors(gradio_client, page_server, clip
         gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
     page_server.service.ready = True
     page_server.service.result = UndecodableAudio("no such codec")
-    with pytest.raises(Exception, match="cannot be read as sound.*no such codec"):
+    with pytest.raises(Exception, match=r"cannot be read as sound.*no such codec"):
         gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
 
 
@@ -85,17 +87,37 @@ def test_examples_are_read_where_there_are_some(tmp_path):
     assert example.titles == {"en": "A", "zh": "甲"}
 
 
-def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_path):
-    import asyncio
+def test_examples_outlive_the_sweeping_of_uploads(tmp_path, monkeypatch):
+    from gradio.route_utils import delete_files_created_by_app
 
+    from ccmusic.settings import Settings
+    from ccmusic.ui import page
+
+    (tmp_path / "a.ogg").touch()
+    (tmp_path / "uploads").mkdir()
+    example = page.Example(tmp_path / "a.ogg", {"en": "A", "zh": "甲"})
+    monkeypatch.setattr(page, "read_examples", lambda: (example,))
+
+    async def build():
+        return page.build_page(StubService(), Settings(), tmp_path / "uploads")
+
+    blocks, _ = asyncio.run(build())  # Gradio leaves event loops open where none runs
+    [audio] = [block for block in blocks.blocks.values() if getattr(block, "elem_id", None) == "audio"]
+    offered, upload = tmp_path / "uploads" / "examples" / "a.ogg", tmp_path / "uploads" / "clip.wav"
+    upload.touch()
+    audio.temp_files.update({str(offered), str(upload)})
+    delete_files_created_by_app(blocks, age=None)
+    assert offered.exists()
+    assert not upload.exists()
+
+
+def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_path):
     from ccmusic.settings import Settings
     from ccmusic.ui.page import Page
 
-    class Request:
-        headers = {"accept-language": "zh-CN,zh;q=0.9"}
-
+    request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
     page = Page(page_server.service, Settings(), tmp_path)
-    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", Request()))
+    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", request))
     assert notice == ""
     assert label["visible"] is True
     assert next(iter(label["value"])) == "室内乐"
@@ -104,7 +126,7 @@ def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_
     page_server.service.result = RuntimeError("no")
     logging.disable(logging.ERROR)
     try:
-        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", Request()))
+        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", request))
     finally:
         logging.disable(logging.NOTSET)
     assert TEXTS["zh"]["error.unexpected"] in notice

@@ -19,7 +19,7 @@ from ccmusic.genres import LABELS
 from ccmusic.models.card import Calibration, Card, Training
 from ccmusic.training import figures
 from ccmusic.training.configuration import Configuration
-from ccmusic.training.crossval import gather, load_network, run_all
+from ccmusic.training.crossval import SERVED, gather, load_network, run_all
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.evaluate import WINDOW_SECONDS
 from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
@@ -29,7 +29,11 @@ from ccmusic.training.report import Evaluation, card_metrics, evaluate
 FOLDS = (0, 1, 2, 3, 4)
 VERSION = "1.0.0"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ccmusic.training")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,11 +43,10 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--work", type=Path, required=True, help="checkpoints, logs and out-of-fold predictions")
     out.add_argument("--out", type=Path, required=True, help="model directory to write card.json and model.onnx into")
     out.add_argument("--docs", type=Path, default=Path("docs"), help="where evaluation.md and images/ go (docs)")
-    out.add_argument("--folds", type=lambda text: tuple(map(int, text.split(","))), default=FOLDS, metavar="0,1,...")
+    out.add_argument("--folds", type=_numbers, default=FOLDS, metavar="0,1,...")
     out.add_argument("--no-final", action="store_true", help="only cross-validate; write no model")
     out.add_argument("--configuration", type=Path, help="JSON with fields of ccmusic.training.loop.Configuration")
-    out.add_argument("--epochs", type=int, help="in each cycle")
-    out.add_argument("--cycles", type=int)
+    out.add_argument("--epochs", type=_numbers, metavar="12,8", help="in each cycle")
     out.add_argument("--seed", type=int)
     # one thread a network: two networks at a time are nearly twice as fast as one with two threads
     jobs = min(len(FOLDS) + 1, os.cpu_count() or 1)
@@ -96,7 +99,7 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
     Card
     """
     out.mkdir(parents=True, exist_ok=True)
-    network = serving_network(load_network(work, None, dataset, configuration), configuration.stem_stride)
+    network = serving_network(load_network(work, None, dataset, configuration, SERVED), configuration.stem_stride)
     export_onnx(network, out / MODEL_FILE)
     return write_card(
         out,
@@ -130,11 +133,10 @@ def write_pages(docs: Path, dataset: Dataset, evaluation: Evaluation) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the whole of it."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
     options = parser().parse_args(arguments)
-    configuration = Configuration.read(
-        options.configuration, epochs=options.epochs, cycles=options.cycles, seed=options.seed
-    )
+    configuration = Configuration.read(options.configuration, epochs=options.epochs, seed=options.seed)
     dataset = load(options.data)
     runs = [*options.folds] if options.no_final else [None, *options.folds]
     run_all(options.data, options.work, runs, configuration, options.jobs, options.threads)

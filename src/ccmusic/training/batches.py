@@ -50,7 +50,7 @@ class Batches:
 
     def __init__(self, dataset: Dataset, train: np.ndarray, configuration: Configuration) -> None:
         self.dataset, self.train, self.configuration = dataset, train, configuration
-        self.generator = np.random.default_rng(configuration.seed + configuration.cycles - 1)
+        self.generator = np.random.default_rng(configuration.seed + configuration.cycle - 1)
         self.soft = soft_targets(dataset, train)
         self.standardisers = {name: Standardiser.fit(dataset, name, train) for name in dataset.teachers}
         labelled = dataset.label[train][dataset.label[train] >= 0]

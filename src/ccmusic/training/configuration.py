@@ -18,11 +18,10 @@ class Configuration:
 
     Attributes
     ----------
-    cycles : int
-        How often the learning rate rises and falls; every cycle starts from the averaged weights of the one before.
-    epochs : int
+    epochs : tuple of int
         Passes over the training clips in each cycle, one crop a clip (labelled clips `label_repeats` times); fixed
-        beforehand, never chosen on a test fold.
+        beforehand, never chosen on a test fold. In a cycle the learning rate rises and falls once; every cycle starts
+        from the averaged weights of the one before, with half its rate.
     start : str
         ``mn04`` or ``scratch``.
     seconds, shares : tuple of float
@@ -35,10 +34,11 @@ class Configuration:
         Share of batches that are mixed in pairs.
     ema_decay : float
         Decay of the running average of weights per step.
+    readout_share : float
+        Of the logistic regression in the served head (`ccmusic.training.readout`).
     """
 
-    cycles: int = 2
-    epochs: int = 12
+    epochs: tuple[int, ...] = (12, 8)
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
@@ -55,9 +55,17 @@ class Configuration:
     balance: float = 0.5
     mixup: float = 0.3
     ema_decay: float = 0.99
+    readout_share: float = 0.5
     seed: int = 16
 
+    @property
+    def cycle(self) -> int:
+        """Number of the last cycle, counted from 1."""
+        return len(self.epochs)
+
     def __post_init__(self) -> None:
+        if not self.epochs:
+            raise InvalidParameter("epochs", "must name at least one cycle")
         if self.start not in STARTS:
             raise InvalidParameter("start", f"must be one of {', '.join(STARTS)}, not {self.start!r}")
         if len(self.seconds) != len(self.shares):

@@ -25,8 +25,10 @@ from ccmusic.training.distil import PROBE_C, fit_probe, probe_probabilities
 from ccmusic.training.evaluate import CLIP_SECONDS, network_forward, predict
 from ccmusic.training.loop import train
 from ccmusic.training.network import GenreNetwork
+from ccmusic.training.readout import blended
 
 PRETRAINED = "mn04.npz"
+SERVED = "-served"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class OutOfFold:
 
 def run_name(fold: int | None, configuration: Configuration) -> str:
     """Name of a run in the work directory; without a fold it trains on every clip."""
-    return f"{'final' if fold is None else f'fold-{fold}'}-cycle-{configuration.cycles}"
+    return f"{'final' if fold is None else f'fold-{fold}'}-cycle-{configuration.cycle}"
 
 
 def is_finished(work: Path, fold: int | None, configuration: Configuration) -> bool:
@@ -68,10 +70,12 @@ def _new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork
     return GenreNetwork(configuration.stem_stride, sizes, configuration.dropout)
 
 
-def load_network(work: Path, fold: int | None, dataset: Dataset, configuration: Configuration) -> GenreNetwork:
-    """Read a finished network with its teachers' heads, in evaluation mode."""
+def load_network(
+    work: Path, fold: int | None, dataset: Dataset, configuration: Configuration, suffix: str = ""
+) -> GenreNetwork:
+    """Read a finished network with its teachers' heads, in evaluation mode; with the suffix `SERVED` its served head."""
     network = _new_network(dataset, configuration)
-    path = work / f"{run_name(fold, configuration)}.pt"
+    path = work / f"{run_name(fold, configuration)}{suffix}.pt"
     network.load_state_dict(torch.load(path, weights_only=True))
     network.eval()
     return network
@@ -93,14 +97,14 @@ def run_split(data: Path, work: Path, fold: int | None, configuration: Configura
     torch.set_num_threads(threads)
     dataset = load(data)
     train_rows, test_rows = dataset.split(fold)
-    for cycles in range(1, configuration.cycles + 1):
+    for cycle in range(1, configuration.cycle + 1):
         # the first n cycles of a longer run are a run of n cycles
-        part = replace(configuration, cycles=cycles)
+        part = replace(configuration, epochs=configuration.epochs[:cycle])
         if is_finished(work, fold, part):
             continue
-        torch.manual_seed(part.seed + cycles - 1)
-        if cycles > 1:
-            network = load_network(work, fold, dataset, replace(part, cycles=cycles - 1))
+        torch.manual_seed(part.seed + cycle - 1)
+        if cycle > 1:
+            network = load_network(work, fold, dataset, replace(part, epochs=part.epochs[:-1]))
         else:
             network = _new_network(dataset, part)
             if part.start == "mn04":
@@ -108,10 +112,12 @@ def run_split(data: Path, work: Path, fold: int | None, configuration: Configura
         name = run_name(fold, part)
         with threadpool_limits(threads):
             network, log = train(network, dataset, train_rows, part, name)
+            served = blended(network, dataset, train_rows, part.readout_share)
         torch.save(network.state_dict(), work / f"{name}.pt")
+        torch.save(served.state_dict(), work / f"{name}{SERVED}.pt")
         if fold is not None:
             known = test_rows[~dataset.allowed[test_rows].all(axis=1)]
-            forward = network_forward(network)
+            forward = network_forward(served)
             logits = {str(seconds): predict(forward, dataset, known, seconds) for seconds in CLIP_SECONDS}
             arrays: dict[str, Any] = {"ids": dataset.ids[known], **logits}
             np.savez(work / f"{name}.npz", **arrays)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,7 @@ def export_onnx(network: GenreNetwork, path: Path) -> None:
     ModelRefused
         The two disagree by more than `TOLERANCE`.
     """
-    # the exporter narrates its progress and warns about its own dependencies
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # the exporter warns about its own dependencies
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

@@ -98,19 +98,21 @@ def train(
     batches = Batches(dataset, rows, configuration)
     network.to(memory_format=torch.channels_last)
     running = copy.deepcopy(network)
+    learning_rate = configuration.learning_rate * 0.5 ** (configuration.cycle - 1)
     heads = [*network.head.parameters(), *network.teachers.parameters()]
     groups = [
-        {"params": list(network.trunk.parameters()), "lr": configuration.learning_rate},
-        {"params": heads, "lr": 2 * configuration.learning_rate},
+        {"params": list(network.trunk.parameters()), "lr": learning_rate},
+        {"params": heads, "lr": 2 * learning_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=configuration.weight_decay)
-    steps = configuration.epochs * len(batches)
+    epochs = configuration.epochs[-1]
+    steps = epochs * len(batches)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, steps))
 
     losses, begun = [], time.monotonic()
     network.train()
     with tqdm(total=steps, desc=name, unit="batch", mininterval=5) as bar:
-        for _ in range(configuration.epochs):
+        for _ in range(epochs):
             epoch_losses = []
             for batch in batches.epoch():
                 mixed = batches.generator.random() < configuration.mixup

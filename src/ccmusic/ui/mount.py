@@ -44,7 +44,7 @@ CONTENT_POLICY = (
 
 _SHELL = """<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-{head}<title>{title}</title><style>
+{head}<link rel="icon" href="data:,"><title>{title}</title><style>
 body{{margin:0;min-height:100vh;display:grid;place-items:center;font:16px/1.6 system-ui,"Noto Sans CJK SC",sans-serif;
 color:#1e1b2e;background:#f6f4fb}}main{{text-align:center;padding:2rem}}h1{{font-size:1.4rem;margin:0 0 1rem}}
 a{{color:#7c3aed}}.bars{{display:flex;gap:6px;justify-content:center;height:40px;align-items:center;margin-bottom:1.5rem}}

@@ -130,6 +130,10 @@ class Page:
                     editable=False,
                     buttons=[],  # Gradio's own would offer to share the recording with a public site
                 )
+                # For the API's sample code; Gradio's own names an address, which is refused here.
+                audio.example_payload = lambda: {"path": "clip.wav", "meta": {"_type": "gradio.FileData"}}
+                # Once chosen, examples are among the component's files, which are swept away when they are old.
+                audio.keep_in_cache.update(str(example.path) for example in self._examples)
                 windows = gr.Radio(
                     [(t("windows.whole"), "whole"), (t("windows.first30"), "first30")],
                     value="whole",
@@ -167,6 +171,7 @@ class Page:
             inputs=[audio, windows],
             outputs=gr.Label(num_top_classes=TOP_CLASSES, visible=False),
             api_name="classify",
+            api_description="Name the genre of a recording: the five likeliest of 16, with probabilities.",
             concurrency_limit=None,
         )
 

@@ -1,0 +1,68 @@
+"""The served head: halfway between the head that was distilled and a logistic regression on the finished embedding.
+
+The distilled head follows soft targets and crops of every length; the regression sees only known labels and whole clips,
+with a penalty fit for so few. Both are linear in the embedding, so their mean is one layer.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from ccmusic.genres import LABELS
+from ccmusic.training.data import Dataset
+from ccmusic.training.distil import fit_probe
+from ccmusic.training.evaluate import track_windows
+from ccmusic.training.network import GenreNetwork
+
+READOUT_C = 0.01
+"""Inverse strength of the regression's L2 penalty."""
+UNSEEN_LOGIT = -8.0
+"""Before centring, for a class without a training clip."""
+
+
+def track_embedding(network: GenreNetwork, cqt_db: np.ndarray) -> np.ndarray:
+    """Mean embedding over a track's windows, [shape=(EMBEDDING_SIZE,)]."""
+    with torch.inference_mode():
+        embedding = network.embed(torch.from_numpy(np.ascontiguousarray(track_windows(cqt_db))))
+        return np.asarray(embedding.mean(dim=0))
+
+
+def blended(network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: float) -> GenreNetwork:
+    """Copy a network and blend its head with a logistic regression.
+
+    Parameters
+    ----------
+    network : GenreNetwork
+        Trained, in evaluation mode.
+    dataset : Dataset
+    rows : np.ndarray [shape=(n,)]
+        The clips that it was trained on; the labelled ones are used.
+    share : float
+        Of the regression in the blend; 0 leaves the head as it is.
+
+    Returns
+    -------
+    GenreNetwork
+    """
+    served = copy.deepcopy(network)
+    if share == 0:
+        return served
+    labelled = rows[dataset.label[rows] >= 0]
+    embeddings = np.stack([track_embedding(network, dataset.cqt_db(clip)) for clip in labelled])
+    probe = fit_probe(embeddings, dataset.label[labelled], READOUT_C)
+    scaler, regression = probe[0], probe[-1]
+
+    # the standardisation folds into the regression's weights, and both into the linear layer
+    weight = np.zeros((len(LABELS), embeddings.shape[1]))
+    bias = np.full(len(LABELS), UNSEEN_LOGIT)
+    weight[regression.classes_] = regression.coef_ / scaler.scale_
+    bias[regression.classes_] = regression.intercept_ - regression.coef_ @ (scaler.mean_ / scaler.scale_)
+    with torch.no_grad():
+        for parameter, fitted in ((served.head.weight, weight), (served.head.bias, bias)):
+            # a constant over the classes changes no probability; without it the two are on the same footing
+            centred = torch.from_numpy(fitted - fitted.mean(axis=0)).to(parameter.dtype)
+            parameter.copy_((1 - share) * (parameter - parameter.mean(dim=0)) + share * centred)
+    return served

@@ -1,0 +1,112 @@
+import csv
+import io
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bands_model import write_model
+from ccmusic import cli
+from ccmusic.genres import LABELS
+from recordings import bin_frequency, tone, wav
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    song = tmp_path / "song.wav"
+    song.write_bytes(wav(tone(bin_frequency(32), 3.0)))
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(b"fLaC" + bytes(500))
+    return song, broken, tmp_path / "absent.mp3"
+
+
+@pytest.fixture(autouse=True)
+def model(model_directory, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MODEL", str(model_directory))
+
+
+def test_json_has_one_answer_a_line_and_goes_on_after_a_bad_file(recordings, capsys):
+    assert cli.main(["classify", "--json", *map(str, recordings)]) == cli.EXIT_SOME_FAILED
+    captured = capsys.readouterr()
+    song, broken, absent = map(json.loads, captured.out.splitlines())
+    assert song["predictions"][0]["genre"] == LABELS[6]
+    assert song["file"] == str(recordings[0])
+    assert broken["error"]["type"] == "undecodable-audio"
+    assert absent["error"]["type"] == "invalid-parameter"
+    assert "2 of 3 recordings could not be classified" in captured.err
+
+
+def test_csv_has_one_row_a_file(recordings, capsys):
+    cli.main(["classify", "--csv", "--top-k", "2", *map(str, recordings[:2])])
+    song, broken = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert song["genre_1"] == LABELS[6]
+    assert float(song["probability_1"]) > float(song["probability_2"]) > 0
+    assert "genre_3" not in song
+    assert broken["error"].startswith("undecodable-audio: ")
+
+
+def test_table_names_the_likeliest_first(recordings, capsys):
+    assert cli.main(["classify", str(recordings[0])]) == cli.EXIT_OK
+    line = capsys.readouterr().out
+    assert line.startswith("song.wav")
+    assert line.index("Teen pop") < line.index("%, ")
+
+
+def test_level_and_windows(recordings, capsys):
+    cli.main(["classify", "--json", "--level", "2", "--windows", "1", str(recordings[0])])
+    answer = json.loads(capsys.readouterr().out)
+    assert [p["genre"] for p in answer["predictions"]] == ["Non_classic", "Classic"]
+    assert len(answer["windows"]) == 1
+
+
+@pytest.mark.parametrize("words", [["--top-k", "0"], ["--top-k", "17"], ["--windows", "half"]])
+def test_impossible_words_are_usage_errors(recordings, capsys, words):
+    assert cli.main(["classify", *words, str(recordings[0])]) == cli.EXIT_USAGE
+    assert words[1] in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there(recordings, capsys):
+    assert cli.main(["classify", "--model", "./nowhere", str(recordings[0])]) == cli.EXIT_MODEL
+    assert capsys.readouterr().err == "ccmusic: model: Model file not found: ./nowhere\n"
+
+
+def test_a_damaged_model(tmp_path, recordings, capsys):
+    directory = write_model(tmp_path / "m")
+    (directory / "model.onnx").write_bytes(b"other")
+    assert cli.main(["classify", "--model", str(directory), str(recordings[0])]) == cli.EXIT_MODEL
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_a_bad_setting_has_its_own_exit_code(monkeypatch, capsys):
+    monkeypatch.setenv("CCMUSIC_PORT", "99999")
+    assert cli.main(["serve"]) == cli.EXIT_SETTINGS
+    assert "CCMUSIC_PORT" in capsys.readouterr().err
+
+
+def test_a_port_in_use_has_its_own_exit_code_and_says_what_to_do(capsys):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        assert cli.main(["serve", "--host", "127.0.0.1", "--port", str(port)]) == cli.EXIT_ADDRESS
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_settings_lists_every_setting(capsys):
+    assert cli.main(["settings"]) == cli.EXIT_OK
+    assert "CCMUSIC_MAX_UPLOAD_BYTES=104857600" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "width", "fitted"), [("ab", 4, "ab  "), ("abcde", 4, "abc…"), ("歌曲", 5, "歌曲 ")])
+def test_names_fit_their_column(text, width, fitted):
+    assert cli._fit(text, width) == fitted
+
+
+def test_serving_imports_no_training_or_page_library():
+    # in a fresh process: this one has imported what the tests need
+    code = "import sys; import ccmusic.cli, ccmusic.serving.server, ccmusic.workers.worker; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "librosa", "numba", "matplotlib", "ray", "pandas", "scipy", "gradio", "onnx"}
+    assert heavy.isdisjoint(modules)
