@@ -53,7 +53,6 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
         version=__version__,
         summary="Names a recording's genre: the five likeliest of the 16 ccMusic genres.",
         lifespan=lifespan,
-        root_path=settings.root_path,
     )
     app.state.service = service
     app.include_router(probes.router)

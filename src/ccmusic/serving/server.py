@@ -41,6 +41,7 @@ def serve(settings: Settings, started_at: float | None = None) -> None:
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             server_header=False,
+            root_path=settings.root_path,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         _Server(config, app).run(sockets=[listener])

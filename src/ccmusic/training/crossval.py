@@ -73,7 +73,7 @@ def _new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork
 def load_network(
     work: Path, fold: int | None, dataset: Dataset, configuration: Configuration, suffix: str = ""
 ) -> GenreNetwork:
-    """Read a finished network with its teachers' heads, in evaluation mode; with the suffix `SERVED` its served head."""
+    """Read a finished network with its teachers' heads, in evaluation mode; with suffix `SERVED` its served head."""
     network = _new_network(dataset, configuration)
     path = work / f"{run_name(fold, configuration)}{suffix}.pt"
     network.load_state_dict(torch.load(path, weights_only=True))

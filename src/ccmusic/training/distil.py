@@ -49,7 +49,16 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, c: float = PROBE_C) -> P
     -------
     sklearn.pipeline.Pipeline
     """
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200, tol=1e-3)).fit(features, labels)
+    return make_pipeline(StandardScaler(), _regression(c)).fit(features, labels)
+
+
+def fit_regression(features: np.ndarray, labels: np.ndarray, c: float) -> LogisticRegression:
+    """Fit the same regression on features that are standardised already."""
+    return _regression(c).fit(features, labels)
+
+
+def _regression(c: float) -> LogisticRegression:
+    return LogisticRegression(C=c, max_iter=1000, tol=1e-3)
 
 
 def probe_probabilities(probe: Pipeline, features: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The served head: halfway between the head that was distilled and a logistic regression on the finished embedding.
 
-The distilled head follows soft targets and crops of every length; the regression sees only known labels and whole clips,
-with a penalty fit for so few. Both are linear in the embedding, so their mean is one layer.
+The distilled head follows soft targets and crops of every length; the regression sees only known labels and whole
+tracks, and has a penalty fit for so few. Both are linear in the embedding, so their mean is one layer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import torch
 
 from ccmusic.genres import LABELS
 from ccmusic.training.data import Dataset
-from ccmusic.training.distil import fit_probe
+from ccmusic.training.distil import fit_regression
 from ccmusic.training.evaluate import track_windows
 from ccmusic.training.network import GenreNetwork
 
 READOUT_C = 0.01
 """Inverse strength of the regression's L2 penalty."""
+LEAST_SCALE = 0.01
+"""Least standard deviation to divide by: a dead channel must not turn rounding errors into logits."""
 UNSEEN_LOGIT = -8.0
 """Before centring, for a class without a training clip."""
 
@@ -52,14 +54,14 @@ def blended(network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: fl
         return served
     labelled = rows[dataset.label[rows] >= 0]
     embeddings = np.stack([track_embedding(network, dataset.cqt_db(clip)) for clip in labelled])
-    probe = fit_probe(embeddings, dataset.label[labelled], READOUT_C)
-    scaler, regression = probe[0], probe[-1]
+    mean, scale = embeddings.mean(axis=0), np.maximum(embeddings.std(axis=0), LEAST_SCALE)
+    regression = fit_regression((embeddings - mean) / scale, dataset.label[labelled], READOUT_C)
 
     # the standardisation folds into the regression's weights, and both into the linear layer
     weight = np.zeros((len(LABELS), embeddings.shape[1]))
     bias = np.full(len(LABELS), UNSEEN_LOGIT)
-    weight[regression.classes_] = regression.coef_ / scaler.scale_
-    bias[regression.classes_] = regression.intercept_ - regression.coef_ @ (scaler.mean_ / scaler.scale_)
+    weight[regression.classes_] = regression.coef_ / scale
+    bias[regression.classes_] = regression.intercept_ - regression.coef_ @ (mean / scale)
     with torch.no_grad():
         for parameter, fitted in ((served.head.weight, weight), (served.head.bias, bias)):
             # a constant over the classes changes no probability; without it the two are on the same footing
