@@ -29,9 +29,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a module's tests: while playwright runs, no other test of this thread can run an event loop."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("playwright is not installed (the extra `test`)")
     if CHROMIUM is None:
