@@ -206,3 +206,13 @@ def test_an_open_tab_does_not_hold_up_the_end(visit, model_directory):
         visit(running.url)
         running.process.terminate()
         assert running.process.wait(15) == 0
+
+
+def test_the_api_documentation_needs_no_other_origin(server, browser):
+    page = browser.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(f"{server.url}/docs")
+    page.locator("#operations-classification-classify_v1_classify_post").wait_for()
+    assert {urlsplit(url).netloc for url in requests if url.startswith("http")} == {urlsplit(server.url).netloc}
+    page.close()

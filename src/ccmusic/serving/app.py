@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from ccmusic import __version__
 from ccmusic.serving import probes, routes
@@ -48,7 +49,8 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
         finally:
             await asyncio.to_thread(service.stop)
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs would load its script from a foreign network otherwise, and stay blank without one
+        redoc_url=None,
         title="CCMusic",
         version=__version__,
         summary="Names a recording's genre: the five likeliest of the 16 ccMusic genres.",

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--folds", type=_numbers, default=FOLDS, metavar="0,1,...")
     out.add_argument("--no-final", action="store_true", help="only cross-validate; write no model")
     out.add_argument("--configuration", type=Path, help="JSON with fields of ccmusic.training.loop.Configuration")
-    out.add_argument("--epochs", type=_numbers, metavar="12,8", help="in each cycle")
+    out.add_argument("--epochs", type=_numbers, metavar="12,6", help="in each cycle")
     out.add_argument("--seed", type=int)
     # one thread a network: two networks at a time are nearly twice as fast as one with two threads
     jobs = min(len(FOLDS) + 1, os.cpu_count() or 1)
@@ -72,7 +72,7 @@ def training_record(dataset: Dataset) -> Training:
             "MobileNetV3-Large at width 0.4 over the constant-Q transform; its convolutions start from EfficientAT "
             "mn04 (AudioSet; Schmid et al.; MIT licence) and are distilled from linear probes on, and the outputs of, "
             "EfficientAT mn04 (MIT), musicnn trained on the Million Song Dataset (ISC), and MTG-Jamendo's musicnn and "
-            "FCN (MIT)"
+            "FCN (MIT); the served head is the mean of the distilled one and a logistic regression on the embedding"
         ),
         caveats=(
             "Scores measure agreement with weak labels, not with listeners.",

@@ -38,7 +38,7 @@ class Configuration:
         Of the logistic regression in the served head (`ccmusic.training.readout`).
     """
 
-    epochs: tuple[int, ...] = (12, 8)
+    epochs: tuple[int, ...] = (12, 6)
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
