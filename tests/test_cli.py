@@ -54,6 +54,13 @@ def test_table_names_the_likeliest_first(recordings, capsys):
     assert line.index("Teen pop") < line.index("%, ")
 
 
+def test_table_with_one_genre_still_tells_classical_from_not(recordings, capsys):
+    assert cli.main(["classify", "--top-k", "1", str(recordings[0])]) == cli.EXIT_OK
+    line = capsys.readouterr().out
+    assert "classical " in line
+    assert ", " not in line
+
+
 def test_level_and_windows(recordings, capsys):
     cli.main(["classify", "--json", "--level", "2", "--windows", "1", str(recordings[0])])
     answer = json.loads(capsys.readouterr().out)

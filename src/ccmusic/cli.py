@@ -106,15 +106,20 @@ def _classify(options: argparse.Namespace) -> int:
     plan = parse_windows(options.windows, settings.max_windows)
     pipeline = Pipeline.load(locate(settings.model), settings.decode_limits, settings.workers)
 
-    def answers() -> Iterator[tuple[Path, dict[str, Any]]]:
+    def answer(file: Path) -> dict[str, Any]:
+        try:
+            return pipeline.classify(file, plan).as_json(level=options.level, top_k=options.top_k)
+        except CcmusicError as error:
+            return {"error": {"type": error.slug, "detail": str(error)}}
+
+    def answers() -> Answers:
         # disable=None: shown on a terminal only
-        for file in tqdm(options.files, unit="file", disable=True if options.quiet else None, leave=False):
-            try:
-                yield file, pipeline.classify(file, plan).as_json(level=options.level, top_k=options.top_k)
-            except OSError as error:
-                yield file, {"error": {"type": "unreadable-file", "detail": error.strerror or str(error)}}
-            except CcmusicError as error:
-                yield file, {"error": {"type": error.slug, "detail": str(error)}}
+        with tqdm(total=len(options.files), unit="file", disable=True if options.quiet else None, leave=False) as bar:
+            for file in options.files:
+                result = answer(file)
+                bar.clear()  # the line is wanted for the answer, which is written before we go on
+                yield file, result
+                bar.update()
 
     n_failed = _WRITERS[options.form](answers(), sys.stdout, options.top_k)
     if n_failed:

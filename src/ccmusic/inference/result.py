@@ -109,7 +109,7 @@ class TrackResult:
         level : int
             Level of ``predictions`` and of the windows' predictions: 16, 9 or 2.
         top_k : int
-            How many predictions each list holds at most.
+            How many predictions the track and each window have at most; ``levels`` is always complete.
         request_id : str, optional
             Repeated in the answer when given.
 
@@ -123,7 +123,7 @@ class TrackResult:
             "duration_seconds": round(self.duration_seconds, 3),
             "level": level,
             "predictions": [p.as_json() for p in self.predictions(level, top_k)],
-            "levels": {str(lvl): [p.as_json() for p in self.predictions(lvl, top_k)] for lvl in LEVELS},
+            "levels": {str(lvl): [p.as_json() for p in self.predictions(lvl)] for lvl in LEVELS},
             "windows": [
                 {
                     "start_seconds": round(w.start_seconds, 3),

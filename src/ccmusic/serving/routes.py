@@ -58,7 +58,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 )
 async def classify(
     request: Request,
-    top_k: Annotated[int, Query(ge=1, le=16, description="How many predictions each list holds at most.")] = 5,
+    top_k: Annotated[int, Query(ge=1, le=16, description="How many predictions the track and each window have.")] = 5,
     windows: Annotated[str, Query(description="`whole`, `first30`, or how many windows.")] = "whole",
     level: Annotated[int, Query(description="Level of the taxonomy: 16, 9 or 2.")] = 16,
 ) -> JSONResponse:

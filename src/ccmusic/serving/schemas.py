@@ -49,7 +49,9 @@ class Classification(BaseModel):
     duration_seconds: float = Field(description="Seconds of sound that were listened to.")
     level: Literal[16, 9, 2]
     predictions: list[PredictionInfo] = Field(description="Likeliest first, at the level asked for.")
-    levels: dict[Literal["16", "9", "2"], list[PredictionInfo]] = Field(description="The same answer at every level.")
+    levels: dict[Literal["16", "9", "2"], list[PredictionInfo]] = Field(
+        description="Every group of every level, likeliest first."
+    )
     windows: list[WindowInfo]
     flags: list[Literal["silence", "too_short", "uncertain", "truncated"]]
     timings: Timings
