@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccmusic.genres import LABELS
-from ccmusic.training.data import Teacher, load, rereference, seconds_to_frames
+from ccmusic.training.data import Teacher, class_weights, load, rereference, seconds_to_frames
 
 
 def test_no_artist_is_on_both_sides_of_a_split(data_directory: Path) -> None:
@@ -73,3 +73,13 @@ def test_teacher_is_averaged_over_what_the_crop_hears() -> None:
     # inside one window; half in each of two; the absent third window counts for nothing; behind the last one
     assert heard[:, 0].tolist() == [0.0, 5.0, 7.0, 7.0]
     assert teacher.mean()[:, 0].tolist() == pytest.approx([40 / 3, 6.0])
+
+
+def test_class_weights_balance_between_clips_and_classes() -> None:
+    labels = np.array([3] * 16 + [5] * 4)
+    alike, half, full = (class_weights(labels, balance) for balance in (0.0, 0.5, 1.0))
+    assert alike[[3, 5]].tolist() == [1.0, 1.0]
+    assert half[5] / half[3] == pytest.approx(2.0)
+    assert full[5] / full[3] == pytest.approx(4.0)
+    assert full[labels].mean() == pytest.approx(1.0)
+    assert full[0] == 0.0

@@ -92,7 +92,7 @@ def test_shortest_trusted_length() -> None:
     def right(count: int) -> np.ndarray:
         return np.eye(16)[np.where(np.arange(20) < count, 0, 1)][:, None]
 
-    assert shortest_trusted(reference, {1.0: right(8), 3.0: right(9), 30.0: right(10)}) == 3.0
+    assert shortest_trusted(reference, {1.0: right(7), 3.0: right(9), 30.0: right(10)}) == 3.0
     assert shortest_trusted(reference, {1.0: right(9), 3.0: right(9), 30.0: right(10)}) == 1.0
 
 

@@ -1,0 +1,215 @@
+"""What lies or is broken."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
+from ccmusic.errors import (
+    AudioError,
+    EmptyAudio,
+    InvalidParameter,
+    UndecodableAudio,
+    UnsupportedMedia,
+)
+from encoding import (
+    noise,
+    tone,
+    wav_header,
+    with_ffmpeg,
+    with_flac_total,
+    with_soundfile,
+)
+
+
+@pytest.mark.parametrize("declared_seconds", [0, 0.01, 2.0, 5.0, 9.0])
+def test_forged_flac_length_does_not_change_what_is_decoded(declared_seconds):
+    content = with_soundfile("FLAC", None, noise(5.0))
+    recording = decode(with_flac_total(content, int(declared_seconds * 44_100)))
+    assert recording.duration_seconds == 5.0
+    assert recording.truncated == (declared_seconds > 5.0)
+
+
+@pytest.mark.parametrize("data_bytes", [0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFF0])
+def test_wav_written_to_a_pipe(data_bytes):
+    samples = (tone(1.0, channels=1)[:, 0] * 32767).astype("<i2")
+    recording = decode(wav_header(44_100, 1, data_bytes) + samples.tobytes())
+    assert recording.duration_seconds == 1.0
+    assert not recording.truncated
+
+
+BROKEN_OFF = {
+    "wav": (lambda: with_soundfile("WAV", "PCM_16", noise(4.0)), True),
+    "rf64": (lambda: with_soundfile("RF64", "PCM_16", noise(4.0)), False),
+    "aiff": (lambda: with_soundfile("AIFF", "PCM_16", noise(4.0)), True),
+    "flac": (lambda: with_soundfile("FLAC", "PCM_16", noise(4.0)), True),
+    "ogg-vorbis": (lambda: with_soundfile("OGG", "VORBIS", noise(4.0)), True),
+    "ogg-opus": (lambda: with_soundfile("OGG", "OPUS", noise(4.0, 48_000), 48_000), True),
+    "aac-adts": (lambda: with_ffmpeg("adts", "aac", noise(4.0, 48_000, 2)), False),
+    "webm-opus": (lambda: with_ffmpeg("webm", "libopus", noise(4.0, 48_000, 2)), False),
+}
+"""How to encode, and whether the format tells that something is missing."""
+
+
+@pytest.mark.parametrize("name", BROKEN_OFF)
+def test_broken_off_stream_gives_what_is_there(name):
+    encode, tells = BROKEN_OFF[name]
+    content = encode()
+    assert not decode(content).truncated
+    recording = decode(content[: int(len(content) * 0.6)])
+    assert 1.5 < recording.duration_seconds < 3.0
+    if tells:
+        assert recording.truncated
+
+
+def test_mp3_with_a_declared_length_that_broke_off():
+    content = with_soundfile("MP3", None, noise(4.0))
+    assert b"Xing" in content[:4096] or b"Info" in content[:4096]  # LAME's header with the number of frames
+    recording = decode(content[: len(content) // 2])
+    assert recording.truncated
+    assert 1.5 < recording.duration_seconds < 2.5
+
+
+def test_broken_middle_is_left_out():
+    content = bytearray(with_soundfile("FLAC", None, noise(4.0)))
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    recording = decode(bytes(content))
+    assert recording.duration_seconds > 3.0
+    assert np.abs(recording.waveform[-SAMPLE_RATE:]).max() > 0.1
+
+
+def test_broken_packets_are_left_out_and_told():
+    content = bytearray(with_ffmpeg("adts", "aac", noise(4.0, 48_000, 2)))
+    middle = len(content) // 2
+    content[middle : middle + 3000] = noise(1.0).tobytes()[:3000]
+    recording = decode(bytes(content))
+    assert recording.truncated
+    assert 3.0 < recording.duration_seconds < 4.1
+
+
+def test_m4a_that_broke_off_behind_its_index(tmp_path):
+    content = with_ffmpeg("mp4", "aac", noise(4.0, 48_000, 2), index_first_in=tmp_path / "a.mp4")
+    recording = decode(content[: int(len(content) * 0.6)])
+    assert recording.truncated
+    assert 1.5 < recording.duration_seconds < 3.0
+
+
+def test_m4a_without_its_index_is_undecodable():
+    content = with_ffmpeg("ipod", "aac", tone(sample_rate=48_000))
+    with pytest.raises(UndecodableAudio, match="damaged"):
+        decode(content[: content.index(b"moov") - 4])
+
+
+def test_video_without_sound():
+    with pytest.raises(UnsupportedMedia, match="no audio"):
+        decode(with_ffmpeg("mp4", "", tone(), video=True))
+
+
+@pytest.mark.parametrize("bad_value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_that_are_no_numbers(bad_value, channels):
+    samples = tone(1.0, channels=channels)
+    samples[20_000] = bad_value
+    with pytest.raises(UndecodableAudio, match="finite"):
+        decode(with_soundfile("WAV", "FLOAT", samples))
+
+
+@pytest.mark.parametrize("source", [b"", with_soundfile("WAV", None, np.zeros((0, 2)))])
+def test_nothing_in_it(source):
+    with pytest.raises(EmptyAudio):
+        decode(source)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Not music, but a letter.\n" * 40,
+        b"\x89PNG\r\n\x1a\n" + bytes(500),
+        b"%PDF-1.7\n" + bytes(500),
+        b"PK\x03\x04" + bytes(500),
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n",
+        b"RIFF\x24\0\0\0AVI LIST" + bytes(500),
+        bytes(1000),
+        b"\0",
+        b"R",
+    ],
+)
+def test_unknown_formats(content):
+    with pytest.raises(UnsupportedMedia, match="WAV, FLAC"):
+        decode(content)
+
+
+@pytest.mark.parametrize(
+    "magic", [b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf1", b"\0\0\0\x20ftyp"]
+)
+def test_only_the_first_bytes_are_right(magic):
+    with pytest.raises((UndecodableAudio, EmptyAudio)):
+        decode(magic + noise(0.1).tobytes()[:3000])
+
+
+def test_mutated_files_raise_audio_errors_only():
+    rng = np.random.default_rng(2026)
+    short = tone(0.4, 48_000)
+    originals = [
+        with_soundfile("WAV", "PCM_16", short, 48_000),
+        with_soundfile("WAV", "FLOAT", short, 48_000),
+        with_soundfile("FLAC", None, short, 48_000),
+        with_soundfile("OGG", "VORBIS", short, 48_000),
+        with_soundfile("OGG", "OPUS", short, 48_000),
+        with_soundfile("MP3", None, short, 48_000),
+        with_soundfile("AIFF", None, short, 48_000),
+        with_ffmpeg("ipod", "aac", short),
+        with_ffmpeg("adts", "aac", short),
+        with_ffmpeg("webm", "libopus", short),
+    ]
+    outcomes = {"decoded": 0, "refused": 0}
+    for index in range(400):
+        content = mutated(originals[index % len(originals)], rng)
+        try:
+            recording = decode(content, DecodeLimits(max_seconds=60.0))
+        except AudioError as error:
+            outcomes["refused"] += 1
+            assert str(error).endswith(".")
+        else:
+            outcomes["decoded"] += 1
+            assert np.isfinite(recording.waveform).all()
+            assert 0 < recording.duration_seconds <= 60.0
+    assert min(outcomes.values()) > 20
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Some bytes changed, mostly in the header; sometimes a piece cut out or the end cut off."""
+    changed = bytearray(content)
+    for _ in range(rng.integers(1, 12)):
+        reach = len(changed) if rng.random() < 0.3 else min(200, len(changed))
+        changed[rng.integers(reach)] = rng.integers(256)
+    if rng.random() < 0.3:
+        begin = int(rng.integers(len(changed)))
+        del changed[begin : begin + int(rng.integers(1, 400))]
+    if rng.random() < 0.3:
+        del changed[int(rng.integers(1, len(changed) + 1)) :]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("source", ["missing.wav", "."])
+def test_no_file_there(tmp_path, source):
+    with pytest.raises(InvalidParameter, match="source is not a file"):
+        decode(tmp_path / source)
+
+
+@pytest.mark.parametrize("first_seconds", [0.0, -1.0, math.nan, math.inf])
+def test_first_seconds_must_be_positive(first_seconds):
+    with pytest.raises(InvalidParameter, match="first_seconds"):
+        decode(with_soundfile("WAV", None, tone(0.5)), first_seconds=first_seconds)
+
+
+def test_messages_name_no_path(tmp_path):
+    path = tmp_path / "secret-name.wav"
+    path.write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(100))
+    with pytest.raises(AudioError) as caught:
+        decode(path)
+    assert "secret-name" not in str(caught.value)

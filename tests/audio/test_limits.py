@@ -1,0 +1,99 @@
+"""What is too much is refused, before it takes memory."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+
+from ccmusic.audio.decode import DecodeLimits, decode
+from ccmusic.errors import (
+    AudioError,
+    AudioTooLong,
+    UnsupportedMedia,
+    UploadTooLarge,
+)
+from encoding import (
+    tone,
+    wav_header,
+    with_flac_total,
+    with_soundfile,
+)
+
+
+@pytest.mark.parametrize("as_path", [False, True])
+def test_too_many_bytes(tmp_path, as_path):
+    content = with_soundfile("WAV", None, tone(1.0))
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    source = path if as_path else content
+    assert decode(source, DecodeLimits(max_bytes=len(content))).channels == 2
+    with pytest.raises(UploadTooLarge, match=f"{len(content):,} bytes"):
+        decode(source, DecodeLimits(max_bytes=len(content) - 1))
+
+
+def test_too_long_in_every_format(encoded):
+    _, content = encoded
+    with pytest.raises(AudioTooLong, match="1 s"):
+        decode(content, DecodeLimits(max_seconds=1.0))
+
+
+@pytest.mark.parametrize("sample_rate", [1, 3999, 192_001, 2_000_000_000])
+def test_sample_rate_outside_the_limits(sample_rate):
+    content = wav_header(sample_rate, 1, 2_000_000) + bytes(2_000_000)
+    assert_refused_in_little_memory(content, UnsupportedMedia, f"{sample_rate:,} Hz", 2**20)
+
+
+@pytest.mark.parametrize("channels", [9, 255, 1024])
+def test_more_channels_than_allowed(channels):
+    content = wav_header(44_100, channels, 2_000_000) + bytes(2_000_000)
+    assert_refused_in_little_memory(content, UnsupportedMedia, f"{channels:,} channels", 2**20)
+
+
+def assert_refused_in_little_memory(content: bytes, error: type[AudioError], match: str, max_memory: int, **limits):
+    tracemalloc.start()
+    try:
+        with pytest.raises(error, match=match):
+            decode(content, DecodeLimits(**limits))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < max_memory
+
+
+@pytest.fixture(scope="module")
+def silence_bomb() -> bytes:
+    """Half a minute of silence at 192 kHz in 8 channels: 47 KB for 184 MB of float32."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 192_000, 8, format="FLAC", subtype="PCM_16") as sound:
+        for _ in range(30):
+            sound.write(np.zeros((192_000, 8), dtype=np.int16))
+    return file.getvalue()
+
+
+def test_bomb_that_admits_its_length(silence_bomb):
+    assert_refused_in_little_memory(silence_bomb, AudioTooLong, "10 s", 2**20, max_seconds=10.0)
+
+
+@pytest.mark.parametrize("declared_frames", [0, 1, 192_000])
+def test_bomb_that_denies_its_length(silence_bomb, declared_frames):
+    content = with_flac_total(silence_bomb + noise_frames_behind(), declared_frames)
+    assert_refused_in_little_memory(content, AudioTooLong, "10 s", 8 * 2**20, max_seconds=10.0)
+
+
+def noise_frames_behind() -> bytes:
+    return bytes(2**17)  # so that much of the file is unread where the header ends it
+
+
+def test_bomb_within_the_limit_takes_no_more_than_its_mono_result(silence_bomb):
+    tracemalloc.start()
+    try:
+        recording = decode(silence_bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert recording.duration_seconds == 30.0
+    assert peak < 1.3 * recording.waveform.nbytes + 6 * 2**20
