@@ -19,7 +19,7 @@ from ccmusic.genres import LABELS
 from ccmusic.models.card import Calibration, Card, Training
 from ccmusic.training import figures
 from ccmusic.training.configuration import Configuration
-from ccmusic.training.crossval import SERVED, gather, load_network, run_all
+from ccmusic.training.crossval import gather, load_network, run_all
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.evaluate import WINDOW_SECONDS
 from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--folds", type=_numbers, default=FOLDS, metavar="0,1,...")
     out.add_argument("--no-final", action="store_true", help="only cross-validate; write no model")
     out.add_argument("--configuration", type=Path, help="JSON with fields of ccmusic.training.loop.Configuration")
-    out.add_argument("--epochs", type=_numbers, metavar="12,6", help="in each cycle")
+    out.add_argument("--epochs", type=int)
     out.add_argument("--seed", type=int)
     # one thread a network: two networks at a time are nearly twice as fast as one with two threads
     jobs = min(len(FOLDS) + 1, os.cpu_count() or 1)
@@ -99,7 +99,7 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
     Card
     """
     out.mkdir(parents=True, exist_ok=True)
-    network = serving_network(load_network(work, None, dataset, configuration, SERVED), configuration.stem_stride)
+    network = serving_network(load_network(work, None, dataset, configuration), configuration.stem_stride)
     export_onnx(network, out / MODEL_FILE)
     return write_card(
         out,
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     dataset = load(options.data)
     runs = [*options.folds] if options.no_final else [None, *options.folds]
     run_all(options.data, options.work, runs, configuration, options.jobs, options.threads)
-    evaluation = evaluate(dataset, gather(options.work, options.folds, dataset, configuration), options.folds)
+    evaluation = evaluate(dataset, gather(options.work, options.folds, dataset), options.folds)
     (options.work / "metrics.json").write_text(json.dumps(card_metrics(evaluation), indent=2) + "\n", encoding="utf-8")
     for system in evaluation.systems:
         logger.info("%s: %s", system.name, {name: round(value, 3) for name, value in system.pooled.items()})

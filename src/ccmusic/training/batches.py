@@ -11,7 +11,7 @@ import torch
 from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.training.augment import augment
 from ccmusic.training.configuration import Configuration
-from ccmusic.training.data import TOP_DB, Dataset, seconds_to_frames
+from ccmusic.training.data import TOP_DB, Dataset, class_weights, seconds_to_frames
 from ccmusic.training.distil import Standardiser, soft_targets
 
 
@@ -50,13 +50,11 @@ class Batches:
 
     def __init__(self, dataset: Dataset, train: np.ndarray, configuration: Configuration) -> None:
         self.dataset, self.train, self.configuration = dataset, train, configuration
-        self.generator = np.random.default_rng(configuration.seed + configuration.cycle - 1)
+        self.generator = np.random.default_rng(configuration.seed)
         self.soft = soft_targets(dataset, train)
         self.standardisers = {name: Standardiser.fit(dataset, name, train) for name in dataset.teachers}
-        labelled = dataset.label[train][dataset.label[train] >= 0]
-        counts = np.bincount(labelled, minlength=dataset.allowed.shape[1])
-        weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -configuration.balance, 0)
-        class_weight = weights * len(labelled) / max((weights * counts).sum(), 1e-9)
+        labels = dataset.label[train]
+        class_weight = class_weights(labels[labels >= 0], configuration.balance)
         known = ~dataset.allowed.all(axis=1)
         self.known_weight = np.where(
             dataset.label >= 0,

@@ -108,7 +108,7 @@ def uncertain_threshold(reference: np.ndarray, probabilities: np.ndarray, precis
     return max(rows, key=lambda row: row["precision"])
 
 
-def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray], share: float = 0.85) -> float:
+def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray], share: float = 0.8) -> float:
     """Find the shortest tested length whose accuracy comes near that of the longest.
 
     Parameters

@@ -18,10 +18,8 @@ class Configuration:
 
     Attributes
     ----------
-    epochs : tuple of int
-        Passes over the training clips in each cycle, one crop a clip (labelled clips `label_repeats` times); fixed
-        beforehand, never chosen on a test fold. In a cycle the learning rate rises and falls once; every cycle starts
-        from the averaged weights of the one before, with half its rate.
+    epochs : int
+        Passes over the training clips, one crop a clip (labelled clips `label_repeats` times); fixed beforehand.
     start : str
         ``mn04`` or ``scratch``.
     seconds, shares : tuple of float
@@ -29,7 +27,7 @@ class Configuration:
     label_weight, group_weight, soft_weight, teacher_weight : float
         Weights of the losses: known leaf, known group of leaves, probe's probabilities, teachers' outputs.
     balance : float
-        Exponent of the inverse class frequency in the label loss: 0 not balanced, 1 fully.
+        Exponent of the inverse class frequency in the label loss and the readout: 0 not balanced, 1 fully.
     mixup : float
         Share of batches that are mixed in pairs.
     ema_decay : float
@@ -38,7 +36,7 @@ class Configuration:
         Of the logistic regression in the served head (`ccmusic.training.readout`).
     """
 
-    epochs: tuple[int, ...] = (12, 6)
+    epochs: int = 12
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
@@ -58,14 +56,7 @@ class Configuration:
     readout_share: float = 0.5
     seed: int = 16
 
-    @property
-    def cycle(self) -> int:
-        """Number of the last cycle, counted from 1."""
-        return len(self.epochs)
-
     def __post_init__(self) -> None:
-        if not self.epochs:
-            raise InvalidParameter("epochs", "must name at least one cycle")
         if self.start not in STARTS:
             raise InvalidParameter("start", f"must be one of {', '.join(STARTS)}, not {self.start!r}")
         if len(self.seconds) != len(self.shares):

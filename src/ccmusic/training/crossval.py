@@ -1,7 +1,7 @@
 """Networks and linear probes over the artist-disjoint folds: what is trained, kept in the work directory, and gathered.
 
-Each network lies as ``<name>.pt`` beside its JSON twin and its out-of-fold logits, after every cycle; a run with the
-same configuration takes them up instead of training again.
+Each network lies as ``<name>.pt`` beside its JSON twin and its out-of-fold logits, a run with the same configuration
+takes them up instead of training again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from ccmusic.training.network import GenreNetwork
 from ccmusic.training.readout import blended
 
 PRETRAINED = "mn04.npz"
-SERVED = "-served"
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,14 @@ class OutOfFold:
         return OutOfFold(self.rows[mask], {seconds: value[mask] for seconds, value in self.logits.items()})
 
 
-def run_name(fold: int | None, configuration: Configuration) -> str:
+def run_name(fold: int | None) -> str:
     """Name of a run in the work directory; without a fold it trains on every clip."""
-    return f"{'final' if fold is None else f'fold-{fold}'}-cycle-{configuration.cycle}"
+    return "final" if fold is None else f"fold-{fold}"
 
 
 def is_finished(work: Path, fold: int | None, configuration: Configuration) -> bool:
     """Whether the work directory holds this run with this configuration."""
-    twin = work / f"{run_name(fold, configuration)}.json"
+    twin = work / f"{run_name(fold)}.json"
     if not twin.is_file():
         return False
     wanted = json.loads(json.dumps(asdict(configuration)))
@@ -70,19 +69,16 @@ def _new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork
     return GenreNetwork(configuration.stem_stride, sizes, configuration.dropout)
 
 
-def load_network(
-    work: Path, fold: int | None, dataset: Dataset, configuration: Configuration, suffix: str = ""
-) -> GenreNetwork:
-    """Read a finished network with its teachers' heads, in evaluation mode; with suffix `SERVED` its served head."""
+def load_network(work: Path, fold: int | None, dataset: Dataset, configuration: Configuration) -> GenreNetwork:
+    """Read a finished network with its teachers' heads, in evaluation mode."""
     network = _new_network(dataset, configuration)
-    path = work / f"{run_name(fold, configuration)}{suffix}.pt"
-    network.load_state_dict(torch.load(path, weights_only=True))
+    network.load_state_dict(torch.load(work / f"{run_name(fold)}.pt", weights_only=True))
     network.eval()
     return network
 
 
 def run_split(data: Path, work: Path, fold: int | None, configuration: Configuration, threads: int) -> None:
-    """Train on everything but one fold and predict that fold, cycle by cycle; what is finished is skipped.
+    """Train on everything but one fold and predict that fold, unless that is finished.
 
     Parameters
     ----------
@@ -94,35 +90,28 @@ def run_split(data: Path, work: Path, fold: int | None, configuration: Configura
     threads : int
         Threads of torch and of numpy.
     """
+    if is_finished(work, fold, configuration):
+        return
     torch.set_num_threads(threads)
+    torch.manual_seed(configuration.seed)
     dataset = load(data)
     train_rows, test_rows = dataset.split(fold)
-    for cycle in range(1, configuration.cycle + 1):
-        # the first n cycles of a longer run are a run of n cycles
-        part = replace(configuration, epochs=configuration.epochs[:cycle])
-        if is_finished(work, fold, part):
-            continue
-        torch.manual_seed(part.seed + cycle - 1)
-        if cycle > 1:
-            network = load_network(work, fold, dataset, replace(part, epochs=part.epochs[:-1]))
-        else:
-            network = _new_network(dataset, part)
-            if part.start == "mn04":
-                network.trunk.load_mn04(data / PRETRAINED)
-        name = run_name(fold, part)
-        with threadpool_limits(threads):
-            network, log = train(network, dataset, train_rows, part, name)
-            served = blended(network, dataset, train_rows, part.readout_share)
-        torch.save(network.state_dict(), work / f"{name}.pt")
-        torch.save(served.state_dict(), work / f"{name}{SERVED}.pt")
-        if fold is not None:
-            known = test_rows[~dataset.allowed[test_rows].all(axis=1)]
-            forward = network_forward(served)
-            logits = {str(seconds): predict(forward, dataset, known, seconds) for seconds in CLIP_SECONDS}
-            arrays: dict[str, Any] = {"ids": dataset.ids[known], **logits}
-            np.savez(work / f"{name}.npz", **arrays)
-        # the twin is written last: its presence says that the rest is whole
-        (work / f"{name}.json").write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
+    network = _new_network(dataset, configuration)
+    if configuration.start == "mn04":
+        network.trunk.load_mn04(data / PRETRAINED)
+    name = run_name(fold)
+    with threadpool_limits(threads):
+        network, log = train(network, dataset, train_rows, configuration, name)
+        served = blended(network, dataset, train_rows, configuration.readout_share, configuration.balance)
+    torch.save(served.state_dict(), work / f"{name}.pt")
+    if fold is not None:
+        known = test_rows[~dataset.allowed[test_rows].all(axis=1)]
+        forward = network_forward(served)
+        logits = {str(seconds): predict(forward, dataset, known, seconds) for seconds in CLIP_SECONDS}
+        arrays: dict[str, Any] = {"ids": dataset.ids[known], **logits}
+        np.savez(work / f"{name}.npz", **arrays)
+    # the twin is written last: its presence says that the rest is whole
+    (work / f"{name}.json").write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
 
 
 def run_all(
@@ -141,7 +130,7 @@ def run_all(
             future.result()
 
 
-def gather(work: Path, folds: Sequence[int], dataset: Dataset, configuration: Configuration) -> OutOfFold:
+def gather(work: Path, folds: Sequence[int], dataset: Dataset) -> OutOfFold:
     """Put the folds' predictions together.
 
     Parameters
@@ -149,7 +138,6 @@ def gather(work: Path, folds: Sequence[int], dataset: Dataset, configuration: Co
     work : Path
     folds : sequence of int
     dataset : Dataset
-    configuration : Configuration
 
     Returns
     -------
@@ -157,7 +145,7 @@ def gather(work: Path, folds: Sequence[int], dataset: Dataset, configuration: Co
         In the order of the folds.
     """
     position = {identifier: row for row, identifier in enumerate(dataset.ids)}
-    archives = [np.load(work / f"{run_name(fold, configuration)}.npz") for fold in folds]
+    archives = [np.load(work / f"{run_name(fold)}.npz") for fold in folds]
     rows = np.array([position[identifier] for archive in archives for identifier in archive["ids"]])
     logits = {}
     for seconds in CLIP_SECONDS:

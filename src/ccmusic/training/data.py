@@ -202,3 +202,23 @@ def rereference(cqt_db: np.ndarray) -> np.ndarray:
         The maximum over the last two axes is 0, nothing lies below -80. What the clip's own floor cut away stays lost.
     """
     return np.asarray(np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB))
+
+
+def class_weights(labels: np.ndarray, balance: float) -> np.ndarray:
+    """Weigh classes by a power of their inverse frequency.
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(clips,)]
+        Indices in `LABELS`, all known.
+    balance : float
+        0 weighs every clip alike, 1 every class.
+
+    Returns
+    -------
+    np.ndarray [shape=(16,)]
+        With mean 1 over the clips; 0 for a class without clips.
+    """
+    counts = np.bincount(labels, minlength=len(LABELS))
+    weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
+    return np.asarray(weights * len(labels) / max(float((weights * counts).sum()), 1e-9))

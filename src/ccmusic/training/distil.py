@@ -52,9 +52,9 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, c: float = PROBE_C) -> P
     return make_pipeline(StandardScaler(), _regression(c)).fit(features, labels)
 
 
-def fit_regression(features: np.ndarray, labels: np.ndarray, c: float) -> LogisticRegression:
-    """Fit the same regression on features that are standardised already."""
-    return _regression(c).fit(features, labels)
+def fit_regression(features: np.ndarray, labels: np.ndarray, c: float, weights: np.ndarray) -> LogisticRegression:
+    """Fit the same regression on features that are standardised already, with a weight for each clip."""
+    return _regression(c).fit(features, labels, sample_weight=weights)
 
 
 def _regression(c: float) -> LogisticRegression:

@@ -75,7 +75,7 @@ def _average(running: GenreNetwork, network: GenreNetwork, decay: float) -> None
 def train(
     network: GenreNetwork, dataset: Dataset, rows: np.ndarray, configuration: Configuration, name: str = "train"
 ) -> tuple[GenreNetwork, dict[str, Any]]:
-    """Train a network for one cycle, the last of the configuration's.
+    """Train a network.
 
     Parameters
     ----------
@@ -98,21 +98,19 @@ def train(
     batches = Batches(dataset, rows, configuration)
     network.to(memory_format=torch.channels_last)
     running = copy.deepcopy(network)
-    learning_rate = configuration.learning_rate * 0.5 ** (configuration.cycle - 1)
     heads = [*network.head.parameters(), *network.teachers.parameters()]
     groups = [
-        {"params": list(network.trunk.parameters()), "lr": learning_rate},
-        {"params": heads, "lr": 2 * learning_rate},
+        {"params": list(network.trunk.parameters()), "lr": configuration.learning_rate},
+        {"params": heads, "lr": 2 * configuration.learning_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=configuration.weight_decay)
-    epochs = configuration.epochs[-1]
-    steps = epochs * len(batches)
+    steps = configuration.epochs * len(batches)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, steps))
 
     losses, begun = [], time.monotonic()
     network.train()
     with tqdm(total=steps, desc=name, unit="batch", mininterval=5) as bar:
-        for _ in range(epochs):
+        for _ in range(configuration.epochs):
             epoch_losses = []
             for batch in batches.epoch():
                 mixed = batches.generator.random() < configuration.mixup

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ccmusic.genres import LABELS
-from ccmusic.training.data import Dataset
+from ccmusic.training.data import Dataset, class_weights
 from ccmusic.training.distil import fit_regression
 from ccmusic.training.evaluate import track_windows
 from ccmusic.training.network import GenreNetwork
@@ -32,7 +32,9 @@ def track_embedding(network: GenreNetwork, cqt_db: np.ndarray) -> np.ndarray:
         return np.asarray(embedding.mean(dim=0))
 
 
-def blended(network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: float) -> GenreNetwork:
+def blended(
+    network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: float, balance: float = 0.5
+) -> GenreNetwork:
     """Copy a network and blend its head with a logistic regression.
 
     Parameters
@@ -44,6 +46,8 @@ def blended(network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: fl
         The clips that it was trained on; the labelled ones are used.
     share : float
         Of the regression in the blend; 0 leaves the head as it is.
+    balance : float
+        Exponent of the inverse class frequency in the regression.
 
     Returns
     -------
@@ -55,7 +59,8 @@ def blended(network: GenreNetwork, dataset: Dataset, rows: np.ndarray, share: fl
     labelled = rows[dataset.label[rows] >= 0]
     embeddings = np.stack([track_embedding(network, dataset.cqt_db(clip)) for clip in labelled])
     mean, scale = embeddings.mean(axis=0), np.maximum(embeddings.std(axis=0), LEAST_SCALE)
-    regression = fit_regression((embeddings - mean) / scale, dataset.label[labelled], READOUT_C)
+    labels = dataset.label[labelled]
+    regression = fit_regression((embeddings - mean) / scale, labels, READOUT_C, class_weights(labels, balance)[labels])
 
     # the standardisation folds into the regression's weights, and both into the linear layer
     weight = np.zeros((len(LABELS), embeddings.shape[1]))
