@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ccmusic.inference.backend import OnnxBackend
-from ccmusic.models.card import Card, read_card
+from ccmusic.models.card import read_card
 from ccmusic.training import crossval
 from ccmusic.training.__main__ import main
 from ccmusic.training.configuration import Configuration
@@ -41,18 +41,6 @@ def test_two_epochs_end_in_a_loadable_model(trained: tuple[Path, list[str]]) -> 
     assert [entry.window_seconds for entry in card.calibration] == [0.3, 1.0, 3.0, 10.0]
     assert {clip.signal for clip in card.golden} == {"chords", "beat"}
     assert 0 <= card.metrics["out_of_fold"]["top1_16"] <= card.metrics["out_of_fold"]["top5_16"]
-
-
-def test_golden_logits_are_those_of_the_shipped_network(trained: tuple[Path, list[str]]) -> None:
-    from ccmusic.features.cqt import cqt_db
-    from ccmusic.models.golden import SIGNALS
-
-    place, _ = trained
-    card: Card = read_card(place / "model" / "card.json")
-    backend = OnnxBackend((place / "model" / card.file).read_bytes(), len(card.labels))
-    for clip in card.golden:
-        (logits,) = backend.logits(cqt_db(SIGNALS[clip.signal](clip.seconds))[np.newaxis])
-        np.testing.assert_allclose(logits, clip.logits, atol=1e-5)
 
 
 def test_out_of_fold_means_every_known_clip_of_the_folds_once(

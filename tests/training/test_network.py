@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import ccmusic
+from ccmusic.features.cqt import cqt_db
+from ccmusic.models.golden import SIGNALS
 from ccmusic.training.augment import augment
-from ccmusic.training.export import export_onnx, largest_difference, serving_network
+from ccmusic.training.export import export_onnx, golden_clips, largest_difference, serving_network
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 
@@ -67,27 +69,44 @@ def test_missing_pretrained_weights_are_refused(tmp_path: Path) -> None:
         Trunk().load_mn04(path)
 
 
-def test_export_answers_as_torch_at_every_length(network: GenreNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
+@pytest.fixture(scope="module")
+def exported(network: GenreNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    export_onnx(serving_network(network, (2, 1)), path)
+    return path
+
+
+def test_export_answers_as_torch_at_every_length(network: GenreNetwork, exported: Path) -> None:
     served = serving_network(network, (2, 1))
-    export_onnx(served, path)
-    assert largest_difference(served, path) < 1e-4
-    first = path.read_bytes()
+    assert largest_difference(served, exported) < 1e-4
     with torch.no_grad():
         served.trunk.features[3].block[1][0].weight[0] += 0.05  # the check sees a small change deep inside
-    assert largest_difference(served, path) > 1e-4
-    assert path.stat().st_size < 12e6
-    assert str(Path(ccmusic.__file__).parent).encode() not in path.read_bytes()
+    assert largest_difference(served, exported) > 1e-4
+    assert exported.stat().st_size < 12e6
+
+
+def test_export_holds_no_paths_and_repeats_itself(network: GenreNetwork, exported: Path, tmp_path: Path) -> None:
+    assert str(Path(ccmusic.__file__).parent).encode() not in exported.read_bytes()
     again = tmp_path / "again.onnx"
     export_onnx(serving_network(network, (2, 1)), again)
-    assert again.read_bytes() == first
+    assert again.read_bytes() == exported.read_bytes()
+
+
+def test_golden_logits_are_the_networks_answer_to_the_signals(network: GenreNetwork, exported: Path) -> None:
+    clips = golden_clips(exported)
+    assert [clip.signal for clip in clips] == list(SIGNALS)
+    for clip in clips:
+        with torch.inference_mode():
+            expected, _ = network(torch.from_numpy(cqt_db(SIGNALS[clip.signal](clip.seconds)))[None])
+        np.testing.assert_allclose(clip.logits, expected[0].numpy(), atol=1e-4)
+    assert np.ptp([clip.logits for clip in clips], axis=0).max() > 1e-2
 
 
 def test_augmented_pictures_stay_decibels() -> None:
     generator = np.random.default_rng(1)
-    pictures = generator.uniform(-80, -20, size=(7, 84, 40)).astype(np.float32)
-    pictures[6] += 20
-    own = np.array([True] * 3 + [False] * 4)
+    pictures = generator.uniform(-80, -20, size=(12, 84, 40)).astype(np.float32)
+    pictures[6:] += 20
+    own = np.array([True] * 3 + [False] * 9)
     out = augment(pictures, generator, own)
     assert out.shape == pictures.shape
     assert out.dtype == np.float32
