@@ -9,14 +9,16 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ccmusic import errors
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; the standard has none
 
 
 # by slug: HTTP status and title
@@ -95,6 +97,10 @@ def install_problem_handlers(app: FastAPI) -> None:
         }
         return JSONResponse(body, error.status_code, error.headers, media_type=MEDIA_TYPE)
 
+    async def on_disconnect(request: Request, error: Exception) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log and the metrics; nobody reads it
+
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(errors.CcmusicError, on_error)
     app.add_exception_handler(OSError, on_error)
     app.add_exception_handler(Exception, on_error)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
 from ccmusic.genres import GENRES, LEAVES, LEVELS
+from ccmusic.inference.result import TrackResult
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, LeafInfo, Models, ModelState, Problem
 from ccmusic.serving.service import Service
 
@@ -67,9 +71,23 @@ async def classify(
         raise InvalidParameter("level", f"must be one of {', '.join(map(str, LEVELS))}, not {level}")
     service: Service = request.app.state.service
     recording = await _recording(request)
-    result = await service.classify(recording, windows=windows)
+    result = await _unless_gone(request, service.classify(recording, windows=windows))
     request_id = request.scope["request_id"]
     return JSONResponse(result.as_json(level=level, top_k=top_k, request_id=request_id))
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
+    """Wait for the work, but give it up when the client hangs up: its place in the queue is for those who wait."""
+    working = asyncio.ensure_future(work)
+    hanging_up = asyncio.ensure_future(request.receive())  # the body is read; what still can come is the end
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        hanging_up.cancel()
 
 
 async def _recording(request: Request) -> bytes:
