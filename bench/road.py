@@ -9,7 +9,9 @@ service is the real one, started as a user starts it, on a port of its own.
 from __future__ import annotations
 
 import argparse
+import http.client
 import io
+import json
 import os
 import re
 import statistics
@@ -52,8 +54,9 @@ def proportional_megabytes(pid: int) -> float:
 def descendants(pid: int) -> list[int]:
     """All processes below a process."""
     found = []
-    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        found += [child, *descendants(child)]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *descendants(child)]
     return found
 
 
@@ -63,6 +66,7 @@ def start(arguments: list[str]) -> tuple[subprocess.Popen[str], str, dict[str, f
     process = subprocess.Popen(
         [sys.executable, "-m", "ccmusic.cli", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     url = re.search(r"http://[\d.:]+", process.stdout.readline())[0]
@@ -109,12 +113,14 @@ def main() -> None:
     for mark in marks:
         print(f"start to {mark:13s} {spread([s[mark] for s in starts])} s")
 
+    client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=120)
     try:
         for name, recording in recordings.items():
             walls, stages = [], []
             for _ in range(options.repeats + 1):  # the first one warms up
                 began = time.perf_counter()
-                answer = httpx.post(f"{url}/v1/classify", files={"audio": ("a", recording)}, timeout=120).json()
+                client.request("POST", "/v1/classify", recording, {"Content-Type": "audio/mpeg"})
+                answer = json.load(client.getresponse())
                 walls.append(time.perf_counter() - began)
                 stages.append(answer["timings"])
             print(f"{name} ({len(recording) / 1e6:.1f} MB), milliseconds:")
@@ -130,6 +136,7 @@ def main() -> None:
             print(f"  process below it ({kind}), resident {resident_megabytes(pid):.0f}")
         print(f"  all together, shared pages once    {sum(map(proportional_megabytes, processes)):.0f}")
     finally:
+        client.close()
         process.terminate()
         process.wait()
 

@@ -113,7 +113,14 @@ def test_names_fit_their_column(text, width, fitted):
 
 def test_serving_imports_no_training_or_page_library():
     # in a fresh process: this one has imported what the tests need
-    code = "import sys; import ccmusic.cli, ccmusic.serving.server, ccmusic.workers.worker; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"torch", "librosa", "numba", "matplotlib", "ray", "pandas", "scipy", "gradio", "onnx"}
-    assert heavy.isdisjoint(modules)
+    assert heavy.isdisjoint(_modules_after("import ccmusic.cli, ccmusic.serving.server, ccmusic.inference.pipeline"))
+
+
+def test_the_front_process_imports_no_codec_and_no_network_runtime():
+    assert {"onnxruntime", "av", "soundfile"}.isdisjoint(_modules_after("import ccmusic.cli, ccmusic.serving.server"))
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())

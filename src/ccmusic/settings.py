@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from ccmusic.audio.decode import DecodeLimits
+from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccmusic.audio.decode import DecodeLimits
+from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.models.store import ModelLocation

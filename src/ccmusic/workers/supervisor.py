@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -111,7 +112,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the workers; returns at once."""
-        context = _context()
+        context = _context(self._settings.threads_per_worker)
         for index in range(self._settings.workers):
             thread = threading.Thread(
                 target=_Keeper(self, index, context).keep, name=f"ccmusic-worker-{index}", daemon=True
@@ -326,10 +327,13 @@ def _end_of(process: BaseProcess) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _context() -> BaseContext:
+def _context(threads: int) -> BaseContext:
     """A fork server where there is one: it imports the pipeline once, and each worker then starts in milliseconds."""
+    # The matrix library of numpy reads this when it is loaded, so it must stand in the environment of our children. One
+    # thread a core in each of N workers would have them all wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ccmusic.workers.worker"])
+    context.set_forkserver_preload(["ccmusic.workers.worker", "ccmusic.inference.pipeline"])
     return context

@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 import signal
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from ccmusic.errors import CcmusicError, ModelRefused
-from ccmusic.inference.pipeline import Pipeline
 from ccmusic.workers.channel import Failed, Job, Ready, Reply, WorkerOptions
+
+if TYPE_CHECKING:
+    from ccmusic.inference.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,9 @@ def run(connection: Connection, options: WorkerOptions) -> None:
     """
     # Ctrl-C reaches the whole group; when to end is for the front process to say, by closing the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Here and not above: the front process imports this module too, and needs no codec and no network runtime.
+    from ccmusic.inference.pipeline import Pipeline
+
     try:
         pipeline = Pipeline.load(options.location, options.limits, options.threads)
     except CcmusicError as error:
