@@ -14,6 +14,10 @@ BLOCK_FRAMES = 2**15
 UNREAD_BYTES = 2**16  # tags at a file's end are smaller
 DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding, which declared lengths include or not
 
+# Tags in another encoding than UTF-8 are no reason to refuse the sound. PyAV 19, which Python 3.12 and later get, never
+# does, and knows the option no more.
+LENIENT_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
 BROKEN = "The recording is damaged and cannot be decoded; export it again, for example as WAV or MP3."
 
 
@@ -75,7 +79,7 @@ def read_with_ffmpeg(file: AudioFile, sink: WaveformSink, container: Container) 
     """Read all blocks into `sink`; returns whether the stream broke off or packets had to be left out."""
     file.seek(0)
     try:
-        with av.open(file, mode="r", format=container.ffmpeg_format, metadata_errors="ignore") as media:
+        with av.open(file, mode="r", format=container.ffmpeg_format, **LENIENT_TAGS) as media:
             if not media.streams.audio:
                 raise UnsupportedMedia(f"This file holds no audio; {ACCEPTED}.")
             stream = media.streams.audio[0]
