@@ -52,10 +52,13 @@ def with_ffmpeg(
     *,
     video: bool = False,
     index_first_in: Path | None = None,
+    title: str = "",
 ) -> bytes:
     file = Unseekable() if format_name == "webm" else io.BytesIO()
     options = {"live": "1"} if format_name == "webm" else {"movflags": "faststart"} if index_first_in else {}
     with av.open(index_first_in or file, "w", format=format_name, options=options) as media:
+        if title:
+            media.metadata["title"] = title
         # FFmpeg wants to know all streams before the first packet.
         picture = media.add_stream("mpeg4", rate=10) if video else None
         sound = media.add_stream(codec, rate=sample_rate, layout="stereo") if codec else None

@@ -23,6 +23,7 @@ from encoding import (
     assert_tone,
     noise,
     tone,
+    with_ffmpeg,
     with_soundfile,
 )
 
@@ -59,6 +60,13 @@ def test_blocks_leave_no_seam_in_mp3():
     in_one_piece = soundfile.read(io.BytesIO(content), dtype="float32")[0].mean(axis=1)
     resampled = soxr.resample(in_one_piece, 44_100, SAMPLE_RATE, quality="HQ")
     np.testing.assert_allclose(decode(content).waveform, resampled, atol=1e-5)
+
+
+@pytest.mark.parametrize(("format_name", "codec"), [("mp4", "aac"), ("webm", "libopus")])
+def test_tags_in_another_encoding_do_not_spoil_the_sound(format_name, codec):
+    encoded = with_ffmpeg(format_name, codec, tone(sample_rate=48_000), title="Caf@ Caf@")
+    assert b"Caf@ Caf@" in encoded
+    assert_tone(decode(encoded.replace(b"Caf@", "Café".encode("latin-1"))))
 
 
 def test_first_seconds_beyond_the_end_is_the_whole():
