@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-training check format bench train lock clean
+.PHONY: help run test test-training faults soak check format bench rivals train lock clean
 
 help:  ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,16 @@ test: $(VENV)/.test  ## install and run the tests
 
 test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
 	$(BIN)/python -m pytest tests/training $(PYTEST)
+
+# Rows that take long have 5 repeats at most; only a run of all of them makes the page.
+REPEATS ?= 20
+faults: $(VENV)/.test  ## inject every fault of the catalogue into the running service; writes docs/fault-matrix.md
+	CCMUSIC_TEST_REPEATS=$(REPEATS) CCMUSIC_TEST_MATRIX=$(if $(filter 20,$(REPEATS)),docs/fault-matrix.md) \
+	  $(BIN)/python -m pytest tests/faults -m fault $(PYTEST)
+
+MINUTES ?= 30
+soak: $(VENV)/.test  ## saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
+	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 30,$(MINUTES)),--write docs/soak.md)
 
 check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -36,6 +46,9 @@ bench: $(VENV)/.test  ## measure: CQT against librosa, the road by stage, start-
 	$(BIN)/python bench/cqt.py --audio $(AUDIO)
 	$(BIN)/python bench/road.py
 
+rivals: $(VENV)/.test  ## the same faults against other serving frameworks; writes docs/health-rivals.md
+	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md
+
 train: $(VENV)/.train  ## train, evaluate and export the embedded model from DATA
 	$(BIN)/python -m ccmusic.training --data $(DATA) --work .train --out src/ccmusic/models/embedded
 
@@ -43,7 +56,7 @@ lock:  ## pin the dependencies anew (needs uv)
 	./requirements/lock
 
 clean:  ## remove what the words above made
-	rm -rf $(VENV) .train .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .train .rivals .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -25,6 +25,7 @@ class RunningServer:
 
     url: str
     process: subprocess.Popen[str]
+    management: str | None = None
 
     def health(self) -> httpx.Response:
         """``GET /health``."""
@@ -55,14 +56,12 @@ def running_server(
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parent,  # any directory must do
-        env=os.environ | environment,
+        # nobody stands in front of a test's service, who would have to hear of its end first
+        env=os.environ | {"CCMUSIC_DRAIN_LINGER_SECONDS": "0", "CCMUSIC_MANAGEMENT_HOST": "127.0.0.1"} | environment,
     )
     try:
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        if found is None:
-            raise AssertionError(f"the server did not name its address: {line!r}")
-        yield RunningServer(found[0], process)
+        url = _address(process)
+        yield RunningServer(url, process, _address(process) if "CCMUSIC_MANAGEMENT_PORT" in environment else None)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -70,3 +69,11 @@ def running_server(
         finally:
             process.kill()
             process.stdout.close()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    if found is None:
+        raise AssertionError(f"the server did not name its address: {line!r}")
+    return found[0]

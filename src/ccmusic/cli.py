@@ -1,7 +1,9 @@
-"""The command line: ``ccmusic classify``, ``serve``, ``settings``.
+"""The command line: ``ccmusic classify``, ``serve``, ``gate``, ``doctor``, ``settings``.
 
 Exit codes: 0 all is well; 1 a recording could not be classified; 2 the command's words are off; 3 the configuration is
-refused; 4 the address cannot be listened on; 5 the model cannot be loaded.
+refused; 4 the address cannot be listened on; 5 the model cannot be loaded. ``gate``: 6 not green before its deadline,
+7 its golden answer is wrong, 8 not reachable. ``doctor``: 9 something is wrong, 10 an injected fault was not noticed,
+11 the service did not recover from it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any, TextIO
 from ccmusic import __version__
 from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError, ModelFileNotFound
 from ccmusic.genres import LEVELS
+from ccmusic.operations import doctor, gate
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -82,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, help="worker processes (default: the setting, one per core)")
     serve.add_argument("--no-page", action="store_const", const=False, dest="page", help="the API alone")
     serve.set_defaults(run=_serve)
+
+    gate.add_commands(commands)
+    doctor.add_commands(commands)
 
     settings = commands.add_parser("settings", help="list every setting, its value now and what it is for")
     settings.set_defaults(run=_settings)
@@ -208,9 +214,12 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         serve(settings, started_at)
     except OSError as error:
+        addresses = f"{settings.host}:{settings.port}"
+        if settings.management_port is not None:
+            addresses += f" or {settings.management_host}:{settings.management_port}"
         print(
-            f"ccmusic: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "stop what holds it, or choose another with --port or CCMUSIC_PORT",
+            f"ccmusic: cannot listen on {addresses}: {error.strerror}; "
+            "stop what holds it, or choose another with --port or CCMUSIC_PORT (CCMUSIC_MANAGEMENT_PORT)",
             file=sys.stderr,
         )
         return EXIT_ADDRESS

@@ -10,15 +10,20 @@
     │   ├── UnsupportedMedia    not a format that is decoded here, or outside its bounds
     │   ├── UndecodableAudio    the right format, but broken
     │   ├── EmptyAudio          decodes to nothing
-    │   └── AudioTooLong        decodes to more than allowed
+    │   ├── AudioTooLong        decodes to more than allowed
+    │   └── Quarantined         ended two workers, and is not tried again
     ├── ModelError
     │   ├── ModelFileNotFound   the configured path does not exist
     │   ├── ModelRefused        the file is there but is not what its card promises
+    │   ├── DependencyUnavailable  a library that the model needs cannot be used
+    │   ├── ModelChanged        the network in memory is no longer the one that was proved
     │   └── NonFiniteOutput     the network answered NaN or infinity
     └── ServiceError            the recording is fine; the service cannot take it now
         ├── ModelNotReady       still loading, or loading failed
-        ├── Overloaded          the queue is full
+        ├── SwapInProgress      another model is being loaded already
+        ├── Overloaded          too many wait, or too long
         ├── InferenceTimeout    the job's deadline passed
+        ├── OutOfMemory         the worker had not enough memory for this recording
         ├── InsufficientStorage no room to receive the upload
         └── WorkerDied          the process that held the job ended
 
@@ -31,18 +36,23 @@ __all__ = [
     "AudioError",
     "AudioTooLong",
     "CcmusicError",
+    "DependencyUnavailable",
     "EmptyAudio",
     "InferenceTimeout",
     "InsufficientStorage",
     "InvalidParameter",
     "InvalidSettings",
+    "ModelChanged",
     "ModelError",
     "ModelFileNotFound",
     "ModelNotReady",
     "ModelRefused",
     "NonFiniteOutput",
+    "OutOfMemory",
     "Overloaded",
+    "Quarantined",
     "ServiceError",
+    "SwapInProgress",
     "UndecodableAudio",
     "UnsupportedMedia",
     "UploadTooLarge",
@@ -122,6 +132,12 @@ class AudioTooLong(AudioError):
     slug = "audio-too-long"
 
 
+class Quarantined(AudioError):
+    """The recording ended two workers; it is refused without another try."""
+
+    slug = "undecodable-audio"
+
+
 class ModelError(CcmusicError):
     """The model cannot be loaded or does not answer rightly."""
 
@@ -134,6 +150,14 @@ class ModelRefused(ModelError):
     """The model's files disagree with its card, or its answers with its golden clips."""
 
 
+class DependencyUnavailable(ModelError):
+    """A library that the pipeline needs cannot be imported or used."""
+
+
+class ModelChanged(ModelError):
+    """The network in this worker's memory no longer answers as it did when it was proved."""
+
+
 class NonFiniteOutput(ModelError):
     """The network answered NaN or infinity."""
 
@@ -144,6 +168,12 @@ class ServiceError(CcmusicError):
 
 class ModelNotReady(ServiceError):
     """The model is still loading, or loading failed."""
+
+    slug = "model-not-ready"
+
+
+class SwapInProgress(ServiceError):
+    """Another model is being loaded already."""
 
     slug = "model-not-ready"
 
@@ -173,6 +203,12 @@ class InferenceTimeout(ServiceError):
     """The job was stopped at its deadline."""
 
     slug = "inference-timeout"
+
+
+class OutOfMemory(ServiceError):
+    """The worker ran out of memory on this recording; it is replaced, and another try may succeed."""
+
+    slug = "overloaded"
 
 
 class InsufficientStorage(ServiceError):

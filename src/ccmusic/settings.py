@@ -11,13 +11,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _default_workers() -> int:
@@ -40,20 +42,94 @@ class Settings(BaseSettings):
     page: bool = Field(True, description="Serve the Gradio page at /; off leaves the API alone.")
     root_path: str = Field("", description="Path prefix under which a reverse proxy serves this.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    management_port: Port | None = Field(
+        None,
+        description="Port of a second socket, on a thread of its own, for the probes and the metrics; off unless set.",
+    )
+    management_host: str = Field(
+        "0.0.0.0",  # noqa: S104  a kubelet must reach it
+        description="Address of the management port.",
+    )
 
     # the model
     model: str = Field("embedded", description="`embedded`, or the path of a model directory with card.json.")
+    model_repository: Path | None = Field(
+        None, description="Directory of model directories that an admin may switch to by name; off unless set."
+    )
+    swap_min_agreement: Share = Field(
+        0.5, description="A new model that names the same genre for a smaller share of recent inputs is refused."
+    )
+    swap_max_slowdown: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="A new model that takes more than so many times the old one's time is refused."
+    )
+    model_hash_seconds: Seconds = Field(60.0, description="How often the model file on disk is hashed again.")
+
+    # who may do what
+    admin_token: SecretStr | None = Field(
+        None, description="Bearer token of admin calls (switching models, injecting faults); they are closed without."
+    )
+    admin_token_file: Path | None = Field(None, description="File that holds the admin token.")
+    fault_injection: bool = Field(
+        False, description="Lets the holder of the admin token inject faults, to try the detectors. Not for production."
+    )
+    faults: str = Field(
+        "", description="Faults, with commas between, that hold for every worker from its start; with fault_injection."
+    )
 
     # the work
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=_default_workers, description="Worker processes; one job at a time each."
     )
     threads_per_worker: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of the network's runtime.")
+    worker_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
+        5, description="Niceness of the workers, so that probes are answered while every core computes."
+    )
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Jobs waiting or running beyond which a request is refused."
     )
-    job_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+    max_wait_seconds: Seconds = Field(
+        30.0,
+        description="Longest wait for a worker: refused at once if it would be longer, dropped when it becomes so.",
+    )
+    job_timeout_seconds: Seconds = Field(
         120.0, description="A job that runs longer is stopped and its worker replaced."
+    )
+    request_timeout_seconds: Seconds = Field(
+        150.0, description="Longest time from accepting a request to its answer, retries included."
+    )
+    upload_timeout_seconds: Seconds = Field(120.0, description="Longest time that a request may take to arrive.")
+    upload_idle_seconds: Seconds = Field(
+        15.0, description="Longest silence of a client in the middle of its request; also the time for its first line."
+    )
+    drain_seconds: Seconds = Field(
+        30.0, description="After SIGTERM: longest time for what was accepted to be answered."
+    )
+    drain_linger_seconds: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="After SIGTERM: least time that requests are still taken, while /readyz already says 503."
+    )
+
+    # supervision
+    heartbeat_seconds: Seconds = Field(
+        1.0, description="A worker whose heart has not beaten for so long is dumped, killed and replaced."
+    )
+    load_timeout_seconds: Seconds = Field(120.0, description="Longest time for a worker to load its model.")
+    self_test_seconds: Seconds = Field(
+        10.0, description="How often each worker is asked the golden clips; a worker at work is left alone."
+    )
+    quarantine_seconds: Seconds = Field(
+        3600.0, description="How long a recording that ended two workers is refused at once."
+    )
+    recycle_growth_bytes: Annotated[int, Field(ge=1)] = Field(
+        1024 * 2**20, description="A worker that has grown by so much is replaced after its job."
+    )
+    max_loop_lag_seconds: Seconds = Field(
+        2.0, description="/livez is false when the HTTP loop has not turned for so long."
+    )
+    max_error_share: Share = Field(
+        0.5, description="/readyz is false when more of the last answers than this were internal errors."
+    )
+    last_replica: bool = Field(
+        False, description="This replica has no others beside it: many internal errors turn /health red, not /readyz."
     )
 
     # what is accepted
@@ -69,6 +145,20 @@ class Settings(BaseSettings):
     def _not_a_service_link(cls, value: Any) -> Any:
         # Kubernetes puts CCMUSIC_PORT=tcp://10.0.0.1:7860 into every pod beside a Service named ccmusic.
         return cls.model_fields["port"].default if isinstance(value, str) and "://" in value else value
+
+    @property
+    def faults_at_start(self) -> tuple[str, ...]:
+        """The names in `faults`; none unless faults may be injected."""
+        return tuple(filter(None, self.faults.split(","))) if self.fault_injection else ()
+
+    @property
+    def admin_secret(self) -> str | None:
+        """The admin token, from its setting or its file; None closes the admin calls."""
+        if self.admin_token is not None:
+            return self.admin_token.get_secret_value()
+        if self.admin_token_file is not None:
+            return self.admin_token_file.read_text(encoding="utf-8").strip() or None
+        return None
 
     @property
     def decode_limits(self) -> DecodeLimits:

@@ -1,73 +1,195 @@
-import time
+import threading
+from dataclasses import dataclass
 
 import pytest
 
-from ccmusic import __version__
-from ccmusic.health import state
-from ccmusic.health.state import Health
-from ccmusic.inference.result import ModelIdentity
-from ccmusic.workers.supervisor import WorkerRecord
+from ccmusic.health import Check, Health, HealthSnapshot, Observation, failed, passed, warned
+from waiting import wait_until
+
+SLOW = 3600.0
+"""A period that never ends within a test: whatever is sampled then was asked for."""
 
 
-class StubSupervisor:
-    def __init__(self, model_status="ready", state="idle", load_error=None):
-        self.model_status = model_status
-        self.workers = (WorkerRecord(0, state, 1, 0, 0, load_error),)
-        self.load_error = load_error
-        self.model = ModelIdentity("bands", "1", "0" * 64) if model_status == "ready" else None
-
-
-def sample(supervisor, missing=lambda: None):
-    health = Health(supervisor, missing, time.monotonic() - 5)
+def started(health):
     health.start()
-    health.stop()
     return health.snapshot()
 
 
-def test_healthy():
-    snapshot = sample(StubSupervisor())
+def test_healthy(make_health):
+    snapshot = started(make_health(Check("a", lambda: passed(3, "s")), Check("b", lambda: None)))
     assert snapshot.healthy
-    body = snapshot.as_json()
-    assert "message" not in body
-    assert body | {"timestamp": 0, "uptime_seconds": 0} == {
-        "status": "ok",
-        "timestamp": 0,
-        "service": "ccmusic-database",
-        "version": __version__,
-        "model_status": "ready",
-        "uptime_seconds": 0,
-        "model": {"name": "bands", "version": "1", "sha256": "0" * 64},
-    }
-    assert abs(body["timestamp"] - time.time()) < 5
-    assert isinstance(body["timestamp"], int)
-    assert 5 <= body["uptime_seconds"] < 60
+    assert snapshot.message is None
+    assert snapshot.warnings == ()
+    assert (snapshot.service, snapshot.version, snapshot.model_status) == ("app", "1.0", "ready")
+    assert [(check.name, check.status, check.value) for check in snapshot.checks] == [
+        ("a", "pass", 3),
+        ("b", "pass", None),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("supervisor", "missing", "message"),
-    [
-        (StubSupervisor("loading", "starting"), None, "Model is still loading..."),
-        (StubSupervisor("error", "failed", "bad hash"), None, "Model loading failed: bad hash"),
-        (StubSupervisor("error", "failed", "x"), "./m/save.pt", "Model file not found: ./m/save.pt"),
-        (StubSupervisor("ready", "idle"), "./m/save.pt", "Model file not found: ./m/save.pt"),
-        (StubSupervisor("ready", "starting"), None, "Health check failed: workers: none is running"),
-    ],
-)
-def test_each_condition_has_the_contracts_words(supervisor, missing, message):
-    snapshot = sample(supervisor, lambda: missing)
-    assert not snapshot.healthy
-    assert snapshot.as_json()["status"] == "error"
-    assert snapshot.as_json()["message"].startswith(message)
-    assert snapshot.as_json()["model_status"] == supervisor.model_status
+def test_the_first_failing_check_is_named(make_health):
+    health = make_health(
+        Check("fine", lambda: None),
+        Check("elsewhere", lambda: failed("x"), {"readyz"}),
+        Check("disk", lambda: failed("no space left")),
+        Check("later", lambda: failed("y")),
+    )
+    assert started(health).message == "Health check failed: disk: no space left"
 
 
-def test_a_check_that_raises_has_not_passed():
+def test_a_check_may_word_the_message_itself(make_health):
+    message = started(make_health(Check("a", lambda: failed("c", message="Model is still loading...")))).message
+    assert message == "Model is still loading..."
+
+
+def test_a_check_that_raises_has_not_passed_and_is_logged_once(make_health, caplog):
     def raises():
         raise RuntimeError("no such thing")
 
-    assert sample(StubSupervisor(), raises).message == "Health check failed: no such thing"
+    health = make_health(Check("a", raises))
+    assert started(health).message == "Health check failed: no such thing"
+    first = health.snapshot()
+    health.wake()
+    wait_until(lambda: health.snapshot() is not first, "a second sample")
+    assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
-def test_sampling_that_stopped_is_not_believed(monkeypatch):
-    monkeypatch.setattr(state, "STALE_SECONDS", -1.0)
-    assert sample(StubSupervisor()).message.startswith("Health check failed: sampling: no sample for")
+def test_what_is_no_observation_has_not_passed(make_health):
+    message = started(make_health(Check("a", lambda: True))).message
+    assert message == "Health check failed: check a gave a bool and not an Observation"
+
+
+def test_a_warning_turns_no_probe_false(make_health):
+    probes = {"health", "startupz", "livez", "readyz"}
+    snapshot = started(make_health(Check("a", lambda: warned("nearly full"), probes)))
+    assert all(snapshot.passes(probe) for probe in probes)
+    assert snapshot.warnings == ("a: nearly full",)
+
+
+@pytest.mark.parametrize("affected", ["health", "startupz", "livez", "readyz"])
+def test_a_failure_turns_false_what_it_affects_and_nothing_else(make_health, affected):
+    snapshot = started(make_health(Check("a", lambda: failed("x"), {affected})))
+    for probe in ("health", "startupz", "livez", "readyz"):
+        assert snapshot.passes(probe) == (probe != affected)
+
+
+def test_startup_is_latched(make_health):
+    seen = [failed("not yet")]
+    health = make_health(Check("a", lambda: seen[0], {"startupz"}), period_seconds=SLOW)
+    assert not started(health).passes("startupz")
+    for observation, expected in ((None, True), (failed("again"), True)):
+        seen[0] = observation
+        before = health.snapshot()
+        health.wake()
+        wait_until(lambda before=before: health.snapshot() is not before, "a sample")
+        assert health.snapshot().passes("startupz") == expected
+
+
+def test_startup_waits_for_the_first_observation(make_health):
+    go = threading.Event()
+    health = make_health(Check("a", lambda: go.wait() and None, {"startupz"}, period_seconds=SLOW))
+    snapshot = started(health)
+    assert not snapshot.passes("startupz")
+    assert "not every check has been observed yet" in snapshot.message_of("startupz")
+    go.set()
+    wait_until(lambda: health.snapshot().passes("startupz"), "startup", 5)
+
+
+def test_nothing_is_promised_before_the_start():
+    snapshot = Health("app", "1.0").snapshot()
+    assert snapshot.message == "Health check failed: sampling: not started"
+    assert not any(snapshot.passes(probe) for probe in ("health", "startupz", "livez", "readyz"))
+
+
+def test_draining_holds_at_once_and_leaves_life_and_startup_alone(make_health):
+    health = make_health(Check("other", lambda: failed("named later")), period_seconds=SLOW)
+    assert started(health).passes("readyz")
+    health.drain()
+    snapshot = health.snapshot()
+    assert snapshot.message.startswith("Health check failed: draining: ")
+    assert [snapshot.passes(probe) for probe in ("readyz", "livez", "startupz")] == [False, True, True]
+
+
+def test_drain_is_safe_in_a_signal_handler_on_top_of_a_wake(make_health):
+    import signal
+
+    health = make_health()
+    health.start()
+    before = signal.signal(signal.SIGALRM, lambda *_: health.drain())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for _ in range(50_000):
+            health.wake()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not health.snapshot().passes("readyz")
+
+
+def test_details_and_model_status_are_shown(make_health):
+    details = {"model": {"name": "m"}}
+    snapshot = started(make_health(details=lambda: details, model_status=lambda: "loading"))
+    assert snapshot.details == details
+    assert snapshot.details is not details  # whoever made them may change them later
+    assert snapshot.model_status == "loading"
+
+
+@pytest.mark.parametrize("details", [lambda: 1 / 0, lambda: {"x": object()}, lambda: {"x": float("nan")}])
+def test_details_that_cannot_be_shown_are_a_warning(make_health, details):
+    snapshot = started(make_health(details=details))
+    assert snapshot.healthy
+    assert snapshot.warnings[0].startswith("details: ")
+
+
+def test_a_model_status_that_raises_is_a_failure(make_health):
+    snapshot = started(make_health(model_status=lambda: {}["gone"]))
+    assert snapshot.message == "Health check failed: 'gone'"
+    assert snapshot.model_status == "error"
+
+
+def test_a_subclass_may_know_more():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Wider(HealthSnapshot):
+        workers: int
+
+    class WiderHealth(Health):
+        def make_snapshot(self, **fields):
+            return Wider(workers=3, **fields)
+
+    health = WiderHealth("app", "1.0")
+    assert health.snapshot().workers == 3
+    health.start()
+    health.drain()
+    assert health.snapshot().workers == 3
+    health.stop()
+
+
+def test_the_decorator_adds_and_gives_the_function_back(make_health):
+    health = make_health()
+
+    @health.check("database", affects={"health", "readyz"}, component="db", measurement="latency")
+    def database():
+        return failed("gone")
+
+    result = started(health).checks[0]
+    assert database().cause == "gone"
+    assert (result.component, result.measurement, result.affects) == ("db", "latency", {"health", "readyz"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Check("Disk usage", passed),
+        lambda: Check("a", passed, {"ready"}),
+        lambda: Check("a", passed, period_seconds=0),
+        lambda: Observation("failed"),
+    ],
+)
+def test_what_is_misspelt_is_refused(wrong):
+    with pytest.raises(ValueError):
+        wrong()
+
+
+def test_a_name_is_taken_once(make_health):
+    with pytest.raises(ValueError, match="there is a check 'a' already"):
+        make_health(Check("a", passed), Check("a", passed))

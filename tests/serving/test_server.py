@@ -1,16 +1,175 @@
-import socket
+"""The server as a process of its own: how it ends, whom it hangs up on, what it leaves behind."""
 
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
 import pytest
 
-from ccmusic.serving.server import _listen
+from ccmusic.health import listen
+from recordings import tone, wav
+from running_server import running_server
+from waiting import wait_until
+
+SONG = wav(tone(440, 240.0))
+AUDIO = {"content-type": "audio/wav"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_answers_are_not_held_back_for_acknowledgements(host):
     try:
-        listener = _listen(host, 0)
+        listener = listen(host, 0)
     except OSError:
         pytest.skip(f"this machine has no {host}")
     with listener:
         # what asyncio asks before it switches Nagle's algorithm off
         assert (listener.type, listener.proto) == (socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
+@pytest.fixture
+def server(model_directory):
+    with running_server(
+        "--no-page",
+        "--workers",
+        "1",
+        CCMUSIC_MODEL=str(model_directory),
+        CCMUSIC_MANAGEMENT_PORT="0",
+        CCMUSIC_UPLOAD_IDLE_SECONDS="0.5",
+        CCMUSIC_DRAIN_LINGER_SECONDS="1",
+        CCMUSIC_FAULT_INJECTION="true",
+        CCMUSIC_ADMIN_TOKEN="secret",
+    ) as server:
+        server.wait_healthy()
+        yield server
+
+
+def connection(server) -> socket.socket:
+    url = httpx.URL(server.url)
+    return socket.create_connection((url.host, url.port), timeout=30)
+
+
+@contextmanager
+def many_songs(server) -> Iterator[None]:
+    """Twelve clients ask, some of them wait, and in the end each must have been answered."""
+    answers = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{server.url}/v1/classify", content=SONG, headers=AUDIO, timeout=60).status_code)
+
+    asking = [threading.Thread(target=ask) for _ in range(12)]
+    for each in asking:
+        each.start()
+    # a sample of the queue is taken twice a second; what has not arrived by then arrives while it still listens
+    wait_until(lambda: server.health().json()["queue"]["waiting"] >= 2, "many wait")
+    yield
+    for each in asking:
+        each.join()
+    assert answers == [200] * 12
+
+
+def test_what_was_accepted_before_the_end_is_answered(server):
+    with many_songs(server):
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, "it is said at once")
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+        body = server.health().json()
+        assert body["message"].startswith("Health check failed: draining: ")
+    assert server.process.wait(30) == 0
+
+
+def test_a_signal_to_every_process_of_the_service_loses_nothing(server):
+    """As systemd sends it."""
+    processes = [server.process.pid, *_descendants(server.process.pid)]
+    with many_songs(server):
+        for pid in reversed(processes):
+            os.kill(pid, signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+
+def test_a_killed_front_process_leaves_nothing_behind(server):
+    worker = server.health().json()["workers"][0]["pid"]
+    left = [worker, *_descendants(server.process.pid)]
+    assert len(left) >= 3
+    stuck = threading.Thread(target=_ask_and_hear_nothing, args=(server, SONG + b"ccmusic-fault:hold-gil"))
+    stuck.start()
+    wait_until(lambda: server.health().json()["queue"]["running"] == 1, "the worker is at work")
+    server.process.kill()
+    wait_until(lambda: not any(_runs(pid) for pid in left), "every process has ended", timeout_seconds=10)
+    stuck.join()
+    with listen("127.0.0.1", httpx.URL(server.url).port):
+        pass  # the port is free
+
+
+def test_a_client_whose_request_does_not_come_is_hung_up_on(server):
+    for beginning in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+        with connection(server) as client:
+            client.sendall(beginning)
+            assert client.recv(100) == b""
+    assert server.health().status_code == 200
+
+
+def test_a_second_request_that_does_not_come_is_hung_up_on(server):
+    with connection(server) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /li")
+        received = b"x"
+        while received:
+            received = client.recv(65536)  # the rest of the first answer, and then the end
+
+
+def test_an_upload_that_stops_is_told_and_closed(server):
+    with connection(server) as client:
+        client.sendall(
+            b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: 9999\r\n\r\nRIFF"
+        )
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"application/problem+json" in answer
+    assert b"the request stopped arriving" in answer
+
+
+def test_the_management_port_answers_while_the_loop_is_blocked(server):
+    headers = {"authorization": "Bearer secret"}
+    httpx.post(f"{server.url}/debug/faults/block-loop?size=4", headers=headers).raise_for_status()
+    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 503, "the loop is missed")
+    told = httpx.get(f"{server.management}/livez?verbose").text
+    assert "[-]event_loop: blocked for" in told
+    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 200, "it has come back")
+    assert httpx.get(f"{server.management}/metrics").status_code == 200
+
+
+def test_stack_dumps_are_free_on_the_management_port_only(server):
+    os.kill(server.health().json()["workers"][0]["pid"], signal.SIGSTOP)
+    wait_until(lambda: bool(server.health().json()["stack_dumps"]), "a stack is kept")
+    href = server.health().json()["stack_dumps"][0]["href"]
+    assert "most recent call first" in httpx.get(f"{server.management}{href}").text
+    assert httpx.get(f"{server.management}/debug/stack-dumps/99").status_code == 404
+    assert httpx.get(f"{server.url}{href}").status_code == 401
+    assert httpx.get(f"{server.url}{href}", headers={"authorization": "Bearer secret"}).status_code == 200
+
+
+def _ask_and_hear_nothing(server, recording: bytes) -> None:
+    with pytest.raises(httpx.HTTPError):
+        httpx.post(f"{server.url}/v1/classify", content=recording, headers=AUDIO, timeout=60)
+
+
+def _descendants(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    children = [int(line) for line in found.split()]
+    return children + [grandchild for child in children for grandchild in _descendants(child)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

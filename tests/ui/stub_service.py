@@ -14,14 +14,30 @@ from fastapi import FastAPI
 
 from ccmusic.errors import ModelNotReady
 from ccmusic.genres import roll_up
-from ccmusic.health.state import HealthSnapshot
+from ccmusic.health import CheckResult
 from ccmusic.inference.result import ModelIdentity, TrackResult, Window
+from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
-from ccmusic.workers.supervisor import WorkerRecord
+from ccmusic.workers.record import SelfTestState, WorkerRecord
 from waiting import wait_until
 
+TESTED = SelfTestState(passed=True, age_seconds=5.0, seconds=0.02, best_seconds=0.01, failures=0)
 MODEL = ModelIdentity("stub", "1.2.3", "0123456789abcdef" * 4)
+
+
+def snapshot(model_status: str, message: str | None, uptime_seconds: float, **fields: object) -> ServiceSnapshot:
+    """A state whose one check fails when there is a message."""
+    every = frozenset({"health", "startupz", "readyz"})
+    check = CheckResult("model", every, "fail" if message else "pass", message, message=message)
+    return ServiceSnapshot(
+        service="stub",
+        version="0",
+        model_status=model_status,
+        checks=(check,),
+        uptime_seconds=uptime_seconds,
+        **fields,
+    )
 
 
 def probabilities(likeliest: int, share: float = 0.7) -> np.ndarray:
@@ -56,10 +72,12 @@ class StubService:
             raise self.result
         return self.result
 
-    def snapshot(self) -> HealthSnapshot:
+    def snapshot(self) -> ServiceSnapshot:
         if not self.ready:
-            return HealthSnapshot("loading", "Model is still loading...", 1.0, (WorkerRecord(0, "starting", 7, 0, 0),))
-        return HealthSnapshot("ready", None, 3700.0, (WorkerRecord(0, "idle", 7, 0, 2),), MODEL)
+            starting = (WorkerRecord(0, "starting", 7, 0, 0),)
+            return snapshot("loading", "Model is still loading...", 1.0, workers=starting)
+        workers = (WorkerRecord(0, "idle", 7, 0, 2),)
+        return snapshot("ready", None, 3700.0, workers=workers, model=MODEL, self_test=TESTED)
 
 
 def stub_app(service: StubService, settings: Settings) -> FastAPI:

@@ -6,9 +6,8 @@ import logging
 import pytest
 
 from ccmusic.errors import CcmusicError, ModelNotReady, Overloaded, UndecodableAudio, WorkerDied
-from ccmusic.health.state import HealthSnapshot
 from ccmusic.ui.answer import Answer, answer_clip, readiness_html
-from ui.stub_service import StubService, track_result
+from ui.stub_service import StubService, snapshot, track_result
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_a_clip_before_the_model_is_ready_is_told_so(clip):
 
 def test_a_model_that_failed_is_not_called_loading(clip):
     service = StubService(ModelNotReady("Model loading failed: no such operator"))
-    service.snapshot = lambda: HealthSnapshot("error", "Model loading failed: no such operator", 1.0)
+    service.snapshot = lambda: snapshot("error", "Model loading failed: no such operator", 1.0)
     got = answer(service, clip)
     assert "could not be loaded" in got.notice
     assert "still loading" not in got.notice

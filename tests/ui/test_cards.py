@@ -4,23 +4,23 @@ import dataclasses
 
 import pytest
 
-from ccmusic.health.state import HealthSnapshot
+from ccmusic.health import CheckResult
 from ccmusic.ui import cards
-from ccmusic.workers.supervisor import WorkerRecord
-from ui.stub_service import MODEL, StubService, track_result
+from ccmusic.workers.record import WorkerRecord
+from ui.stub_service import MODEL, StubService, snapshot, track_result
 
-LOADING = HealthSnapshot("loading", "Model is still loading...", 2.0)
-MISSING = HealthSnapshot("loading", "Model file not found: ./save.pt", 2.0)
-FAILED = HealthSnapshot("error", "Model loading failed: <script>", 2.0)
+LOADING = snapshot("loading", "Model is still loading...", 2.0)
+MISSING = snapshot("loading", "Model file not found: ./save.pt", 2.0)
+FAILED = snapshot("error", "Model loading failed: <script>", 2.0)
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "colour"),
+    ("state", "colour"),
     [(StubService().snapshot(), "green"), (LOADING, "amber"), (MISSING, "red"), (FAILED, "red")],
 )
-def test_the_light(snapshot, colour):
-    html = cards.status_html(snapshot, "en")
-    assert cards.colour_of(snapshot) == colour
+def test_the_light(state, colour):
+    html = cards.status_html(state, "en")
+    assert cards.colour_of(state) == colour
     assert f'data-colour="{colour}"' in html
 
 
@@ -35,7 +35,14 @@ def test_status_tells_what_runs():
     assert "1 h 1 min" in html
     assert "process 7" in html
     assert "stub 1.2.3" in html
-    assert "passed when the workers started" in html
+    assert "passed, 5 s ago" in html
+
+
+def test_a_warning_is_amber_and_told():
+    check = CheckResult("disk", frozenset({"health"}), "warn", "nearly <full>")
+    html = cards.status_html(dataclasses.replace(StubService().snapshot(), checks=(check,)), "en")
+    assert 'data-colour="amber"' in html
+    assert "disk: nearly &lt;full&gt;" in html
 
 
 def test_status_tells_why_a_worker_failed_and_how_often_it_came_back():

@@ -1,12 +1,23 @@
 import os
+import resource
 import signal
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
 from bands_model import write_model
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import EmptyAudio, InferenceTimeout, ModelNotReady, Overloaded, WorkerDied
+from ccmusic.errors import (
+    EmptyAudio,
+    InferenceTimeout,
+    InvalidParameter,
+    ModelNotReady,
+    NonFiniteOutput,
+    OutOfMemory,
+    Overloaded,
+    Quarantined,
+)
 from ccmusic.genres import LABELS
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
@@ -14,6 +25,7 @@ from recordings import bin_frequency, tone, wav
 from waiting import wait_until
 
 SHORT = Job(wav(tone(bin_frequency(37), 1.0)), WindowPlan(), False)
+VERY_LONG = Job(wav(tone(440, 1200.0), form="FLAC"), WindowPlan(count=1000), False)
 LONG = Job(wav(tone(440, 240.0)), WindowPlan(count=1000), False)
 
 
@@ -35,6 +47,10 @@ def start(make_settings):
 def ready(supervisor: Supervisor) -> Supervisor:
     wait_until(lambda: any(w.state == "idle" for w in supervisor.workers), "a worker is idle")
     return supervisor
+
+
+def busy(supervisor: Supervisor) -> int | None:
+    return next((w.index for w in supervisor.workers if w.state == "busy"), None)
 
 
 def test_refuses_while_loading_and_answers_once_ready(start):
@@ -65,27 +81,212 @@ def test_an_idle_worker_that_dies_is_replaced(start):
     assert supervisor.workers[0].restarts == 1
 
 
-def test_a_worker_that_dies_at_work_fails_that_job_and_is_replaced(start):
+def test_a_job_lost_with_its_worker_is_done_by_another(start):
+    supervisor = ready(start(workers=2))
+    future = supervisor.submit(LONG)
+    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
+    index = busy(supervisor)
+    os.kill(supervisor.workers[index].pid, signal.SIGKILL)
+    assert future.result(60).duration_seconds == 240.0
+    assert supervisor.restart_counts["killed"] == 1
+    assert supervisor.restarts[-1].worker == index
+    assert "SIGKILL" in supervisor.restarts[-1].cause
+    assert supervisor.n_quarantined == 0  # it has been survived
+
+
+def test_two_lost_at_once_over_the_same_recording_are_no_proof_against_it(start):
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    futures = [supervisor.submit(LONG) for _ in range(2)]
+    wait_until(lambda: all(w.state == "busy" for w in supervisor.workers), "both have begun")
+    for worker in supervisor.workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    assert [future.result(60).duration_seconds for future in futures] == [240.0, 240.0]
+    assert supervisor.n_quarantined == 0
+
+
+def test_a_job_lost_twice_with_every_worker_is_no_proof_against_it_either(start):
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    future = supervisor.submit(VERY_LONG)
+    for _ in range(2):
+        wait_until(lambda: busy(supervisor) is not None and supervisor.n_ready == 2, "the job has begun")
+        for worker in supervisor.workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        wait_until(lambda: supervisor.n_ready == 0, "both are lost")
+    assert future.result(60).duration_seconds == 1200.0
+    assert supervisor.n_quarantined == 0
+
+
+def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):
+    supervisor = ready(start(fault_injection=True))
+    poison = Job(SHORT.source + b"ccmusic-fault:segfault", WindowPlan(), False)
+    with pytest.raises(Quarantined, match="ended two workers"):
+        supervisor.submit(poison).result(60)
+    assert supervisor.restart_counts["crashed"] == 2
+    assert supervisor.n_quarantined == 1
+    with pytest.raises(Quarantined):
+        supervisor.refuse_quarantined(poison)
+    supervisor.refuse_quarantined(SHORT)  # another recording is welcome
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+    wait_until(lambda: len(supervisor.stack_dumps) == 2, "both stacks are kept")
+    assert "Segmentation fault" in supervisor.stack_dumps[-1].text
+
+
+def test_a_frozen_worker_is_noticed_by_its_heart_and_says_where_it_stood(start):
+    supervisor = ready(start())
+    os.kill(supervisor.workers[0].pid, signal.SIGSTOP)
+    wait_until(lambda: supervisor.restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
+    assert "in stage idle" in supervisor.restarts[0].cause
+    assert "most recent call first" in supervisor.stack_dumps[0].text
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+
+
+def test_a_frozen_worker_with_an_order_says_where_it_stood(start):
+    """It wakes up to tell, may even end its job, and is replaced all the same."""
     supervisor = ready(start())
     future = supervisor.submit(LONG)
-    wait_until(lambda: supervisor.workers[0].state == "busy", "the job has begun")
-    os.kill(supervisor.workers[0].pid, signal.SIGKILL)
-    with pytest.raises(WorkerDied, match="SIGKILL"):
+    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
+    os.kill(supervisor.workers[0].pid, signal.SIGSTOP)
+    assert future.result(60).duration_seconds == 240.0
+    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
+    assert supervisor.restart_counts["heartbeat"] == 1
+
+
+def test_native_code_that_keeps_the_interpreters_lock_is_noticed(start):
+    supervisor = ready(start(fault_injection=True))
+    supervisor.inject("hold-gil")
+    wait_until(lambda: supervisor.restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
+    assert "_hold_gil" in supervisor.stack_dumps[0].text
+
+
+def test_a_job_past_its_deadline_is_stopped_its_stack_kept_and_its_worker_replaced(start):
+    supervisor = ready(start(job_timeout_seconds=0.5, fault_injection=True))
+    future = supervisor.submit(Job(SHORT.source + b"ccmusic-fault:lock", WindowPlan(), False))
+    with pytest.raises(InferenceTimeout, match=r"stopped after 0\.5 seconds"):
         future.result(30)
-    # accepted while the worker is being replaced, and answered by its successor
+    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
+    assert supervisor.stack_dumps[0].reason == "deadline"
+    assert "in before" in supervisor.stack_dumps[0].text  # where the lock is waited for
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+
+
+def test_a_busy_worker_is_left_alone(start):
+    """Its heart goes on beating while native code works, and nobody asks it golden clips meanwhile."""
+    supervisor = ready(start(heartbeat_seconds=0.5, self_test_seconds=0.2))
+    for _ in range(3):
+        supervisor.submit(LONG).result(60)
+    assert supervisor.workers[0].restarts == 0
+    assert supervisor.self_test.failures == 0
+
+
+def test_a_flipped_bit_in_memory_retires_the_worker(start):
+    supervisor = ready(start(fault_injection=True, self_test_seconds=0.3))
+    assert supervisor.inject("corrupt-weights") > 0
+    wait_until(lambda: supervisor.restart_counts["self_test"] == 1, "it has been given up")
+    assert "other bits" in supervisor.restarts[0].cause
+    ready(supervisor)
+    tested = supervisor.self_test
+    assert tested.passed
+    assert tested.failures == 1
+
+
+def test_weights_that_are_no_numbers_fail_the_request_and_retire_the_worker(start):
+    supervisor = ready(start(fault_injection=True, self_test_seconds=100.0))
+    assert supervisor.inject("nan-weights") > 0
+    with pytest.raises(NonFiniteOutput):
+        supervisor.submit(SHORT).result(30)
+    wait_until(lambda: supervisor.restart_counts["non_finite"] == 1, "it has been given up")
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+
+
+def test_a_worker_without_memory_says_so_and_is_replaced(start):
+    supervisor = ready(start())
+    pid = supervisor.workers[0].pid
+    mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = mapped + 24 * 2**20  # room for the recording, which is small, and not for its waveform, which is not
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    small = Job(wav(tone(440, 600.0), form="FLAC"), WindowPlan(), False)
+    with pytest.raises(OutOfMemory):
+        supervisor.submit(small).result(30)
+    wait_until(lambda: supervisor.restart_counts["out_of_memory"] == 1, "it has been given up")
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+
+
+def test_a_worker_that_has_grown_is_replaced_after_its_job(start):
+    supervisor = ready(start(fault_injection=True, recycle_growth_bytes=100 * 2**20))
+    supervisor.inject("leak", size=60)
+    for _ in range(4):  # each is answered
+        assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+    wait_until(lambda: supervisor.restart_counts["memory_growth"] >= 1, "it has been replaced")
+    assert sum(supervisor.restart_counts.values()) == supervisor.restart_counts["memory_growth"]
+
+
+def test_a_crash_loop_is_told_and_ends_when_its_cause_does(start):
+    supervisor = start(fault_injection=True, faults="exit-at-start")
+    wait_until(lambda: supervisor.restart_counts["load"] >= 3, "three starts have failed")
+    assert supervisor.model_status == "error"
+    assert "ended while loading: ended with exit code 3" in supervisor.load_error
+    supervisor.clear_faults()
+    assert ready(supervisor).model_status == "ready"
+
+
+@pytest.mark.parametrize("skew", ["skew-resampler", "skew-hop", "skew-db"])
+def test_a_bent_road_is_not_ready(start, skew):
+    supervisor = start(fault_injection=True, faults=skew)
+    wait_until(lambda: supervisor.model_status == "error", "loading failed")
+    assert "golden clip" in supervisor.load_error
+
+
+def test_workers_come_back_when_their_fork_server_is_killed(start):
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    pids = [worker.pid for worker in supervisor.workers]
+    parent = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    assert parent != os.getpid()
+    os.kill(parent, signal.SIGKILL)
+    wait_until(lambda: not any(_runs(pid) for pid in pids), "they have ended with it")
+    wait_until(lambda: supervisor.n_ready == 2, "both have successors")
     assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
-def test_a_job_past_its_deadline_is_stopped_and_its_worker_replaced(start):
-    supervisor = ready(start(job_timeout_seconds=0.3))
-    pid = supervisor.workers[0].pid
-    future = supervisor.submit(SHORT)
-    os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(InferenceTimeout, match=r"stopped after 0\.3 seconds"):
-        # the frozen worker may have answered just before it froze; then freezing it again is not needed: ask once more
-        future.result(30)
+def test_who_would_wait_too_long_is_told_at_once(start):
+    supervisor = ready(start(max_wait_seconds=20.0))
+    supervisor._pool.note_job_seconds(15.0)  # as if the last recordings had taken so long
+    running = supervisor.submit(LONG)
+    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
+    waiting = supervisor.submit(SHORT)
+    with pytest.raises(Overloaded, match="the wait for a worker is longer than 20 s") as refused:
+        supervisor.submit(SHORT)
+    assert refused.value.retry_after_seconds == pytest.approx(30.0)
+    for accepted in (running, waiting):
+        accepted.result(60)
+
+
+def test_faults_need_their_setting(start):
+    supervisor = start(faults="exit-at-start")
+    with pytest.raises(InvalidParameter, match="fault_injection is off"):
+        supervisor.inject("kill")
+    # a recording that asks for a fault is a recording like any other
+    ready(supervisor).submit(Job(SHORT.source + b"ccmusic-fault:segfault", WindowPlan(), False)).result(30)
+    assert supervisor.workers[0].restarts == 0
+
+
+def test_a_ticket_too_old_is_answered_and_the_queue_says_so(start):
+    supervisor = ready(start(fault_injection=True, max_wait_seconds=0.5, job_timeout_seconds=2.0))
+    stuck = supervisor.submit(Job(SHORT.source + b"ccmusic-fault:lock", WindowPlan(), False))
+    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
+    with pytest.raises(Overloaded, match="no worker was free"):
         supervisor.submit(SHORT).result(30)
-    wait_until(lambda: supervisor.workers[0].pid not in (pid, None), "another process took its place")
+    assert supervisor.queue_too_old
+    with pytest.raises(Overloaded, match="longer than"):
+        supervisor.submit(SHORT)
+    with pytest.raises(InferenceTimeout):
+        stuck.result(30)
+    wait_until(lambda: not supervisor.queue_too_old, "the queue is young again")
+    assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
 def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
@@ -97,9 +298,7 @@ def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
         supervisor.submit(SHORT)
     assert waiting.cancel()
     assert isinstance(supervisor.submit(SHORT), Future)
-    os.kill(supervisor.workers[0].pid, signal.SIGKILL)  # no need to wait for the long job
-    with pytest.raises(WorkerDied):
-        running.result(30)
+    assert running.result(60).duration_seconds == 240.0
 
 
 def test_a_load_that_fails_is_told_and_tried_again_until_it_succeeds(start, tmp_path):
@@ -129,3 +328,14 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_an_answer_of_a_changed_network_is_not_given(start):
+    supervisor = ready(start(fault_injection=True, self_test_seconds=100.0))
+    right = supervisor.submit(SHORT).result(30)
+    assert supervisor.inject("corrupt-weights", size=24) > 0
+    answer = supervisor.submit(SHORT).result(30)  # of its successor
+    assert (answer.probabilities[16] == right.probabilities[16]).all()
+    assert supervisor.restart_counts["self_test"] == 1
+    assert "known sound" in supervisor.restarts[-1].cause
+    assert supervisor.n_quarantined == 0

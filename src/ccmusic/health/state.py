@@ -1,135 +1,257 @@
-"""One snapshot of the service's state, sampled by a thread of its own; a probe only reads it.
+"""One snapshot of a service's state, sampled by a thread of its own; a probe only reads it.
 
-The texts are the contract's (section 3): other people's probes and alerts match on them.
+The texts are fixed: other people's probes and alerts match on them.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
-from ccmusic import __version__
-from ccmusic.inference.result import ModelIdentity
-from ccmusic.workers.supervisor import ModelStatus, Supervisor, WorkerRecord
+from ccmusic.health.check import PROBES, Check, Observation, Probe, own_result
+from ccmusic.health.loader import Loader
+from ccmusic.health.snapshot import HealthSnapshot, with_failure
+from ccmusic.health.stacks import stack_of
+from ccmusic.health.watch import PeriodicWatch, Watch
+
+__all__ = ["PERIOD_SECONDS", "STALE_SECONDS", "Health", "HealthSnapshot"]
 
 logger = logging.getLogger(__name__)
 
-SERVICE = "ccmusic-database"
 PERIOD_SECONDS = 0.5
 STALE_SECONDS = 5.0
 """A snapshot older than this is no longer believed: the sampling itself has stopped."""
+BURST_SECONDS = 0.01
+"""Pause behind a sampling: however many events call for one, there are no more than 100 in a second."""
+JOIN_SECONDS = 2.0
 
+DRAINING = "no new work is taken; what was accepted is being finished"
 
-@dataclass(frozen=True, slots=True)
-class HealthSnapshot:
-    """The state of the service at one moment.
-
-    Attributes
-    ----------
-    message : str or None
-        What is wrong, in the contract's words; None when nothing is.
-    uptime_seconds : float
-        As of the sampling.
-    """
-
-    model_status: ModelStatus
-    message: str | None
-    uptime_seconds: float
-    workers: tuple[WorkerRecord, ...] = ()
-    model: ModelIdentity | None = None
-    sampled_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether everything that was promised is true."""
-        return self.message is None
-
-    def as_json(self) -> dict[str, Any]:
-        """Body of ``GET /health``."""
-        body: dict[str, Any] = {"status": "ok" if self.healthy else "error"}
-        if self.message is not None:
-            body["message"] = self.message
-        body |= {
-            "timestamp": int(time.time()),
-            "service": SERVICE,
-            "version": __version__,
-            "model_status": self.model_status,
-            "uptime_seconds": round(self.uptime_seconds, 3),
-        }
-        if self.model is not None:
-            body["model"] = {"name": self.model.name, "version": self.model.version, "sha256": self.model.sha256}
-        return body
+T = TypeVar("T")
+Observe = Callable[[], Observation | None]
 
 
 class Health:
-    """Samples the service's state into a snapshot.
+    """Samples checks into a snapshot.
 
     Parameters
     ----------
-    supervisor : Supervisor
-    model_missing : callable
-        Gives the path, as configured, of a model file that is not on disk, or None.
-    started_at : float
-        When the service began, on the monotonic clock.
+    service, version : str
+        As shown by ``/health``.
+    period_seconds : float
+        Between two samplings that nothing calls for.
+    started_at : float, optional
+        When the service began, on the monotonic clock; now.
+    model_status : callable, optional
+        Gives ``loading``, ``ready`` or ``error``; what the loaders say.
+    details : callable, optional
+        Gives further fields of ``/health``, ready for JSON.
     """
 
-    def __init__(self, supervisor: Supervisor, model_missing: Callable[[], str | None], started_at: float) -> None:
-        self._supervisor = supervisor
-        self._model_missing = model_missing
-        self._started_at = started_at
+    def __init__(
+        self,
+        service: str,
+        version: str,
+        *,
+        period_seconds: float = PERIOD_SECONDS,
+        started_at: float | None = None,
+        model_status: Callable[[], str] | None = None,
+        details: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._service = service
+        self._version = version
+        self._period_seconds = period_seconds
+        self._started_at = time.monotonic() if started_at is None else started_at
+        self._model_status = model_status or self._status_of_loaders
+        self._details: Callable[[], Mapping[str, Any]] = details or dict
+        self._lock = threading.Lock()
+        self._watches: tuple[Watch, ...] = ()  # replaced and never changed: the sampler goes through it without a lock
+        self._loaders: tuple[Loader[Any], ...] = ()
+        self._started = False
+        self._draining = False
+        self._sampling_fails = False
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._sample_forever, name="ccmusic-health", daemon=True)
-        self._snapshot = HealthSnapshot("loading", "Model is still loading...", 0.0)
+        self._thread: threading.Thread | None = None
+        self._snapshot: HealthSnapshot | None = None
+
+    def add(self, check: Check) -> None:
+        """Look at one more thing from now on. The order is that in which causes are named.
+
+        Raises
+        ------
+        ValueError
+            There is a check of this name already.
+        """
+        with self._lock:
+            if any(watch.check.name == check.name for watch in self._watches):
+                raise ValueError(f"there is a check {check.name!r} already")
+            watch = Watch(check) if check.period_seconds is None else PeriodicWatch(check, self.wake)
+            self._watches = (*self._watches, watch)
+            if self._thread is not None:
+                watch.start()
+        self.wake()
+
+    def check(
+        self, name: str, *, affects: Iterable[Probe] = ("health",), **options: Any
+    ) -> Callable[[Observe], Observe]:
+        """Make a check of the decorated function; the options are those of `Check`."""
+
+        def add(observe: Observe) -> Observe:
+            self.add(Check(name, observe, frozenset(affects), **options))
+            return observe
+
+        return add
+
+    def load(
+        self,
+        name: str,
+        function: Callable[[], T],
+        *,
+        path: Path | str | None = None,
+        retry_seconds: float | None = None,
+    ) -> Loader[T]:
+        """Load something, such as a model, in the background once the sampling starts.
+
+        Parameters
+        ----------
+        name : str
+            Of the check that this makes.
+        function : callable
+            Loads it and gives it back.
+        path : Path or str, optional
+            A file that must be there, looked for at every period and also long after the loading.
+        retry_seconds : float, optional
+            Pause before a failed loading is tried again, doubled each time; without it a failure is final.
+        """
+        loader = Loader(name, function, path=path, retry_seconds=retry_seconds, changed=self.wake)
+        for check in loader.checks(self._period_seconds):
+            self.add(check)
+        with self._lock:
+            self._loaders = (*self._loaders, loader)
+            if self._thread is not None:
+                loader.start()
+        return loader
 
     def start(self) -> None:
-        """Take a first sample now, and go on in the background."""
-        self._snapshot = self._sample()
-        self._thread.start()
+        """Take a first sample now, and go on in the background; nothing happens where it has begun."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(
+                target=self._sample_forever, args=(self._stopping,), name="health-sampler", daemon=True
+            )
+            for part in self._parts():
+                part.start()
+            self._take_sample()
+            self._thread.start()
 
     def stop(self) -> None:
         """End the sampling."""
-        self._stopping.set()
-        self._thread.join(2 * PERIOD_SECONDS)
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._stopping.set()
+            for part in self._parts():
+                part.stop()
+        self.wake()
+        if thread is not None:
+            thread.join(JOIN_SECONDS)
+
+    def wake(self) -> None:
+        """Sample again at once, since something has happened. From any thread, and from a signal handler."""
+        # A SimpleQueue and no Event: a signal handler may run on top of another wake, and an Event's lock would not
+        # let it through.
+        if self._wakes.empty():
+            self._wakes.put(None)
+
+    def drain(self) -> None:
+        """Say from now on that no new work is taken. From any thread, and from a signal handler."""
+        self._draining = True
+        self.wake()
 
     def snapshot(self) -> HealthSnapshot:
         """The last sample; one that says so when it is too old to be believed."""
         snapshot = self._snapshot
+        if snapshot is None:
+            empty = self.make_snapshot(service=self._service, version=self._version, model_status="loading")
+            return with_failure(empty, "sampling", frozenset(PROBES), "not started")
+        if self._draining:  # added here and not at the next sampling: it holds from the very call on
+            snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), DRAINING)
         age = time.monotonic() - snapshot.sampled_at
         if age <= STALE_SECONDS:
             return snapshot
-        return HealthSnapshot(
-            snapshot.model_status,
-            f"Health check failed: sampling: no sample for {age:.0f} seconds",
-            snapshot.uptime_seconds + age,
-            snapshot.workers,
-            snapshot.model,
+        stack = stack_of(self._thread.ident) if self._thread else None
+        return with_failure(
+            replace(snapshot, uptime_seconds=snapshot.uptime_seconds + age),
+            "sampling",
+            frozenset({"health", "livez", "readyz"}),
+            f"no sample for {age:.0f} seconds",
+            stack.text if stack else None,
         )
 
-    def _sample_forever(self) -> None:
-        while not self._stopping.wait(PERIOD_SECONDS):
+    def make_snapshot(self, **fields: Any) -> HealthSnapshot:
+        """Build the snapshot; for a subclass whose snapshots know more."""
+        return HealthSnapshot(**fields)
+
+    def _parts(self) -> tuple[Watch | Loader[Any], ...]:
+        return (*self._loaders, *self._watches)
+
+    def _status_of_loaders(self) -> str:
+        states = {loader.state for loader in self._loaders}
+        return "error" if "error" in states else "loading" if "loading" in states else "ready"
+
+    def _sample_forever(self, stopping: threading.Event) -> None:
+        while True:
+            with suppress(queue.Empty):
+                self._wakes.get(timeout=self._period_seconds)
+            if stopping.is_set():
+                return
+            self._take_sample()
+            stopping.wait(BURST_SECONDS)
+
+    def _take_sample(self) -> None:
+        try:
             self._snapshot = self._sample()
+        except Exception:  # the last snapshot stays and grows old, and says so
+            if not self._sampling_fails:
+                logger.exception("no snapshot could be made")
+            self._sampling_fails = True
+        else:
+            self._sampling_fails = False
 
     def _sample(self) -> HealthSnapshot:
-        status = self._supervisor.model_status
-        workers = self._supervisor.workers
+        sampled_at = time.monotonic()  # before the checks: a snapshot is as old as the oldest thing in it
+        watches = self._watches
+        results = [watch.result() for watch in watches]
+        if not self._started:
+            awaited = any(not watch.observed and "startupz" in watch.check.affects for watch in watches)
+            failing = any(result.status == "fail" and "startupz" in result.affects for result in results)
+            self._started = not awaited and not failing
+        status, details = "error", {}
         try:
-            message = self._message(status, workers)
-        except Exception as error:  # a check that cannot be made has not passed
-            logger.exception("a health check raised")
-            message = f"Health check failed: {error}"
-        return HealthSnapshot(status, message, time.monotonic() - self._started_at, workers, self._supervisor.model)
-
-    def _message(self, status: ModelStatus, workers: tuple[WorkerRecord, ...]) -> str | None:
-        if (missing := self._model_missing()) is not None:
-            return f"Model file not found: {missing}"
-        if status == "loading":
-            return "Model is still loading..."
-        if status == "error":
-            return f"Model loading failed: {self._supervisor.load_error}"
-        if not any(worker.state in ("idle", "busy") for worker in workers):
-            return "Health check failed: workers: none is running with a verified model; they are being replaced"
-        return None
+            status = self._model_status()
+        except Exception as error:
+            results.append(own_result("model_status", "fail", error))
+        try:
+            details = json.loads(json.dumps(dict(self._details()), allow_nan=False))
+        except Exception as error:  # they are an extra: nothing that was promised is untrue without them
+            results.append(own_result("details", "warn", error))
+        return self.make_snapshot(
+            service=self._service,
+            version=self._version,
+            model_status=status,
+            checks=tuple(results),
+            started=self._started,
+            uptime_seconds=sampled_at - self._started_at,
+            details=details,
+            sampled_at=sampled_at,
+        )

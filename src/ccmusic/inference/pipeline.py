@@ -5,9 +5,10 @@ The command line, the API, the page, batch jobs, self-tests and evaluation all c
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,7 +22,7 @@ from ccmusic.inference.aggregate import flags, track_probabilities, window_proba
 from ccmusic.inference.backend import OnnxBackend
 from ccmusic.inference.result import ModelIdentity, TrackResult, Window
 from ccmusic.models.card import Card
-from ccmusic.models.golden import SIGNALS
+from ccmusic.models.golden import SIGNALS, recording
 from ccmusic.models.store import ModelLocation, read_model
 
 WINDOWS_PER_BATCH = 8
@@ -33,6 +34,12 @@ PICTURE_COLUMNS = 1200
 GOLDEN_TOLERANCE = 0.02
 """Largest difference of a golden clip's logits between machines that is still the same model on the same road."""
 
+VOUCH_SECONDS = 1.0
+"""Length of the sound that follows every answer."""
+
+GOLDEN_LIMITS = DecodeLimits()
+"""Our own clips need not fit what an operator allows clients."""
+
 
 class Pipeline:
     """A model with everything around it; not thread-safe, one recording at a time.
@@ -42,13 +49,20 @@ class Pipeline:
     card : Card
     backend : OnnxBackend
     limits : DecodeLimits
+
+    Attributes
+    ----------
+    on_stage : callable
+        Told ``decode``, ``features`` and ``inference`` as each begins.
     """
 
     def __init__(self, card: Card, backend: OnnxBackend, limits: DecodeLimits | None = None) -> None:
         self.card = card
+        self.on_stage: Callable[[str], object] = _nobody_listens
         self.identity = ModelIdentity(card.name, card.version, card.sha256)
         self._backend = backend
         self._limits = limits or DecodeLimits()
+        self._known_sound: np.ndarray | None = None
         # as many as a recording of exactly this length has
         self._frames_per_window = 1 + int(card.window_seconds * cqt.FRAMES_PER_SECOND)
 
@@ -79,17 +93,56 @@ class Pipeline:
         pipeline.verify()
         return pipeline
 
-    def verify(self) -> None:
-        """Ask the golden clips, and raise `ModelRefused` where an answer is not the card's."""
+    @property
+    def backend(self) -> str:
+        """Name of what runs the network."""
+        return self._backend.name
+
+    def verify(self) -> str:
+        """Ask the golden clips over the whole road, and compare with the card.
+
+        Returns
+        -------
+        str
+            SHA-256 of the answers' bits: on this machine, in this process, the same question has the same answer to
+            the last bit, and a flipped bit anywhere on the road changes it. Not comparable between machines.
+
+        Raises
+        ------
+        ModelRefused
+            An answer is not the card's.
+        NonFiniteOutput
+        """
+        bits = hashlib.sha256()
         for clip in self.card.golden:
             if clip.signal not in SIGNALS:
                 raise ModelRefused(f"the card names an unknown golden signal {clip.signal!r}")
-            logits = self._backend.logits(cqt.cqt_db(SIGNALS[clip.signal](clip.seconds))[np.newaxis])[0]
+            waveform = decode(recording(clip.signal, clip.seconds), GOLDEN_LIMITS).waveform
+            logits = self._backend.logits(cqt.cqt_db(waveform)[np.newaxis])[0]
             error = float(np.abs(logits - clip.logits).max())
             if error > GOLDEN_TOLERANCE:
                 raise ModelRefused(
                     f"golden clip {clip.signal!r}: logits off by {error:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
                 )
+            bits.update(logits.tobytes())
+        return bits.hexdigest()
+
+    def vouch(self) -> bytes:
+        """Ask the network about a short known sound, to be compared with what it said when it was fresh.
+
+        Cheap enough to follow every answer: an answer is given only when the network that made it still says the same
+        of this sound, bit for bit.
+
+        Returns
+        -------
+        bytes
+            The logits.
+        """
+        if self._known_sound is None:
+            clip = self.card.golden[0]
+            seconds = min(clip.seconds, max(VOUCH_SECONDS, self.card.min_seconds))
+            self._known_sound = cqt.cqt_db(SIGNALS[clip.signal](seconds))[np.newaxis]
+        return self._backend.logits(self._known_sound).tobytes()
 
     def classify(
         self, source: bytes | os.PathLike[str], plan: WindowPlan | None = None, *, spectrogram: bool = False
@@ -118,34 +171,42 @@ class Pipeline:
         """
         plan = plan or WindowPlan()
         timings: dict[str, float] = {}
-        recording = decode(source, self._limits, first_seconds=plan.first_seconds)
-        timings["decode"] = recording.decode_seconds
-        timings["resample"] = recording.resample_seconds
-        with _timed(timings, "features"):
-            spectrogram_db = cqt.cqt_db(self._padded(recording.waveform))
-        with _timed(timings, "inference"):
+        self.on_stage("decode")
+        heard = decode(source, self._limits, first_seconds=plan.first_seconds)
+        timings["decode"] = heard.decode_seconds
+        timings["resample"] = heard.resample_seconds
+        with self._timed(timings, "features"):
+            spectrogram_db = cqt.cqt_db(self._padded(heard.waveform))
+        with self._timed(timings, "inference"):
             places = cut(spectrogram_db.shape[1], self._frames_per_window, plan.count)
-            seconds = min(recording.duration_seconds, self.card.window_seconds)
+            seconds = min(heard.duration_seconds, self.card.window_seconds)
             windows = window_probabilities(self._logits(spectrogram_db, places), seconds, self.card)
         probabilities = track_probabilities(windows)
         return TrackResult(
             model=self.identity,
-            duration_seconds=recording.duration_seconds,
+            duration_seconds=heard.duration_seconds,
             probabilities=probabilities,
             windows=tuple(
-                Window(*self._times(place, recording.duration_seconds), row)
+                Window(*self._times(place, heard.duration_seconds), row)
                 for place, row in zip(places, windows, strict=True)
             ),
             flags=flags(
-                recording.waveform,
-                recording.duration_seconds,
-                recording.truncated,
+                heard.waveform,
+                heard.duration_seconds,
+                heard.truncated,
                 float(probabilities[16].max()),
                 self.card,
             ),
             timings=timings,
             spectrogram_db=_picture(spectrogram_db) if spectrogram else None,
         )
+
+    @contextmanager
+    def _timed(self, timings: dict[str, float], stage: str) -> Iterator[None]:
+        self.on_stage(stage)
+        start = time.perf_counter()
+        yield
+        timings[stage] = time.perf_counter() - start
 
     def _padded(self, waveform: np.ndarray) -> np.ndarray:
         n_min = round(self.card.min_seconds * cqt.SAMPLE_RATE)
@@ -173,8 +234,5 @@ def _picture(spectrogram_db: np.ndarray) -> np.ndarray:
     return np.clip((spectrogram_db + 80.0) * (255.0 / 80.0), 0, 255).astype(np.uint8)
 
 
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - start
+def _nobody_listens(_: str) -> None:
+    """The stage is of no interest outside a worker."""

@@ -6,11 +6,14 @@ reference, network) moves the logits.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
 SAMPLE_RATE = 22050
+RECORDING_SAMPLE_RATE = 48000
 
 
 def _tone(frequency: float, seconds: float, n_harmonics: int, decay_seconds: float) -> np.ndarray:
@@ -83,3 +86,29 @@ def beat(seconds: float) -> np.ndarray:
 
 SIGNALS: dict[str, Callable[[float], np.ndarray]] = {"chords": chords, "beat": beat}
 """Every golden signal by the name that cards use."""
+
+
+@lru_cache(maxsize=8)
+def recording(signal: str, seconds: float) -> bytes:
+    """A golden clip as somebody would send it, so that it takes the whole road: decoding, mixing, resampling.
+
+    Parameters
+    ----------
+    signal : str
+        A key of `SIGNALS`.
+    seconds : float
+        Length.
+
+    Returns
+    -------
+    bytes
+        A WAV file: 32-bit float, stereo, 48 kHz, with exactly the content of the waveform below its Nyquist frequency.
+    """
+    waveform = SIGNALS[signal](seconds)
+    n = round(len(waveform) * RECORDING_SAMPLE_RATE / SAMPLE_RATE)
+    # More points of the same band-limited periodic signal: exact, without the filter that it is to try.
+    dense = np.fft.irfft(np.fft.rfft(waveform.astype(np.float64)), n) * (n / len(waveform))
+    data = np.repeat(dense.astype("<f4"), 2).tobytes()
+    form = struct.pack("<HHIIHH", 3, 2, RECORDING_SAMPLE_RATE, RECORDING_SAMPLE_RATE * 8, 8, 32)
+    chunks = b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +10,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from ccmusic import __version__
-from ccmusic.serving import probes, routes
+from ccmusic.health import routes as health_routes
+from ccmusic.monitoring.metrics import Metrics, metrics_route
+from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.limits import BodyLimit, RequestId
 from ccmusic.serving.problems import install_problem_handlers
 from ccmusic.serving.service import Service
@@ -34,6 +35,7 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
     FastAPI
     """
     service = Service(settings, started_at)
+    metrics = Metrics(service.snapshot)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +49,7 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
             async with page_attached(app, service, settings):
                 yield
         finally:
-            await asyncio.to_thread(service.stop)
+            await service.stop()
 
     app = FastAPIOffline(  # /docs would load its script from a foreign network otherwise, and stay blank without one
         redoc_url=None,
@@ -57,10 +59,19 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.include_router(probes.router)
+    app.state.metrics = metrics
+    app.router.routes += [*health_routes(service), metrics_route(metrics)]
     app.include_router(routes.router)
+    app.include_router(oip.router)
+    app.include_router(admin.router)
     install_problem_handlers(app)
     # the last one added is the outermost
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_upload_bytes,
+        idle_seconds=settings.upload_idle_seconds,
+        timeout_seconds=settings.upload_timeout_seconds,
+        draining=lambda: service.draining,
+    )
     app.add_middleware(RequestId)
     return app

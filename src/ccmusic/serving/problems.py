@@ -18,6 +18,8 @@ from ccmusic import errors
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk says that is full, read-only or broken."""
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; the standard has none
 
 
@@ -77,7 +79,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of the application's routes a problem response."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             error = errors.InsufficientStorage("there is no room on this server to receive the recording")
         return problem_response(error, request.scope.get("request_id"))
 

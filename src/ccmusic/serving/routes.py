@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
 from ccmusic.genres import GENRES, LEAVES, LEVELS
 from ccmusic.inference.result import TrackResult
+from ccmusic.serving.limits import RequestTooSlow
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, LeafInfo, Models, ModelState, Problem
 from ccmusic.serving.service import Service
 
@@ -71,12 +72,12 @@ async def classify(
         raise InvalidParameter("level", f"must be one of {', '.join(map(str, LEVELS))}, not {level}")
     service: Service = request.app.state.service
     recording = await _recording(request)
-    result = await _unless_gone(request, service.classify(recording, windows=windows))
+    result = await unless_gone(request, service.classify(recording, windows=windows))
     request_id = request.scope["request_id"]
     return JSONResponse(result.as_json(level=level, top_k=top_k, request_id=request_id))
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
+async def unless_gone(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
     """Wait for the work, but give it up when the client hangs up: its place in the queue is for those who wait."""
     working = asyncio.ensure_future(work)
     hanging_up = asyncio.ensure_future(request.receive())  # the body is read; what still can come is the end
@@ -99,6 +100,8 @@ async def _recording(request: Request) -> bytes:
                 if not isinstance(upload, UploadFile):
                     raise InvalidParameter(FIELD, "is missing: send the recording as the multipart file field `audio`")
                 return await upload.read()
+        except RequestTooSlow:
+            raise
         except HTTPException as error:  # what Starlette makes of a form that is broken
             raise InvalidParameter(FIELD, f"cannot be read: {error.detail}") from error
     if content_type.startswith(RAW_TYPES):

@@ -94,7 +94,7 @@ class Models(BaseModel):
     """Answer of ``GET /v1/models``: empty until a model has been proved."""
 
     models: list[ModelState]
-    model_status: Literal["loading", "ready", "error"]
+    model_status: str = Field(description="`loading`, `ready` or `error`.")
 
 
 class Problem(BaseModel):

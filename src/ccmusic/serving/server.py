@@ -1,19 +1,28 @@
-"""The listening socket and the HTTP server on it."""
+"""The listening sockets and the HTTP servers on them."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
-import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ccmusic.health import HealthServer, listen
+from ccmusic.health import routes as health_routes
+from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.serving.app import create_app
+from ccmusic.serving.service import Service
+from ccmusic.serving.snapshot import STACK_DUMP_PATH
 from ccmusic.settings import Settings
 
-BACKLOG = 512
-DRAIN_SECONDS = 30
+END_SECONDS = 10
+"""After the drain: how long the last connections may take to close."""
 
 
 def serve(settings: Settings, started_at: float | None = None) -> None:
@@ -28,51 +37,134 @@ def serve(settings: Settings, started_at: float | None = None) -> None:
     Raises
     ------
     OSError
-        The address cannot be listened on.
+        An address cannot be listened on.
     """
     # Bound here and not by uvicorn, which would load everything first and then end with an exit code that says nothing.
-    with _listen(settings.host, settings.port) as listener:
-        port = listener.getsockname()[1]
-        shown = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
-        print(f"CCMusic {'page and API' if settings.page else 'API'}: http://{shown}:{port}/", flush=True)
+    with listen(settings.host, settings.port) as listener:
         app = create_app(settings, started_at)
+        management = _management(app, settings)
+        print(
+            f"CCMusic {'page and API' if settings.page else 'API'}: "
+            f"{_address(settings.host, listener.getsockname()[1])}",
+            flush=True,
+        )
+        if management is not None:
+            print(f"CCMusic management: {_address(settings.management_host, management.port)}", flush=True)
         config = uvicorn.Config(
             app,
+            http=_protocol(settings.upload_idle_seconds),
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             server_header=False,
             root_path=settings.root_path,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_graceful_shutdown=int(settings.drain_seconds) + END_SECONDS,
         )
-        _Server(config, app).run(sockets=[listener])
+        try:
+            if management is not None:
+                management.start()
+            _Server(config, app).run(sockets=[listener])
+        finally:
+            if management is not None:
+                management.stop()
+
+
+def _address(host: str, port: int) -> str:
+    shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104  a comparison
+    return f"http://{shown}:{port}/"
+
+
+def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
+    """The probes, the metrics and the stack dumps on a thread, an event loop and a socket of their own."""
+    if settings.management_port is None:
+        return None
+    service: Service = app.state.service
+
+    async def stack_dump(request: Any) -> PlainTextResponse:
+        text = service.stack_dump(request.path_params["number"])
+        return PlainTextResponse(text or "no such stack dump is kept", 404 if text is None else 200)
+
+    routes = [
+        *health_routes(service),
+        metrics_route(app.state.metrics),
+        Route(f"{STACK_DUMP_PATH}/{{number:int}}", stack_dump),
+    ]
+    return HealthServer(routes, settings.management_host, settings.management_port)
 
 
 class _Server(uvicorn.Server):
-    """Ends with 0 when told to stop, and lets go of open browser tabs: their event streams would hold up the drain."""
+    """Drains when told to stop, and ends with 0.
+
+    At SIGTERM /readyz says 503 at once. Requests are still taken for a moment, since whoever sends them has to hear of
+    that first; then what was accepted is answered, and only then the listening socket is closed.
+    """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
+        self._service: Service = app.state.service
+        self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """As uvicorn's, noting the loop that a signal has to reach."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Instead of uvicorn's own, which raises the signal anew after the drain: the exit code shall be 0.
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
+        """Instead of uvicorn's own, which raises the signal anew after the drain: the exit code shall be 0."""
+        if self._service.draining or self._loop is None:
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = self.should_exit or sig == signal.SIGINT or self._loop is None
+            return
+        self._service.drain()
+        linger_seconds = 0.0 if sig == signal.SIGINT else self._service.settings.drain_linger_seconds
+        self._loop.call_soon_threadsafe(self._begin_drain, linger_seconds)
+
+    def _begin_drain(self, linger_seconds: float) -> None:
+        self._drain = asyncio.ensure_future(self._drained(linger_seconds))
+
+    async def _drained(self, linger_seconds: float) -> None:
+        await asyncio.sleep(linger_seconds)
+        for server in self.servers:
+            server.close()
+        await self._service.drained()
         page = getattr(self._app.state, "page", None)
-        if page is not None:
+        if page is not None:  # open browser tabs: their event streams would hold up the end
             page.end_streams()
+        self.should_exit = True
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    # With the protocol: without it asyncio leaves Nagle's algorithm on, and an answer on a kept connection waits 40 ms.
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)  # at once, so that a second server on this port fails here
-    except OSError:
-        listener.close()
-        raise
-    return listener
+def _protocol(head_seconds: float) -> type[H11Protocol]:
+    """HTTP/1.1 that hangs up on a client whose request line and headers do not arrive."""
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(head_seconds, self._hang_up)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._await_head()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_timer.cancel()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            """Time the next head from its first byte on; between two requests uvicorn's own timeout holds."""
+            in_progress = self.cycle is not None and not self.cycle.response_complete
+            if in_progress or not self.conn.trailing_data[0]:
+                self._head_timer.cancel()
+            elif self._head_timer.cancelled():
+                self._head_timer = self.loop.call_later(head_seconds, self._hang_up)
+
+        def _hang_up(self) -> None:
+            self._head_timer.cancel()
+            if not self.transport.is_closing():
+                self.transport.close()
+
+    return Protocol

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ccmusic.audio.windows import parse_windows
-from ccmusic.health.state import Health, HealthSnapshot
+from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
+from ccmusic.health import LoopWatch
 from ccmusic.inference.result import TrackResult
-from ccmusic.models.store import locate
+from ccmusic.serving.checks import Outcomes, service_checks
+from ccmusic.serving.snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.settings import Settings
+from ccmusic.workers import faults
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
+from ccmusic.workers.swap import SwapReport
 
 logger = logging.getLogger(__name__)
+
+SHEDDING = ("memory", "descriptors")
+"""Checks whose failing means that one more recording would make it worse."""
 
 
 class Service:
@@ -27,36 +36,62 @@ class Service:
     settings : Settings
     started_at : float, optional
         When the process began, on the monotonic clock; now by default.
+
+    Attributes
+    ----------
+    draining : bool
+        Whether the service is about to end.
     """
 
     def __init__(self, settings: Settings, started_at: float | None = None) -> None:
         self.settings = settings
-        self._location = locate(settings.model)
-        self._supervisor = Supervisor(settings)
-        self._health = Health(
-            self._supervisor, self._location.missing, time.monotonic() if started_at is None else started_at
-        )
+        self.draining = False
+        self.health = ServiceHealth(started_at)
+        self._supervisor = Supervisor(settings, self.health.wake)
+        self._outcomes = Outcomes()
+        self._loop_watch = LoopWatch()
+        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds)
+        for check in service_checks(self._supervisor, self._outcomes, settings):
+            self.health.add(check)
+        self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
 
     def start(self) -> None:
-        """Begin loading the model in the background; returns at once."""
-        if (missing := self._location.missing()) is not None:
+        """Begin loading the model in the background, on the event loop that is to be watched; returns at once."""
+        location = self._supervisor.location
+        if (missing := location.missing()) is not None:
             logger.error(
                 "model file not found: %s (absolute: %s; working directory: %s)",
                 missing,
-                self._location.directory,
+                location.directory,
                 Path.cwd(),
             )
+        self._loop_watch.start()
         self._supervisor.start()
-        self._health.start()
+        self.health.start()
 
-    def stop(self) -> None:
+    def drain(self) -> None:
+        """Say that the service is about to end; what still comes is answered. Safe in a signal handler."""
+        self.draining = True
+        self.health.drain()
+
+    async def drained(self) -> None:
+        """Return once everything that was accepted has been answered, or the time for that is over."""
+        await asyncio.to_thread(self._supervisor.drain, self.settings.drain_seconds)
+
+    async def stop(self) -> None:
         """Let running jobs end and stop the workers."""
-        self._supervisor.stop()
-        self._health.stop()
+        # health first: workers that end because they are told to are nothing to cry about
+        await asyncio.to_thread(self.health.stop)
+        await asyncio.to_thread(self._supervisor.stop)
+        self._loop_watch.stop()
 
-    def snapshot(self) -> HealthSnapshot:
+    def snapshot(self) -> ServiceSnapshot:
         """The state of the service, from memory."""
-        return self._health.snapshot()
+        return self.health.snapshot()
+
+    def stack_dump(self, number: int) -> str | None:
+        """Where a lost worker stood; None when it is not, or no longer, kept."""
+        return next((dump.text for dump in self._supervisor.stack_dumps if dump.id == number), None)
 
     async def classify(
         self, source: bytes | os.PathLike[str], *, windows: str | int = "whole", spectrogram: bool = False
@@ -82,4 +117,44 @@ class Service:
         """
         plan = parse_windows(windows, self.settings.max_windows)
         job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram)
-        return await asyncio.wrap_future(self._supervisor.submit(job))
+        self._shed()
+        if self.snapshot().quarantined:
+            await asyncio.to_thread(self._supervisor.refuse_quarantined, job)
+        try:
+            result = await asyncio.wrap_future(self._supervisor.submit(job))
+        except (AudioError, InvalidParameter):
+            self._outcomes.note(failed_inside=False)
+            raise
+        except CcmusicError as error:
+            if error.slug == "internal" or isinstance(error, InferenceTimeout):
+                self._outcomes.note(failed_inside=True)
+            raise
+        self._outcomes.note(failed_inside=False)
+        return result
+
+    def _shed(self) -> None:
+        for check in self.snapshot().checks:
+            if check.status == "fail" and check.name in SHEDDING:
+                raise Overloaded(f"{check.name}: {check.cause}", retry_after_seconds=5.0)
+
+    # for admins
+
+    async def load_model(self, name: str) -> SwapReport:
+        """`Supervisor.load_model`, without blocking the event loop."""
+        return await asyncio.to_thread(self._supervisor.load_model, name)
+
+    async def inject(self, fault: str, worker: int = 0, size: float | None = None) -> Mapping[str, Any]:
+        """Bring about a fault; `ccmusic.workers.faults` has them."""
+        changes = await asyncio.to_thread(self._supervisor.inject, fault, worker, size)
+        if fault == "block-loop":
+            pause = faults.DEFAULT_SIZE[fault] if size is None else size
+            asyncio.get_running_loop().call_later(0.05, threading.Event().wait, pause)  # behind this answer
+        return {"fault": fault, "worker": worker, "changes": changes}
+
+    def clear_faults(self) -> None:
+        """End every fault that holds until cleared."""
+        self._supervisor.clear_faults()
+
+    def restart_workers(self) -> None:
+        """Replace each worker after its job."""
+        self._supervisor.restart_workers()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ccmusic.errors import CcmusicError, ModelNotReady
-from ccmusic.health.state import HealthSnapshot
 from ccmusic.inference.result import TrackResult
+from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.ui import cards, plots
 from ccmusic.ui.texts import Language, error_text, text
 
@@ -24,7 +24,7 @@ class Classifier(Protocol):
 
     async def classify(self, source: Path, *, windows: str | int, spectrogram: bool) -> TrackResult: ...
 
-    def snapshot(self) -> HealthSnapshot: ...
+    def snapshot(self) -> ServiceSnapshot: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def failure_html(error: Exception, service: Classifier, language: Language) -> s
     return cards.notice_html("error", error_text(error, language), str(error), language)
 
 
-def readiness_html(snapshot: HealthSnapshot, language: Language) -> str:
+def readiness_html(snapshot: ServiceSnapshot, language: Language) -> str:
     """What to say before anything is uploaded: nothing when the model is ready."""
     match snapshot.model_status:
         case "loading":

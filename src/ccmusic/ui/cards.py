@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from ccmusic.health.state import HealthSnapshot
 from ccmusic.inference.result import TrackResult
+from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.ui.texts import TITLE, Language, clock, duration_text, text
-from ccmusic.workers.supervisor import WorkerRecord
+from ccmusic.workers.record import WorkerRecord, WorkerState
 
 SHORT_HASH = 12
 STATUS_REFRESH_SECONDS = 3.0
@@ -64,19 +64,21 @@ def _hash_html(sha256: str, language: Language) -> str:
     return f'<code title="{escape(title)}">{escape(sha256[:SHORT_HASH])}</code>'
 
 
-def colour_of(snapshot: HealthSnapshot) -> Literal["green", "amber", "red"]:
-    """The status light: green when healthy, amber while the model loads for the first time, red otherwise."""
+def colour_of(snapshot: ServiceSnapshot) -> Literal["green", "amber", "red"]:
+    """The status light: green when healthy, amber while the model first loads or at a warning, red otherwise."""
     if snapshot.healthy:
-        return "green"
+        return "amber" if snapshot.warnings else "green"
     starting = snapshot.model_status == "loading" and not (snapshot.message or "").startswith("Model file not found")
     return "amber" if starting else "red"
 
 
-def status_html(snapshot: HealthSnapshot, language: Language) -> str:
+def status_html(snapshot: ServiceSnapshot, language: Language) -> str:
     """The service's state for people: a light, what is wrong, how long it runs, its model and workers."""
     colour = colour_of(snapshot)
-    headline = text({"green": "status.healthy", "amber": "status.loading", "red": "status.unhealthy"}[colour], language)
-    cause = f"<p>{escape(snapshot.message)}</p>" if snapshot.message and colour == "red" else ""
+    degraded = "status.degraded" if snapshot.healthy else "status.loading"
+    headline = text({"green": "status.healthy", "amber": degraded, "red": "status.unhealthy"}[colour], language)
+    causes = [snapshot.message] if snapshot.message and colour == "red" else []
+    cause = "".join(f"<p>{escape(line)}</p>" for line in [*causes, *snapshot.warnings])
     none = text("status.none", language)
     model = none
     if snapshot.model is not None:
@@ -97,18 +99,23 @@ def status_html(snapshot: HealthSnapshot, language: Language) -> str:
     )
 
 
-def _self_test_html(snapshot: HealthSnapshot, language: Language) -> str:
-    # Each worker proves its model on golden clips before it takes work, so a ready model has passed at its start.
-    test = getattr(snapshot, "last_self_test", None)
+def _self_test_html(snapshot: ServiceSnapshot, language: Language) -> str:
+    test = snapshot.self_test
     if test is None:
-        passed = any(worker.state in ("idle", "busy") for worker in snapshot.workers)
-        return text("status.self_test.at_start" if passed else "status.none", language)
+        return text("status.none", language)
     key = "status.self_test.ok" if test.passed else "status.self_test.failed"
     return text(key, language, age=duration_text(test.age_seconds, language))
 
 
 def _workers_html(workers: tuple[WorkerRecord, ...], language: Language) -> str:
-    lights = {"starting": "amber", "idle": "green", "busy": "blue", "failed": "red"}
+    lights: dict[WorkerState, str] = {
+        "starting": "amber",
+        "idle": "green",
+        "busy": "blue",
+        "testing": "green",
+        "failed": "red",
+        "retiring": "amber",
+    }
     chips = []
     for worker in workers:
         parts = [text(f"status.worker.{worker.state}", language)]

@@ -13,11 +13,20 @@ from ccmusic.models.store import ModelLocation
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """All that a worker is told at its start."""
+    """All that a worker is told at its start.
+
+    Attributes
+    ----------
+    fault_injection : bool
+        Whether faults may be injected at all; `faults` are those that hold from the start.
+    """
 
     location: ModelLocation
     limits: DecodeLimits
     threads: int
+    niceness: int = 0
+    fault_injection: bool = False
+    faults: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +39,25 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Ask the golden clips and compare with the signature taken at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Bring about a fault, from `faults.FAULTS`."""
+
+    fault: str
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded and proved its model."""
+    """The worker has loaded and proved its model, which took `self_test_seconds` on this machine."""
 
     model: ModelIdentity
+    backend: str
+    self_test_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +67,20 @@ class Failed:
     error: Exception
 
 
-Reply = Ready | Failed | TrackResult
+@dataclass(frozen=True, slots=True)
+class SelfTested:
+    """Whether the golden clips were answered as at the start, bit for bit."""
+
+    seconds: float
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What the injection did; `changes` counts the places in memory that it altered."""
+
+    changes: int = 0
+
+
+Order = Job | SelfTest | Inject
+Reply = Ready | Failed | TrackResult | SelfTested | Injected

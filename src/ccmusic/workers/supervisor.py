@@ -1,63 +1,55 @@
-"""Keeps the worker processes alive and hands each of them one job at a time.
+"""Keeps the workers alive: one queue, one pool of workers, one loop that watches them, and the way to another model.
 
-One thread in the front process looks after one worker: it starts the process, waits until the model is loaded and
-proved, takes a job from the shared queue, waits for the reply until the job's deadline, and replaces a process that
-died, hung or could not load. It never gives up; a failing load is tried again after a pause that doubles up to
-`MAX_PAUSE_SECONDS`.
+Each worker is looked after by a thread (`Keeper`), which may block; this module's loop never does, and does three
+things ten times a second: it looks at every worker's heart, lets go of what has waited for too long, and notes that it
+turned. It never gives a worker up for good.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import queue
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import Literal
 
-from ccmusic.errors import InferenceTimeout, ModelFileNotFound, ModelNotReady, Overloaded, WorkerDied
+from ccmusic.errors import (
+    InvalidParameter,
+    ModelFileNotFound,
+    ModelNotReady,
+    ModelRefused,
+    Overloaded,
+    Quarantined,
+    SwapInProgress,
+)
 from ccmusic.inference.result import ModelIdentity, TrackResult
-from ccmusic.models.store import locate
+from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings
-from ccmusic.workers import worker
-from ccmusic.workers.channel import Failed, Job, Ready, Reply, WorkerOptions
+from ccmusic.workers import faults
+from ccmusic.workers.channel import Inject, Job
+from ccmusic.workers.job_queue import Ticket
+from ccmusic.workers.ledger import Ledger
+from ccmusic.workers.life import worker_context
+from ccmusic.workers.pool import Pool
+from ccmusic.workers.quarantine import Quarantine
+from ccmusic.workers.record import (
+    ModelStatus,
+    QueueState,
+    Restart,
+    RestartReason,
+    SelfTestState,
+    StackDump,
+    WorkerRecord,
+)
+from ccmusic.workers.swap import RecentInputs, SwapReport, compare, wait_until_loaded
 
 logger = logging.getLogger(__name__)
 
-LOAD_TIMEOUT_SECONDS = 120.0
-FIRST_PAUSE_SECONDS = 0.5
-MAX_PAUSE_SECONDS = 30.0
-IDLE_CHECK_SECONDS = 0.2
-"""How soon the death of an idle worker is noticed."""
-
-WorkerState = Literal["starting", "idle", "busy", "failed"]
-ModelStatus = Literal["loading", "ready", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRecord:
-    """What is known of one worker."""
-
-    index: int
-    state: WorkerState
-    pid: int | None
-    restarts: int
-    jobs: int
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class _Ticket:
-    job: Job
-    future: Future[TrackResult]
-    accepted_at: float
+WATCH_SECONDS = 0.1
+MAX_RETRY_AFTER_SECONDS = 60.0
+DROPPED_RECENTLY_SECONDS = 2.0
+ERRAND_SECONDS = 60.0
 
 
 class Supervisor:
@@ -66,59 +58,119 @@ class Supervisor:
     Parameters
     ----------
     settings : Settings
+    on_event : callable, optional
+        Called from any thread when something happened that health should know at once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_event: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
-        self._options = WorkerOptions(locate(settings.model), settings.decode_limits, settings.threads_per_worker)
-        self._queue: queue.Queue[_Ticket] = queue.Queue()
+        self._ledger = Ledger(on_event)
+        self._quarantine = Quarantine(settings.quarantine_seconds)
+        self._context = worker_context(settings.threads_per_worker)
         self._lock = threading.Lock()
+        self._nothing_left = threading.Condition(self._lock)
         self._in_system = 0
+        self._swapping = threading.Lock()
+        self._recent = RecentInputs()
+        self._sticky: dict[str, float] = {}
+        self.inject_at_start(settings.faults_at_start)
+        self._pool = self._new_pool(locate(settings.model))
+        self._candidate: Pool | None = None
         self._stopping = threading.Event()
-        self._model: ModelIdentity | None = None
-        self._records = [WorkerRecord(i, "starting", None, 0, 0) for i in range(settings.workers)]
-        self._threads: list[threading.Thread] = []
+        self._turned_at = time.monotonic()
+        self._loop = threading.Thread(target=self._watch, name="ccmusic-supervisor", daemon=True)
 
     # what it knows
 
     @property
     def workers(self) -> tuple[WorkerRecord, ...]:
         """A record of each worker, as of now."""
-        with self._lock:
-            return tuple(self._records)
+        return self._pool.records()
+
+    @property
+    def n_ready(self) -> int:
+        """Workers that hold a proved model."""
+        return self._pool.n_ready
 
     @property
     def model(self) -> ModelIdentity | None:
         """The model that the workers last proved; None before the first."""
-        with self._lock:
-            return self._model
+        return self._pool.model
+
+    @property
+    def backend(self) -> str | None:
+        """What runs the network; None before it runs."""
+        return self._pool.backend
+
+    @property
+    def location(self) -> ModelLocation:
+        """Where the model in use lies."""
+        return self._pool.location
 
     @property
     def model_status(self) -> ModelStatus:
-        """`error` when every worker's last load failed, `ready` once a worker has proved the model, else `loading`.
-
-        Stays `ready` while lost workers are replaced: what is queued then is answered a moment later.
-        """
-        if all(record.state == "failed" for record in self.workers):
-            return "error"
-        return "loading" if self.model is None else "ready"
+        """`Pool.model_status` of the model in use."""
+        return self._pool.model_status
 
     @property
     def load_error(self) -> str | None:
         """Why loading failed; None unless it failed."""
-        return next((record.error for record in self.workers if record.error is not None), None)
+        return self._pool.load_error
+
+    @property
+    def load_failure(self) -> Exception | None:
+        """The error behind `load_error`."""
+        return self._pool.load_failure
+
+    @property
+    def restart_counts(self) -> Mapping[RestartReason, int]:
+        """Replaced workers by reason; every reason is there."""
+        return self._ledger.counts
+
+    @property
+    def restarts(self) -> tuple[Restart, ...]:
+        """The last replacements, oldest first."""
+        return self._ledger.restarts
+
+    @property
+    def stack_dumps(self) -> tuple[StackDump, ...]:
+        """Where the last lost workers stood."""
+        return self._ledger.dumps
+
+    @property
+    def queue(self) -> QueueState:
+        """The line before the workers."""
+        pool = self._pool
+        return QueueState(pool.queue.n_waiting, pool.n_busy, pool.queue.oldest_wait_seconds)
+
+    @property
+    def queue_too_old(self) -> bool:
+        """Whether somebody has waited, or has just been sent away for having waited, longer than is allowed."""
+        queue = self._pool.queue
+        dropped = time.monotonic() - queue.dropped_at < DROPPED_RECENTLY_SECONDS
+        return dropped or queue.oldest_wait_seconds > self._settings.max_wait_seconds
+
+    @property
+    def self_test(self) -> SelfTestState | None:
+        """The last answers to the golden clips; None before the first."""
+        return self._pool.self_test()
+
+    @property
+    def n_quarantined(self) -> int:
+        """Recordings that are refused because they ended two workers."""
+        return len(self._quarantine)
+
+    @property
+    def loop_age_seconds(self) -> float:
+        """Since the supervising loop last turned."""
+        return time.monotonic() - self._turned_at
 
     # what it does
 
     def start(self) -> None:
         """Start the workers; returns at once."""
-        context = _context(self._settings.threads_per_worker)
-        for index in range(self._settings.workers):
-            thread = threading.Thread(
-                target=_Keeper(self, index, context).keep, name=f"ccmusic-worker-{index}", daemon=True
-            )
-            thread.start()
-            self._threads.append(thread)
+        self._pool.start()
+        self._loop.start()
 
     def submit(self, job: Job) -> Future[TrackResult]:
         """Queue one recording.
@@ -137,203 +189,208 @@ class Supervisor:
         ModelNotReady
             No worker holds a proved model.
         Overloaded
-            The queue is full.
+            Too many wait, or this one would wait too long.
         """
         match self.model_status:
             case "loading":
                 raise ModelNotReady("Model is still loading...")
             case "error":
                 raise ModelNotReady(f"Model loading failed: {self.load_error}")
-        with self._lock:
-            if self._in_system >= self._settings.max_queue:
-                raise Overloaded(
-                    f"{self._in_system} recordings are waiting already; try again in a moment", retry_after_seconds=2.0
-                )
-            self._in_system += 1
+        now = time.monotonic()
         future: Future[TrackResult] = Future()
+        with self._lock:
+            self._admit()
+            self._in_system += 1
+            # under the lock, so that a change of the model finds every ticket in one queue or the other
+            self._pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
         future.add_done_callback(self._left)
-        self._queue.put(_Ticket(job, future, time.monotonic()))
+        if self._settings.model_repository is not None:
+            self._recent.add(job)
         return future
+
+    def refuse_quarantined(self, job: Job) -> None:
+        """Raise `Quarantined` for a recording that ended two workers; may hash it, so not on the event loop."""
+        if self._quarantine.holds(job.source):
+            raise Quarantined("this recording ended two workers and is refused for now")
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Wait until everything that was accepted has been answered; whether that came about in time."""
+        with self._nothing_left:
+            return self._nothing_left.wait_for(lambda: self._in_system == 0, timeout_seconds)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """Refuse what still waits, let running jobs end within the grace, end the workers."""
         self._stopping.set()
-        deadline = time.monotonic() + grace_seconds
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        while True:
-            try:
-                ticket = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            if ticket.future.set_running_or_notify_cancel():
-                ticket.future.set_exception(ModelNotReady("the service is stopping"))
+        pools = [pool for pool in (self._pool, self._candidate) if pool is not None]
+        for pool in pools:
+            pool.close()
+            for ticket in pool.queue.empty():
+                ticket.fail(ModelNotReady("the service is stopping"))
+        for pool in pools:
+            pool.join(grace_seconds)
+
+    def load_model(self, name: str) -> SwapReport:
+        """Change to another model of the repository, if it proves to be as good; blocks until that is decided.
+
+        Parameters
+        ----------
+        name : str
+            A directory in the setting ``model_repository``.
+
+        Returns
+        -------
+        SwapReport
+
+        Raises
+        ------
+        ModelFileNotFound
+            There is no such model.
+        ModelError
+            The new model was refused, and the old one goes on.
+        SwapInProgress
+        """
+        directory = self._settings.model_repository
+        if directory is None or not (directory / name).is_dir():
+            raise ModelFileNotFound(f"there is no model {name!r} in the repository")
+        if not self._swapping.acquire(blocking=False):
+            raise SwapInProgress("another model is being loaded; wait for its outcome")
+        try:
+            return self._swap(locate(str(directory / name)))
+        finally:
+            self._swapping.release()
+
+    def _swap(self, location: ModelLocation) -> SwapReport:
+        began = time.monotonic()
+        old = self._pool
+        candidate = self._candidate = self._new_pool(location)
+        candidate.ledger = Ledger(lambda: None)  # its failing to load is no restart of ours
+        candidate.start()
+        try:
+            wait_until_loaded(candidate, self._settings.load_timeout_seconds)
+            compared, agreement, slowdown = compare(old, candidate, self._recent.jobs())
+            self._judge(compared, agreement, slowdown)
+        except Exception:
+            candidate.close()
+            candidate.join(5.0)
+            self._candidate = None
+            raise
+        candidate.ledger = self._ledger  # from now on what befalls its workers is ours to tell
+        with self._lock:
+            for ticket in old.queue.empty():
+                candidate.queue.put(ticket)
+            self._pool = candidate
+        self._candidate = None
+        old.close()  # each of its workers ends after its job
+        threading.Thread(target=old.join, args=(self._settings.job_timeout_seconds,), daemon=True).start()
+        self._ledger.event()
+        return SwapReport(
+            previous=_named(old.model),
+            model=_named(candidate.model),
+            compared=compared,
+            agreement=agreement,
+            slowdown=round(slowdown, 3),
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    def _judge(self, compared: int, agreement: float | None, slowdown: float) -> None:
+        """Raise `ModelRefused` when a new model is too different from the old one, or too slow."""
+        if agreement is not None and agreement < self._settings.swap_min_agreement:
+            raise ModelRefused(
+                f"it names the same genre for only {agreement:.0%} of {compared} recent recordings; "
+                f"at least {self._settings.swap_min_agreement:.0%} is asked for"
+            )
+        if slowdown > self._settings.swap_max_slowdown:
+            raise ModelRefused(
+                f"it takes {slowdown:.1f} times the old model's time; "
+                f"at most {self._settings.swap_max_slowdown:g} times is allowed"
+            )
+
+    # faults on purpose
+
+    def inject(self, fault: str, worker: int = 0, size: float | None = None) -> int:
+        """Bring about one of `faults.FAULTS`; gives how many places in memory it altered."""
+        if not self._settings.fault_injection:
+            raise InvalidParameter("fault", "cannot be injected: the setting fault_injection is off")
+        if fault not in faults.FAULTS:
+            raise InvalidParameter("fault", f"must be one of {', '.join(faults.FAULTS)}, not {fault!r}")
+        if not 0 <= worker < self._settings.workers:
+            raise InvalidParameter("worker", f"must be 0 to {self._settings.workers - 1}, not {worker}")
+        size = faults.DEFAULT_SIZE.get(fault, 1.0) if size is None else size
+        if fault in faults.STICKY:
+            self._sticky[fault] = size
+        match fault:
+            case "kill":
+                self._pool.signal(worker, signal.SIGKILL)
+            case "freeze":
+                self._pool.signal(worker, signal.SIGSTOP)
+            case "pause-self-test":
+                self._pool.self_tests_paused = True
+            case "leak" | "error":
+                for index in range(self._settings.workers):
+                    self._pool.errand(index, Inject(fault, size)).result(ERRAND_SECONDS)
+            case "hold-gil":
+                self._pool.errand(worker, Inject(fault, size))  # its answer comes when the lock is free again
+            case _ if fault not in faults.STICKY and fault not in faults.FROM_OUTSIDE:
+                return self._pool.errand(worker, Inject(fault, size)).result(ERRAND_SECONDS)
+        return 0
+
+    def inject_at_start(self, names: tuple[str, ...]) -> None:
+        """Have faults hold for every worker from its start."""
+        for name in names:
+            if name not in faults.STICKY:
+                raise InvalidParameter("faults", f"must be of {', '.join(sorted(faults.STICKY))}, not {name!r}")
+            self._sticky[name] = faults.DEFAULT_SIZE.get(name, 1.0)
+
+    def clear_faults(self) -> None:
+        """End every fault that holds until cleared."""
+        self._sticky.clear()
+        self._pool.self_tests_paused = False
+        for record in self._pool.records():
+            if record.state in ("idle", "busy", "testing"):
+                self._pool.errand(record.index, Inject("clear", 0.0))
+        self._pool.wake()
+
+    def restart_workers(self) -> None:
+        """Replace each worker after its job."""
+        self._pool.restart_workers()
+
+    # inside
+
+    def _new_pool(self, location: ModelLocation) -> Pool:
+        return Pool(
+            self._settings,
+            location,
+            self._context,
+            self._ledger,
+            self._quarantine,
+            lambda: tuple(self._sticky.items()),
+        )
+
+    def _admit(self) -> None:
+        """Raise `Overloaded` rather than accept what cannot be answered in time; the lock is held."""
+        predicted = self._pool.predicted_wait_seconds()
+        retry_after = min(max(1.0, predicted), MAX_RETRY_AFTER_SECONDS)
+        if self._in_system >= self._settings.max_queue:
+            raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
+        if predicted > self._settings.max_wait_seconds or self.queue_too_old:
+            raise Overloaded(f"the wait for a worker is longer than {self._settings.max_wait_seconds:g} s", retry_after)
 
     def _left(self, _: Future[TrackResult]) -> None:
-        with self._lock:
+        with self._nothing_left:
             self._in_system -= 1
+            if self._in_system == 0:
+                self._nothing_left.notify_all()
 
-    def _record(self, index: int, **changes: object) -> None:
-        with self._lock:
-            self._records[index] = replace(self._records[index], **changes)  # type: ignore[arg-type]
-
-    def _proved(self, model: ModelIdentity) -> None:
-        with self._lock:
-            self._model = model
-
-
-class _Keeper:
-    """Looks after one worker, in a thread of its own."""
-
-    def __init__(self, supervisor: Supervisor, index: int, context: BaseContext) -> None:
-        self._supervisor = supervisor
-        self._index = index
-        self._context = context
-        self._pause = FIRST_PAUSE_SECONDS
-
-    def keep(self) -> None:
-        """Start, use and replace the worker until the supervisor stops."""
-        stopping = self._supervisor._stopping
-        while not stopping.is_set():
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_SECONDS):
+            self._turned_at = time.monotonic()
             try:
-                self._live()
-            except (
-                Exception
-            ) as error:  # no process to be had, say: a thread that ended here would end the worker for good
-                logger.exception("worker %d: its keeper failed", self._index)
-                self._failed(f"{type(error).__name__}: {error}")
-            restarts = self._supervisor.workers[self._index].restarts + 1
-            self._supervisor._record(self._index, pid=None, restarts=restarts)
-            stopping.wait(self._pause)
-            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
-
-    def _live(self) -> None:
-        """One life of the worker, from its start to its end."""
-        process, connection = self._spawn()
-        try:
-            if self._loaded(process, connection):
-                self._pause = FIRST_PAUSE_SECONDS
-                self._serve(process, connection)
-        finally:
-            connection.close()
-            _end(process)
-
-    def _spawn(self) -> tuple[BaseProcess, Connection]:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(  # type: ignore[attr-defined]
-            target=worker.run,
-            args=(theirs, self._supervisor._options),
-            name=f"ccmusic-worker-{self._index}",
-            daemon=True,
-        )
-        process.start()
-        theirs.close()  # so that its death reads as the end of the pipe
-        self._supervisor._record(self._index, pid=process.pid)
-        return process, ours
-
-    def _loaded(self, process: BaseProcess, connection: Connection) -> bool:
-        try:
-            reply = _receive(process, connection, LOAD_TIMEOUT_SECONDS)
-        except TimeoutError:
-            return self._failed(f"loading took longer than {LOAD_TIMEOUT_SECONDS:g} seconds")
-        except EOFError:
-            return self._failed(f"the worker process ended while loading ({_end_of(process)})")
-        match reply:
-            case Ready(model):
-                logger.info("worker %d holds %s %s", self._index, model.name, model.version)
-                self._supervisor._proved(model)
-                self._supervisor._record(self._index, state="idle", error=None)
-                return True
-            case Failed(ModelFileNotFound() as error):
-                return self._failed(f"Model file not found: {error}")
-            case Failed(error):
-                return self._failed(str(error))
-        raise TypeError(f"a worker that loads does not send {type(reply).__name__}")
-
-    def _failed(self, error: str) -> bool:
-        logger.error("worker %d: loading failed: %s; next try in %.1f s", self._index, error, self._pause)
-        self._supervisor._record(self._index, state="failed", error=error)
-        return False
-
-    def _serve(self, process: BaseProcess, connection: Connection) -> None:
-        while not self._supervisor._stopping.is_set():
-            try:
-                ticket = self._supervisor._queue.get(timeout=IDLE_CHECK_SECONDS)
-            except queue.Empty:
-                if process.is_alive():
-                    continue
-                logger.error("worker %d ended while idle (%s); replacing it", self._index, _end_of(process))
-                self._supervisor._record(self._index, state="starting")
-                return
-            if not ticket.future.set_running_or_notify_cancel():
-                continue  # its caller has gone
-            self._supervisor._record(self._index, state="busy")
-            alive = self._work(ticket, process, connection)
-            jobs = self._supervisor.workers[self._index].jobs + 1
-            self._supervisor._record(self._index, state="idle" if alive else "starting", jobs=jobs)
-            if not alive:
-                return
-
-    def _work(self, ticket: _Ticket, process: BaseProcess, connection: Connection) -> bool:
-        """Have one job done; False when the worker is lost."""
-        waited = time.monotonic() - ticket.accepted_at
-        limit = self._supervisor._settings.job_timeout_seconds
-        try:
-            connection.send(ticket.job)
-            reply = _receive(process, connection, limit)
-        except TimeoutError:
-            logger.error("worker %d: a job passed its %g seconds; replacing the worker", self._index, limit)
-            ticket.future.set_exception(InferenceTimeout(f"stopped after {limit:g} seconds of work"))
-            return False
-        except (EOFError, OSError):
-            how = _end_of(process)
-            logger.error("worker %d ended during a job (%s); replacing it", self._index, how)
-            ticket.future.set_exception(WorkerDied(f"the worker process ended during this job ({how})"))
-            return False
-        match reply:
-            case TrackResult():
-                ticket.future.set_result(replace(reply, timings={"queue": waited, **reply.timings}))
-            case Failed(error):
-                ticket.future.set_exception(error)
-            case _:
-                raise TypeError(f"a worker that works does not send {type(reply).__name__}")
-        return True
+                for pool in (self._pool, self._candidate):
+                    if pool is not None:
+                        pool.watch()
+            except Exception:  # the loop must turn; what failed shows in the workers
+                logger.exception("watching the workers failed")
 
 
-def _receive(process: BaseProcess, connection: Connection, timeout_seconds: float) -> Reply:
-    """The next reply; `TimeoutError` when none comes in time, `EOFError` when the process ended first."""
-    if not wait([connection, process.sentinel], timeout_seconds):
-        raise TimeoutError
-    if not connection.poll():
-        raise EOFError
-    reply: Reply = connection.recv()
-    return reply
-
-
-def _end(process: BaseProcess) -> None:
-    """Wait a moment for a worker that was hung up on, then kill it."""
-    process.join(0.5)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    process.close()
-
-
-def _end_of(process: BaseProcess) -> str:
-    process.join(1.0)
-    code = process.exitcode
-    if code is None:
-        return "still running"
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _context(threads: int) -> BaseContext:
-    """A fork server where there is one: it imports the pipeline once, and each worker then starts in milliseconds."""
-    # The matrix library of numpy reads this when it is loaded, so it must stand in the environment of our children. One
-    # thread a core in each of N workers would have them all wait for one another.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ccmusic.workers.worker", "ccmusic.inference.pipeline"])
-    return context
+def _named(model: ModelIdentity | None) -> str:
+    return "none" if model is None else f"{model.name} {model.version} {model.sha256[:12]}"

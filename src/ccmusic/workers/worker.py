@@ -5,61 +5,194 @@ Decoding happens here, so that a file which crashes a codec costs one job and ne
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import logging
+import os
 import signal
+import sys
+import threading
+import time
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from ccmusic.errors import CcmusicError, ModelRefused
-from ccmusic.workers.channel import Failed, Job, Ready, Reply, WorkerOptions
+from ccmusic.errors import CcmusicError, DependencyUnavailable, ModelChanged, ModelRefused, NonFiniteOutput, OutOfMemory
+from ccmusic.workers import faults
+from ccmusic.workers.channel import (
+    Failed,
+    Inject,
+    Injected,
+    Job,
+    Order,
+    Ready,
+    Reply,
+    SelfTest,
+    SelfTested,
+    WorkerOptions,
+)
+from ccmusic.workers.pulse import BEAT_SECONDS, Pulse, Stage
 
 if TYPE_CHECKING:
     from ccmusic.inference.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
+PR_SET_PDEATHSIG = 1
+EXIT_OUT_OF_MEMORY = 12
+"""Nothing smaller can be done when there is no memory even to receive a recording: half of it is still in the pipe."""
 
-def run(connection: Connection, options: WorkerOptions) -> None:
-    """Body of the worker process: load, say so, then answer jobs until the front process hangs up.
+
+def run(connection: Connection, pulse: Pulse, dump: Connection, lifeline: Connection, options: WorkerOptions) -> None:
+    """Body of the worker process: load, say so, then answer until the front process hangs up.
 
     Parameters
     ----------
     connection : Connection
         The worker's end of the pipe.
+    pulse : Pulse
+        Where it shows that it lives and what it does.
+    dump : Connection
+        Where its stack is written at SIGUSR1 or a crash.
+    lifeline : Connection
+        Reads as ended when the front process has gone.
     options : WorkerOptions
     """
-    # Ctrl-C reaches the whole group; when to end is for the front process to say, by closing the pipe.
+    _bind_to_parent()
+    faulthandler.enable(dump.fileno())
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, dump.fileno(), all_threads=True)
+    # Ctrl-C and an init system's SIGTERM reach the whole group; when to end is for the front process to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Here and not above: the front process imports this module too, and needs no codec and no network runtime.
-    from ccmusic.inference.pipeline import Pipeline
-
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(options.niceness)
+    threading.Thread(target=_beat, args=(pulse, lifeline), name="ccmusic-pulse", daemon=True).start()
     try:
-        pipeline = Pipeline.load(options.location, options.limits, options.threads)
+        armed = faults.Armed(options)
+        worker = _Worker(_load(options), pulse, armed)
     except CcmusicError as error:
         connection.send(Failed(error))
+        return
+    except ImportError as error:
+        connection.send(Failed(DependencyUnavailable(str(error))))
         return
     except Exception as error:
         logger.exception("loading the model failed")
         connection.send(Failed(ModelRefused(f"{type(error).__name__}: {error}")))
         return
-    connection.send(Ready(pipeline.identity))
+    connection.send(worker.ready())
     while True:
+        pulse.enter("idle")
         try:
-            job = connection.recv()
+            order = connection.recv()
         except (EOFError, OSError):
             return
+        except MemoryError:
+            os._exit(EXIT_OUT_OF_MEMORY)
+        pulse.enter("receive")  # not before: of a worker that ends idle, no job is to blame
+        reply = worker.obey(order)
+        pulse.enter("reply")
         try:
-            connection.send(_answer(pipeline, job))
+            connection.send(reply)
         except OSError:
             return  # the front process has gone; so may we
 
 
-def _answer(pipeline: Pipeline, job: Job) -> Reply:
-    try:
-        return pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram)
-    except CcmusicError as error:
-        return Failed(error)
-    except Exception as error:
-        logger.exception("a job failed")
-        # Not the original: an exception of a library may not survive pickling, and its text is not for clients.
-        return Failed(CcmusicError(f"an unexpected {type(error).__name__} while classifying"))
+class _Worker:
+    """A loaded pipeline, and what it answered when it was fresh."""
+
+    def __init__(self, pipeline: Pipeline, pulse: Pulse, armed: faults.Armed) -> None:
+        self._pipeline = pipeline
+        self._pulse = pulse
+        self._armed = armed
+        pipeline.on_stage = lambda stage: pulse.enter(cast("Stage", stage))
+        self._signature = pipeline.verify()
+        self._voucher = pipeline.vouch()
+        started = time.perf_counter()
+        if pipeline.verify() != self._signature:
+            raise ModelRefused("the network answers the same golden clips differently each time")
+        self._seconds = time.perf_counter() - started
+
+    def ready(self) -> Ready:
+        return Ready(self._pipeline.identity, self._pipeline.backend, self._seconds)
+
+    def obey(self, order: Order) -> Reply:
+        match order:
+            case Job():
+                return self._answer(order)
+            case SelfTest():
+                return self._test()
+            case Inject(fault, size):
+                return Injected(self._armed.inject(fault, size, self._pipeline))
+
+    def _answer(self, job: Job) -> Reply:
+        try:
+            self._armed.before(job)
+            result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram)
+            self._vouch()
+        except CcmusicError as error:
+            return Failed(error)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                return Failed(OutOfMemory("the worker ran out of memory on this recording; try again, or send less"))
+            logger.exception("a job failed")
+            # Not the original: an exception of a library may not survive pickling, and its text is not for clients.
+            return Failed(CcmusicError(f"an unexpected {type(error).__name__} while classifying"))
+        return result
+
+    def _vouch(self) -> None:
+        if self._pipeline.vouch() != self._voucher:
+            raise ModelChanged("the network answers a known sound with other bits than at the start")
+
+    def _test(self) -> SelfTested:
+        self._pulse.enter("self_test")
+        started = time.perf_counter()
+        cause = None
+        try:
+            if self._pipeline.verify() != self._signature:
+                cause = "the golden clips were answered with other bits than at the start"
+        except NonFiniteOutput as error:
+            cause = str(error)
+        except Exception as error:  # any way of not answering is a wrong answer
+            cause = f"{type(error).__name__}: {error}"
+        return SelfTested(time.perf_counter() - started, cause)
+
+
+def _load(options: WorkerOptions) -> Pipeline:
+    # Here and not above: the front process imports this module too, and needs no codec and no network runtime.
+    from ccmusic.inference.pipeline import Pipeline
+
+    return Pipeline.load(options.location, options.limits, options.threads)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    # the network's runtime, libsndfile and the CUDA libraries have words for it, and no class of their own
+    text = str(error).lower()
+    words = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory", "cannot allocate memory")
+    return any(word in text for word in words)
+
+
+def _beat(pulse: Pulse, lifeline: Connection) -> None:
+    """Show that the interpreter runs; end the process when the front process has gone."""
+    while True:
+        pulse.beat()
+        if lifeline.poll(BEAT_SECONDS):
+            os._exit(1)
+
+
+def _bind_to_parent() -> None:
+    """Have the kernel end this process when the fork server ends, whatever this process is doing then."""
+    if not sys.platform.startswith("linux"):
+        return
+    # The fork server ends when nobody holds its lifeline any more, and hands a copy of that to each process it makes:
+    # ours must go, or a worker that hangs would keep the fork server, and that would keep the worker.
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent or parent == 1:
+        os._exit(1)  # it ended between the two calls

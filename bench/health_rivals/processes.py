@@ -1,0 +1,31 @@
+"""What the kernel says about a process: the proof that a fault happened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def state(pid: int) -> str | None:
+    """The letter in ``/proc/PID/stat`` (R, S, D, T, Z); None when there is no such process."""
+    fields = _stat(pid)
+    return fields[0] if fields else None
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not a corpse that nobody has reaped."""
+    return state(pid) not in (None, "Z", "X")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far; 0 when it is gone."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()  # the name in brackets may hold anything

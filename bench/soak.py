@@ -1,0 +1,136 @@
+"""Saturate the real service for half an hour while its probes are watched: the other half of the truth.
+
+    python bench/soak.py [--minutes 30] [--concurrency N] [--no-page] [--write docs/soak.md]
+
+A light that turns red without cause, a worker that is replaced without cause and an answer that differs from the one
+given at the start are each counted; all three must be 0. The exit code is 1 where they are not. Clients and probers run
+in processes of their own, the clients at a niceness of 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import http.client
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from load import PROBES, Background, clients, machine, probers, rank, recordings, references
+from road import resident_megabytes, start
+from tqdm import tqdm
+
+CLIENTS_PER_WORKER = 4
+PROBES_PER_SECOND = 10
+
+
+def health(address: str) -> dict[str, Any]:
+    """The body of /health."""
+    connection = http.client.HTTPConnection(address, timeout=30)
+    connection.request("GET", "/health")
+    body: dict[str, Any] = json.load(connection.getresponse())
+    connection.close()
+    return body
+
+
+def memory(front: int, state: dict[str, Any]) -> dict[str, float]:
+    """Resident megabytes by process."""
+    workers = {f"worker {w['index']}": resident_megabytes(w["pid"]) for w in state["workers"]}
+    return {"front process": resident_megabytes(front)} | workers
+
+
+def report(options: argparse.Namespace, found: dict[str, Any]) -> str:
+    """The page."""
+    load, probes, state = found["load"], found["probes"], found["state"]
+    served = sum(load["served"].values())
+    errors = ", ".join(f"{count} x {kind}" for kind, count in load["errors"].items()) or "none"
+    by_reason = ", ".join(f"{n} x {reason}" for reason, n in state["restarts"]["by_reason"].items() if n) or "none"
+    verdict = "0 false restarts, 0 false reds, 0 wrong answers" if found["clean"] else "**not clean**, see below"
+    lines = [
+        "# Soak",
+        "",
+        f"{found['seconds'] / 60:.0f} minutes at saturation: {verdict}.",
+        "",
+        f"Measured by `bench/soak.py` on {datetime.datetime.now(datetime.UTC).date()} at commit {found['commit']}: "
+        f"{machine()}, {len(state['workers'])} workers, {options.concurrency} clients in a closed loop (at nice 5, on "
+        f"the same machine), {PROBES_PER_SECOND} questions a second to each probe over fresh and as many over kept "
+        "connections.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| requests answered | {served} ({served / found['seconds']:.1f} a second) |",
+        f"| other answers | {errors} |",
+        f"| wrong answers (any digit other than at the start) | {load['wrong']} |",
+        f"| false reds | {len(probes['reds'])} of {sum(map(len, probes['seconds'].values()))} probes |",
+        f"| worker restarts | {state['restarts']['total']} ({by_reason}) |",
+        f"| self-tests failed | {state['self_test']['failures']} |",
+        "",
+        "| probe | connection | asked | p50 | p99 | longest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for path in PROBES:
+        for kind in ("fresh", "kept"):
+            taken = [1000 * seconds for seconds in probes["seconds"][path, kind]]
+            p50, p99, longest = rank(taken, 0.5), rank(taken, 0.99), max(taken)
+            lines.append(f"| {path} | {kind} | {len(taken)} | {p50:.1f} ms | {p99:.1f} ms | {longest:.1f} ms |")
+    lines += ["", "| resident memory, MB | start | end | most |", "|---|---|---|---|"]
+    for name, first in found["memory"][0].items():
+        course = [sample[name] for sample in found["memory"] if name in sample]
+        lines.append(f"| {name} | {first:.0f} | {course[-1]:.0f} | {max(course):.0f} |")
+    lines += ["", "| recording | answered |", "|---|---|"]
+    lines += [f"| {name} | {count} |" for name, count in load["served"].items()]
+    if probes["reds"]:
+        lines += ["", "The first false reds:", "", *[f"* `{red}`" for red in probes["reds"][:10]]]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the soak."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--concurrency", type=int, help="clients at a time (default: 4 a worker)")
+    parser.add_argument("--no-page", action="store_true")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page here as well")
+    options = parser.parse_args()
+
+    process, url, _ = start(["--no-page"] if options.no_page else [])
+    address = url.removeprefix("http://")
+    try:
+        mix = recordings()
+        expected = references(address, mix)
+        first = health(address)
+        options.concurrency = options.concurrency or CLIENTS_PER_WORKER * len(first["workers"])
+        begun = time.monotonic()
+        load = Background(clients, address, mix, expected, options.concurrency)
+        watch = Background(probers, address, PROBES_PER_SECOND)
+        course = [memory(process.pid, first)]
+        # disable=None: shown on a terminal only
+        with tqdm(total=round(60 * options.minutes), unit="s", disable=None) as bar:
+            while (elapsed := time.monotonic() - begun) < 60 * options.minutes:
+                bar.update(int(elapsed) - bar.n)
+                time.sleep(1)
+                if int(elapsed) % 10 == 9:
+                    course.append(memory(process.pid, health(address)))
+        found: dict[str, Any] = {"load": load.stop(), "seconds": time.monotonic() - begun}
+        found["probes"] = watch.stop()
+        found["state"] = health(address)
+        found["memory"] = [*course, memory(process.pid, found["state"])]
+    finally:
+        process.terminate()
+        process.wait()
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    found["commit"] = described.stdout.strip() or "unknown"
+    restarts = found["state"]["restarts"]["total"]
+    found["clean"] = not (restarts or found["probes"]["reds"] or found["load"]["wrong"] or found["load"]["errors"])
+    page = report(options, found)
+    print(page)
+    if options.write:
+        options.write.write_text(page, encoding="utf-8")
+    return 0 if found["clean"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

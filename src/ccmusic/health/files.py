@@ -1,0 +1,43 @@
+"""Is a file that must be there still there?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from ccmusic.health.check import Check, Observation, failed, passed
+
+logger = logging.getLogger(__name__)
+
+
+def file_check(name: str, path: Path | str | Callable[[], Path | str | None], period_seconds: float = 0.5) -> Check:
+    """Fail ``/health``, and nothing else, while a file or directory is not on disk.
+
+    Looked for on a thread of its own: on a network disk that hangs even this would block the sampling.
+
+    Parameters
+    ----------
+    name : str
+    path : Path or str or callable
+        As configured, which is how the message names it; a callable gives the present one, or None for none.
+    period_seconds : float
+    """
+    was_missing: Path | str | None = None
+
+    def observe() -> Observation:
+        nonlocal was_missing
+        wanted = path() if callable(path) else path
+        if wanted is None:
+            return passed()
+        try:
+            Path(wanted).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            if was_missing != wanted:
+                logger.error("not found: %s, absolute %s, seen from %s", wanted, Path(wanted).absolute(), Path.cwd())
+            was_missing = wanted
+            return failed(f"not found: {wanted}", message=f"Model file not found: {wanted}")
+        was_missing = None
+        return passed()
+
+    return Check(name, observe, measurement="present", period_seconds=period_seconds)

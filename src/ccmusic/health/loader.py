@@ -1,0 +1,138 @@
+"""Load a model in the background, and say how it went in words that others rely on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from ccmusic.health.check import Check, Observation, error_text, failed, passed
+from ccmusic.health.files import file_check
+
+logger = logging.getLogger(__name__)
+
+LOADING = "Model is still loading..."
+LONGEST_PAUSE_SECONDS = 30.0
+
+T = TypeVar("T")
+LoaderState = Literal["loading", "ready", "error"]
+
+
+class LoaderNotReady(RuntimeError):
+    """What is being loaded is not there; says why."""
+
+
+class Loader(Generic[T]):
+    """Something that is loaded on a thread of its own; made by `Health.load`.
+
+    Parameters
+    ----------
+    name : str
+        Of its check; the check of its file is called ``<name>_file``.
+    function : callable
+        Loads it and gives it back.
+    path : Path or str, optional
+        A file that must be there.
+    retry_seconds : float, optional
+        Pause before a failed loading is tried again, doubled each time up to 30 s; without it a failure is final.
+    changed : callable
+        Called whenever the state may have changed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[], T],
+        *,
+        path: Path | str | None = None,
+        retry_seconds: float | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._function = function
+        self._path = path
+        self._retry_seconds = retry_seconds
+        self._changed = changed
+        self._loaded: tuple[T] | None = None
+        self._error: str | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def state(self) -> LoaderState:
+        """``error`` from a failure until a later loading succeeds."""
+        if self._loaded is not None:
+            return "ready"
+        return "loading" if self._error is None else "error"
+
+    @property
+    def error(self) -> str | None:
+        """What the last failure said."""
+        return self._error
+
+    @property
+    def value(self) -> T:
+        """What was loaded.
+
+        Raises
+        ------
+        LoaderNotReady
+            It is still loading, or loading failed.
+        """
+        if self._loaded is None:
+            raise LoaderNotReady(self._message())
+        return self._loaded[0]
+
+    def start(self) -> None:
+        """Begin to load; nothing happens where it has begun or is done."""
+        if self._loaded is None and (self._thread is None or self._stopping.is_set()):
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(
+                target=self._load, args=(self._stopping,), name=f"health-load-{self.name}", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Try no more; a loading under way goes on, since nothing can end it."""
+        self._stopping.set()
+
+    def checks(self, period_seconds: float) -> tuple[Check, ...]:
+        """Its checks: the file first, so that a missing one is named before the failure that it led to."""
+        # The loaded model still answers right when its file has gone, so that affects /health alone.
+        file = () if self._path is None else (file_check(f"{self.name}_file", self._path, period_seconds),)
+        affects: Any = {"health", "startupz", "readyz"}
+        return (*file, Check(self.name, self._observe, affects))
+
+    def _observe(self) -> Observation:
+        state = self.state
+        if state == "ready":
+            return passed(state)
+        cause = "still loading" if state == "loading" else f"loading failed: {self._error}"
+        return failed(cause, state, message=self._message())
+
+    def _message(self) -> str:
+        error = self._error
+        return LOADING if error is None else f"Model loading failed: {error}"
+
+    def _load(self, stopping: threading.Event) -> None:
+        pause = self._retry_seconds
+        while not stopping.is_set():
+            try:
+                loaded = self._function()
+            except BaseException as error:  # a SystemExit too: this thread would end, and "loading" never
+                text = error_text(error)
+                if text != self._error:
+                    logger.error("loading %s failed", self.name, exc_info=error)
+                self._error = text
+                self._changed()
+            else:
+                self._loaded = (loaded,)
+                self._error = None
+                self._changed()
+                return
+            if pause is None:
+                return
+            stopping.wait(pause)
+            pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self._retry_seconds or 0.0))

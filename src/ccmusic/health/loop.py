@@ -1,0 +1,95 @@
+"""Does the event loop still turn? Seen from a thread that does not depend on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from ccmusic.health.check import Check, Observation, failed, passed, warned
+from ccmusic.health.stacks import stack_of
+
+BEAT_SECONDS = 0.1
+MAX_LAG_SECONDS = 2.0
+
+
+class LoopWatch:
+    """Beats on an event loop, and tells from outside how late the beat is.
+
+    To be used as a context manager on the loop that is watched, or by `start` and `stop` there.
+    """
+
+    def __init__(self) -> None:
+        self._beat_at: float | None = None
+        self._thread_id: int | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self._last_lag = 0.0
+
+    def start(self) -> None:
+        """Begin to beat on the running loop."""
+        self._thread_id = threading.get_ident()
+        self._last_lag = 0.0
+        self._schedule(asyncio.get_running_loop())
+
+    def stop(self) -> None:
+        """End it, on the same loop."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._beat_at = self._thread_id = None
+
+    def __enter__(self) -> LoopWatch:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def lag_seconds(self) -> float:
+        """How late the last beat was, or the one that is due: whichever is later."""
+        beat_at = self._beat_at
+        due = 0.0 if beat_at is None else time.monotonic() - beat_at - BEAT_SECONDS
+        return max(self._last_lag, due)
+
+    def check(self, max_lag_seconds: float = MAX_LAG_SECONDS) -> Check:
+        """Check that fails ``/livez`` and ``/health`` while the loop does not come round.
+
+        Parameters
+        ----------
+        max_lag_seconds : float
+            Longest time that a beat may be late.
+        """
+        observed_at = time.monotonic()
+
+        def observe() -> Observation:
+            nonlocal observed_at
+            now, before = time.monotonic(), observed_at
+            observed_at = now
+            beat_at, thread_id = self._beat_at, self._thread_id
+            if beat_at is None:
+                return passed()
+            late = now - beat_at - BEAT_SECONDS
+            if late <= max_lag_seconds:
+                return passed(round(max(late, 0.0), 3), "s")
+            if now - before > max_lag_seconds / 2:  # this thread did not run either: not the loop, the process was held
+                return warned(f"the whole process stood still for {now - before:.1f} s", round(late, 3), "s")
+            stack = stack_of(thread_id)
+            where = f" at {stack.innermost}" if stack else ""
+            output = stack.text if stack else None
+            return failed(f"blocked for {late:.1f} s{where}", round(late, 3), "s", output=output)
+
+        affects: Any = {"livez", "health"}
+        return Check("event_loop", observe, affects, measurement="lag", component_type="system")
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beat_at = time.monotonic()
+        self._handle = loop.call_later(BEAT_SECONDS, self._beat, loop)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._beat_at is not None:
+            self._last_lag = max(0.0, time.monotonic() - self._beat_at - BEAT_SECONDS)
+            self._schedule(loop)

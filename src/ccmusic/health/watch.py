@@ -1,0 +1,143 @@
+"""Making observations: on the sampler's own thread, or each so often on a thread that may block."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from ccmusic.health.check import Check, CheckResult, Observation, error_text, failed, passed, result_of
+from ccmusic.health.stacks import stack_of
+
+logger = logging.getLogger(__name__)
+
+NOT_YET = "not yet observed"
+
+
+class Watch:
+    """A check that is observed whenever it is asked for, on the asking thread.
+
+    Parameters
+    ----------
+    check : Check
+    """
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self._error: Exception | None = None
+        self._logged = ("pass", "")
+
+    @property
+    def observed(self) -> bool:
+        """Whether there is a result yet."""
+        return True
+
+    def start(self) -> None:
+        """Begin to observe."""
+
+    def stop(self) -> None:
+        """End it."""
+
+    def result(self) -> CheckResult:
+        """The present truth."""
+        return self._told(self._observe(), time.time())
+
+    def _observe(self) -> Observation:
+        try:
+            observation = _observation(self.check)
+        except Exception as error:  # a check that cannot be made has not passed
+            self._error = error
+            text = error_text(error)
+            return failed(text, message=f"Health check failed: {text}")
+        self._error = None
+        return observation
+
+    def _told(self, observation: Observation, observed_at: float) -> CheckResult:
+        """The result; the log is told only when it is news, and a number that moves in the cause is none."""
+        cause = observation.cause or ""
+        news = (observation.status, re.sub(r"\d+", "#", cause))
+        if news != self._logged:
+            if observation.status == "pass":
+                logger.info("check %s passes again", self.check.name)
+            else:
+                logger.warning("check %s: %s: %s", self.check.name, observation.status, cause, exc_info=self._error)
+            self._logged = news
+        return result_of(self.check, observation, observed_at)
+
+
+class PeriodicWatch(Watch):
+    """A check that is observed every so often on a thread of its own.
+
+    Parameters
+    ----------
+    check : Check
+        With a period.
+    changed : callable
+        Called on that thread when an observation differs in its status or cause from the one before.
+    """
+
+    def __init__(self, check: Check, changed: Callable[[], None]) -> None:
+        super().__init__(check)
+        self._changed = changed
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._began: float | None = None  # monotonic; None between two observations
+        self._latest: tuple[Observation, float] | None = None
+
+    @property
+    def observed(self) -> bool:
+        """Whether there is a result yet."""
+        return self._latest is not None
+
+    def start(self) -> None:
+        """Begin to observe; nothing happens where it has begun."""
+        if self._thread is not None:
+            return
+        self._stopping = threading.Event()
+        self._began = time.monotonic()  # from here, so that even a thread that never gets to run is noticed
+        self._thread = threading.Thread(
+            target=self._observe_forever, args=(self._stopping,), name=f"health-{self.check.name}", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; an observation under way is not waited for, since it may be stuck."""
+        self._stopping.set()
+        self._thread = None
+        self._began = None
+
+    def result(self) -> CheckResult:
+        """The last observation, or that the present one is stuck."""
+        began, thread, latest = self._began, self._thread, self._latest
+        if began is not None and thread is not None:
+            seconds = time.monotonic() - began
+            if seconds > self.check.stuck_seconds:
+                stack = stack_of(thread.ident)
+                stuck = failed(f"stuck for {seconds:.0f} s", output=stack.text if stack else None)
+                return self._told(stuck, time.time())
+        if latest is None:
+            return result_of(self.check, passed(NOT_YET), time.time())
+        return self._told(*latest)
+
+    def _observe_forever(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            self._began = time.monotonic()
+            observation = self._observe()
+            if stopping.is_set():  # a stuck one that came back after its successor had begun
+                return
+            before, self._latest = self._latest, (observation, time.time())
+            self._began = None
+            if before is None or (before[0].status, before[0].cause) != (observation.status, observation.cause):
+                self._changed()
+            stopping.wait(self.check.period_seconds)
+
+
+def _observation(check: Check) -> Observation:
+    seen: object = check.observe()
+    if seen is None:
+        return passed()
+    if not isinstance(seen, Observation):
+        raise TypeError(f"check {check.name} gave a {type(seen).__name__} and not an Observation")
+    return seen

@@ -1,0 +1,161 @@
+"""Prometheus metrics: one registry, in the front process, filled from one snapshot a scrape.
+
+Every series of a closed set is there from the first scrape on, with 0, so that no rate, ratio or alert is ever empty
+because nothing has happened yet.
+
+References
+----------
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ccmusic.health.check import PROBES, STATUSES
+from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES
+
+if TYPE_CHECKING:  # serving stands above this room; only the shape of its snapshot is wanted
+    from ccmusic.serving.snapshot import ServiceSnapshot
+
+GPU_MEMORY_CHECK = "gpu_memory"
+"""The check whose value is the percentage of a graphics card's memory in use, on machines that have one."""
+
+
+class Metrics:
+    """The registry of one application.
+
+    Parameters
+    ----------
+    snapshot : callable
+        Gives the present state; called once a scrape.
+    """
+
+    def __init__(self, snapshot: Callable[[], ServiceSnapshot]) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_SnapshotCollector(snapshot))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Write every metric.
+
+        Parameters
+        ----------
+        accept : str
+            The scraper's ``Accept`` header: OpenMetrics where it asks for it, else the Prometheus text format.
+
+        Returns
+        -------
+        body : bytes
+        content_type : str
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """``GET /metrics``, for any Starlette application."""
+
+    async def answer(request: Request) -> Response:
+        body, content_type = metrics.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+    return Route("/metrics", answer, methods=["GET"])
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Callable[[], ServiceSnapshot]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the registry would otherwise collect while the application is still being built."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """One snapshot, so that the metrics of a scrape agree with each other."""
+        snapshot = self._snapshot()
+        yield from _health(snapshot)
+        yield from _workers(snapshot)
+        yield from _self_test(snapshot)
+        yield from _memory(snapshot)
+
+
+def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    health = GaugeMetricFamily("ccmusic_health", "1 where a probe says yes, else 0.", labels=["probe"])
+    for probe in PROBES:
+        health.add_metric([probe], snapshot.passes(probe))
+    yield health
+    status = GaugeMetricFamily("ccmusic_check_status", "1 for the status that a check has.", labels=["check", "status"])
+    for check in snapshot.checks:
+        for word in STATUSES:
+            status.add_metric([check.name, word], check.status == word)
+    yield status
+    yield _gauge("ccmusic_uptime_seconds", "Since the process began.", snapshot.uptime_seconds)
+    model = GaugeMetricFamily(
+        "ccmusic_model_info", "1 for the model that answers.", labels=["name", "version", "sha256", "backend"]
+    )
+    if (held := snapshot.model) is not None:
+        model.add_metric([held.name, held.version, held.sha256, snapshot.backend or ""], 1)
+    yield model
+    yield _gauge("ccmusic_event_loop_lag_seconds", "How late the HTTP loop is.", snapshot.loop_lag_seconds)
+
+
+def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    workers = GaugeMetricFamily("ccmusic_workers", "Worker processes by state.", labels=["state"])
+    for state in WORKER_STATES:
+        workers.add_metric([state], sum(worker.state == state for worker in snapshot.workers))
+    yield workers
+    restarts = CounterMetricFamily("ccmusic_worker_restarts", "Workers that were replaced.", labels=["reason"])
+    for reason in RESTART_REASONS:
+        restarts.add_metric([reason], snapshot.restarts.get(reason, 0))
+    yield restarts
+    queue = snapshot.queue
+    yield _gauge("ccmusic_queue_waiting", "Recordings that wait for a worker.", queue.waiting)
+    yield _gauge("ccmusic_queue_running", "Recordings that a worker is busy with.", queue.running)
+    yield _gauge(
+        "ccmusic_queue_oldest_wait_seconds", "Age of the recording that waits longest.", queue.oldest_wait_seconds
+    )
+    yield _gauge(
+        "ccmusic_quarantined_recordings", "Recordings that are refused: they ended two workers.", snapshot.quarantined
+    )
+
+
+def _self_test(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    test = snapshot.self_test
+    yield CounterMetricFamily(
+        "ccmusic_self_test_failures",
+        "Wrong or missing answers to the golden clips.",
+        value=0 if test is None else test.failures,
+    )
+    if test is not None:  # an age of 0 before the first would be a lie
+        yield _gauge("ccmusic_self_test_age_seconds", "Since the golden clips were asked.", test.age_seconds)
+        yield _gauge("ccmusic_self_test_seconds", "How long the golden clips took last.", test.seconds)
+
+
+def _memory(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    memory = GaugeMetricFamily(
+        "ccmusic_process_memory_bytes", "Resident memory: the front process, the workers together.", labels=["process"]
+    )
+    if snapshot.front_rss_bytes is not None:
+        memory.add_metric(["front"], snapshot.front_rss_bytes)
+    memory.add_metric(["worker"], sum(worker.rss_bytes or 0 for worker in snapshot.workers))
+    yield memory
+    for check in snapshot.checks:
+        if check.name == GPU_MEMORY_CHECK and isinstance(check.value, int | float):
+            words = "Share of the fullest card's memory in use."
+            yield _gauge("ccmusic_gpu_memory_used_ratio", words, check.value / 100)
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, words, value=value)

@@ -1,0 +1,173 @@
+"""What only the holder of the admin token may do: change the model, read stack dumps, try the detectors.
+
+Without a token in the settings every one of these calls is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
+
+from ccmusic.errors import InvalidParameter, ModelError, SwapInProgress
+from ccmusic.serving.oip import Handler, OipRoute, error_response
+from ccmusic.serving.service import Service
+from ccmusic.settings import Settings
+from ccmusic.workers.faults import FAULTS
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class _Guarded(APIRoute):
+    """A route that looks at the token before anything else of the request."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            # in a thread, as the token may lie in a file
+            refusal = await asyncio.to_thread(_refusal, request)
+            return refusal or await handler(request)
+
+        return answer
+
+
+class _GuardedOip(_Guarded, OipRoute):
+    """The same, with the errors of the Open Inference Protocol."""
+
+
+class _Fault(_Guarded):
+    """The same, and not there at all unless faults may be injected."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            if not _service(request).settings.fault_injection:
+                return error_response(404, "there is no such path")
+            return await handler(request)
+
+        return answer
+
+
+def _refusal(request: Request) -> JSONResponse | None:
+    try:
+        secret = _service(request).settings.admin_secret
+    except (OSError, UnicodeDecodeError) as error:
+        return error_response(403, f"admin calls are closed: the token's file cannot be read: {error}")
+    if not secret:
+        return error_response(403, "admin calls are closed: set CCMUSIC_ADMIN_TOKEN")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    # in bytes, as compare_digest takes no other text than ASCII; header values are Latin-1 to Starlette
+    known = hmac.compare_digest(token.strip().encode("latin-1"), secret.encode())
+    if known and scheme.lower() == "bearer":
+        return None
+    return error_response(
+        401,
+        "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN",
+        {"WWW-Authenticate": 'Bearer realm="ccmusic"'},
+    )
+
+
+repository = APIRouter(prefix="/v2/repository/models", route_class=_GuardedOip, tags=["admin"])
+debug = APIRouter(prefix="/debug", route_class=_Guarded, tags=["admin"])
+fault = APIRouter(prefix="/debug", route_class=_Fault, tags=["admin"], include_in_schema=False)
+
+
+@repository.post("/{name}/load", summary="Change to another model of the repository")
+async def load(request: Request, name: str) -> Response:
+    """Answers once the new model serves, or has been refused with the reason (409) while the old one goes on."""
+    service = _service(request)
+    _refuse_parameters(await request.body())
+    if not MODEL_NAME.fullmatch(name):
+        raise InvalidParameter("name", f"must match {MODEL_NAME.pattern}, unlike {name!r}")
+    if (unknown := await asyncio.to_thread(_unknown, service.settings, name)) is not None:
+        return error_response(404, unknown)
+    try:
+        report = await service.load_model(name)
+    except (ModelError, SwapInProgress) as error:
+        return error_response(409, str(error))
+    return JSONResponse(report.as_json())
+
+
+def _unknown(settings: Settings, name: str) -> str | None:
+    directory: Path | None = settings.model_repository
+    if directory is None:
+        return "there is no model repository: set CCMUSIC_MODEL_REPOSITORY"
+    return None if (directory / name).is_dir() else f"there is no model {name} in the repository"
+
+
+def _refuse_parameters(body: bytes) -> None:
+    """Triton lets a client override a model's configuration and files; here nobody shall believe that it worked."""
+    try:
+        given = json.loads(body).get("parameters") if body else None
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InvalidParameter("request", "must be a JSON object or empty") from error
+    if given:
+        raise InvalidParameter("parameters", "are not taken: a model is loaded as it lies in the repository")
+
+
+@repository.post("/{name}/unload", summary="Refused: there is always a model")
+async def unload(name: str) -> Response:
+    """409, always."""
+    return error_response(409, f"{name} is not unloaded: a serving model goes only when another has taken its place")
+
+
+@debug.get("/stack-dumps/{dump_id}", summary="Where a worker stood when it was given up", response_model=None)
+async def stack_dump(request: Request, dump_id: int) -> Response:
+    """Every thread's frames, as text."""
+    text = _service(request).stack_dump(dump_id)
+    if text is None:
+        return error_response(404, f"there is no stack dump {dump_id}; only the last ones are kept")
+    return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
+
+
+@fault.get("/faults")
+async def faults() -> list[dict[str, str]]:
+    """The faults that can be injected."""
+    return [{"name": name, "description": words} for name, words in FAULTS.items()]
+
+
+@fault.post("/faults/{name}")
+async def inject(
+    request: Request,
+    name: str,
+    worker: Annotated[int, Query(ge=0)] = 0,
+    size: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+    seconds: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+) -> Mapping[str, Any]:
+    """Bring about a fault; `seconds` is `size` for the faults whose size is a time."""
+    if name not in FAULTS:
+        raise InvalidParameter("fault", f"must be one of {', '.join(FAULTS)}, not {name!r}")
+    return await _service(request).inject(name, worker=worker, size=seconds if size is None else size)
+
+
+@fault.delete("/faults", status_code=204)
+def clear_faults(request: Request) -> None:
+    """End every fault that holds until cleared."""
+    _service(request).clear_faults()
+
+
+@fault.post("/restart-workers", status_code=204)
+def restart_workers(request: Request) -> None:
+    """Replace every worker after its job."""
+    _service(request).restart_workers()
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+router = APIRouter()
+router.include_router(repository)
+router.include_router(debug)
+router.include_router(fault)

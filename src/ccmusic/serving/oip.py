@@ -1,0 +1,210 @@
+"""The Open Inference Protocol v2 (KServe, Triton) over HTTP: health, metadata, inference, the repository's index.
+
+References
+----------
+https://github.com/kserve/open-inference-protocol and, for binary tensors and the repository, Triton's extensions of it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from ccmusic import __version__
+from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
+from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.serving.oip_tensors import INPUT, OUTPUTS, answer_body, decompressed, parse_request
+from ccmusic.serving.problems import problem_response
+from ccmusic.serving.routes import unless_gone
+from ccmusic.serving.service import Service
+
+ALIAS = "ccmusic"
+"""Names whatever model is serving, so that a client need not follow a change of the model."""
+
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+PLATFORM = "ccmusic_pipeline"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class UnknownModel(Exception):
+    """No model of this name and version is served."""
+
+
+class OipRoute(APIRoute):
+    """A route whose errors are this protocol's: ``{"error": "..."}`` with the status that the problem has elsewhere."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap the route's own handler."""
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except ClientDisconnect:
+                raise  # nobody reads the answer
+            except HTTPException as error:
+                return error_response(error.status_code, str(error.detail), dict(error.headers or {}))
+            except UnknownModel as error:
+                return error_response(404, str(error))
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                return error_response(422, f"{first['loc'][-1] if first['loc'] else 'request'}: {first['msg']}")
+            except Exception as error:
+                problem = problem_response(error, request.scope.get("request_id"))
+                text = json.loads(bytes(problem.body))["detail"]
+                kept = {name: value for name, value in problem.headers.items() if name == "retry-after"}
+                return error_response(problem.status_code, text, kept)
+
+        return answer
+
+
+def error_response(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as this protocol writes it."""
+    return JSONResponse({"error": text}, status, headers)
+
+
+router = APIRouter(prefix="/v2", route_class=OipRoute, tags=["open inference protocol v2"])
+
+
+@router.get("", summary="The server and what it can do")
+async def server_metadata() -> dict[str, Any]:
+    """Name, version and the extensions of the protocol that are spoken here."""
+    return {"name": "ccmusic", "version": __version__, "extensions": list(EXTENSIONS)}
+
+
+@router.api_route("/health/live", methods=["GET", "HEAD"], summary="The truth of /livez")
+async def live(request: Request) -> JSONResponse:
+    """200 or 503."""
+    return _probe(request, "live", "livez")
+
+
+@router.api_route("/health/ready", methods=["GET", "HEAD"], summary="The truth of /readyz")
+async def ready(request: Request) -> JSONResponse:
+    """200 or 503."""
+    return _probe(request, "ready", "readyz")
+
+
+def _probe(request: Request, word: str, probe: Literal["livez", "readyz"]) -> JSONResponse:
+    passes = _service(request).snapshot().passes(probe)
+    return JSONResponse({word: passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
+
+
+@router.get("/models/{name}", summary="A model and its tensors")
+@router.get("/models/{name}/versions/{version}", include_in_schema=False)
+async def model_metadata(request: Request, name: str, version: str = "") -> dict[str, Any]:
+    """One encoded recording in, probabilities and genres out."""
+    model = _held(request, name, version)
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": PLATFORM,
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}],
+        "outputs": [output.described() for output in OUTPUTS.values()],
+        "parameters": {"sha256": model.sha256},
+    }
+
+
+@router.get("/models/{name}/ready", summary="Whether a model answers now")
+@router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
+async def model_ready(request: Request, name: str, version: str = "") -> JSONResponse:
+    """200 or 503; 404 for a model that is not served."""
+    model = _held(request, name, version)
+    passes = _service(request).snapshot().passes("readyz")
+    return JSONResponse({"name": model.name, "ready": passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
+
+
+@router.post("/models/{name}/infer", summary="Name the genre of a recording")
+@router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+async def infer(request: Request, name: str, version: str = "") -> Response:
+    """Send one encoded recording as the BYTES tensor `audio`: binary, or in JSON as a base64 string."""
+    service = _service(request)
+    _held(request, name, version)
+    body = await request.body()
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding:  # in a thread: it takes long, and lets go of the interpreter's lock
+        body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
+    wanted = parse_request(body, request.headers.get(HEADER_LENGTH))
+    del body  # a copy of the recording that need not wait in the queue
+    result = await unless_gone(request, service.classify(wanted.recording))
+    _refuse_other(result.model, name, version)  # the model may have been changed meanwhile
+    content, header_length = answer_body(result, wanted)
+    if header_length is None:
+        return Response(content, media_type="application/json")
+    return Response(content, headers={HEADER_LENGTH: str(header_length)}, media_type="application/octet-stream")
+
+
+@router.post("/repository/index", summary="The models that could be served")
+async def repository_index(request: Request) -> list[dict[str, str]]:
+    """The serving model, and the models that an admin could switch to."""
+    service = _service(request)
+    snapshot = service.snapshot()
+    only_ready = _only_ready(await request.body())
+    models = []
+    if snapshot.model is not None:
+        passes = snapshot.passes("readyz")
+        state, reason = ("READY", "") if passes else ("UNAVAILABLE", snapshot.message_of("readyz") or "not ready")
+        models.append(_entry(snapshot.model.name, snapshot.model.version, state, reason))
+    if (directory := service.settings.model_repository) is not None:
+        models += await asyncio.to_thread(_stored, directory, snapshot.model)
+    return [model for model in models if model["state"] == "READY" or not only_ready]
+
+
+def _only_ready(body: bytes) -> bool:
+    try:
+        return bool(body) and json.loads(body).get("ready", False) is True
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InvalidParameter("request", "must be a JSON object or empty") from error
+
+
+def _stored(directory: Path, held: ModelIdentity | None) -> list[dict[str, str]]:
+    models = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        if not (path / CARD_NAME).is_file():
+            continue
+        try:
+            card = read_card(path / CARD_NAME)
+        except ModelError as error:
+            models.append(_entry(path.name, "", "UNAVAILABLE", str(error)))
+            continue
+        serving = held is not None and card.sha256 == held.sha256
+        if not (serving and held is not None and path.name == held.name):  # that one is listed already
+            reason = "these files are being served" if serving else "not loaded"
+            models.append(_entry(path.name, card.version, "UNAVAILABLE", reason))
+    return models
+
+
+def _entry(name: str, version: str, state: str, reason: str) -> dict[str, str]:
+    return {"name": name, "version": version, "state": state, "reason": reason}
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _held(request: Request, name: str, version: str) -> ModelIdentity:
+    """The serving model, when it is the one that is meant."""
+    snapshot = _service(request).snapshot()
+    if snapshot.model is None:
+        raise ModelNotReady(snapshot.message or "no model has been loaded yet")
+    _refuse_other(snapshot.model, name, version)
+    return snapshot.model
+
+
+def _refuse_other(model: ModelIdentity, name: str, version: str) -> None:
+    if name not in (model.name, ALIAS) or version not in (model.version, ""):
+        asked = f"{name} version {version}" if version else name
+        raise UnknownModel(f"unknown model: {asked} is not served here; {model.name} version {model.version} is")

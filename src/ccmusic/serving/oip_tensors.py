@@ -1,0 +1,258 @@
+"""Tensors of the Open Inference Protocol v2 on the wire: JSON, and Triton's binary tensor extension.
+
+A binary body is the JSON of the request or answer, whose length stands in ``Inference-Header-Content-Length``, followed
+by the bytes of the binary tensors one after the other. An element of a BYTES tensor is its length (4 bytes, little
+endian) and its bytes.
+
+JSON has no place for bytes: there the recording is a base64 string, as in ``"data": ["UklGRi..."]``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ccmusic.errors import InvalidParameter, UnsupportedMedia, UploadTooLarge
+from ccmusic.genres import LABELS
+from ccmusic.inference.result import TrackResult
+
+INPUT = "audio"
+TOP = 5
+MAX_JSON_BYTES = 16 * 2**20
+"""JSON is parsed while nothing else of the process runs, probes included; larger recordings come as binary tensors."""
+
+_LENGTH = struct.Struct("<I")
+_ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_SHARED_MEMORY = "shared_memory_region"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One tensor of the answer: how it is described, and how it is taken from a result.
+
+    Attributes
+    ----------
+    values : callable
+        Gives an array [shape=(n,), dtype=float32], or a list of n texts.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Callable[[TrackResult], np.ndarray | list[str]]
+
+    def described(self) -> dict[str, Any]:
+        """The tensor without its data."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+OUTPUTS: dict[str, Output] = {
+    output.name: output
+    for output in (
+        Output("probabilities", "FP32", (1, len(LABELS)), lambda r: np.asarray(r.probabilities[16], "<f4")),
+        Output("labels", "BYTES", (1, len(LABELS)), lambda _: list(LABELS)),
+        Output("top_labels", "BYTES", (1, TOP), lambda r: [p.genre for p in r.predictions(16, TOP)]),
+        Output(
+            "top_probabilities",
+            "FP32",
+            (1, TOP),
+            lambda r: np.array([p.probability for p in r.predictions(16, TOP)], "<f4"),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a client asks.
+
+    Attributes
+    ----------
+    id : str or None
+        Repeated in the answer.
+    recording : bytes
+        Encoded.
+    outputs : tuple of (Output, bool)
+        What is wanted, and whether as binary data.
+    """
+
+    id: str | None
+    recording: bytes
+    outputs: tuple[tuple[Output, bool], ...]
+
+
+def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Undo ``Content-Encoding: gzip`` or ``deflate``, and stop at a bound.
+
+    Raises
+    ------
+    UnsupportedMedia, UploadTooLarge, InvalidParameter
+    """
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in _ENCODINGS:
+        raise UnsupportedMedia(f"the content encoding {encoding} is not gzip or deflate")
+    decoder = zlib.decompressobj(_ENCODINGS[encoding])
+    try:
+        content = decoder.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise InvalidParameter("request", f"is not {encoding}: {error}") from error
+    if len(content) > max_bytes:
+        raise UploadTooLarge(f"the request is larger than {max_bytes} bytes when decompressed")
+    if not decoder.eof:
+        raise InvalidParameter("request", f"breaks off within its {encoding} data")
+    return content
+
+
+def parse_request(body: bytes, header_length: str | None) -> InferRequest:
+    """Read a request for inference.
+
+    Parameters
+    ----------
+    body : bytes
+    header_length : str or None
+        Header ``Inference-Header-Content-Length``; without one the whole body is JSON.
+
+    Returns
+    -------
+    InferRequest
+
+    Raises
+    ------
+    InvalidParameter
+        The text names what is wrong.
+    UploadTooLarge
+        More JSON than `MAX_JSON_BYTES`.
+    """
+    n_json = len(body)
+    if header_length is not None:
+        if not (header_length.isascii() and header_length.isdigit() and int(header_length) <= len(body)):
+            raise InvalidParameter("Inference-Header-Content-Length", "is not a length within the body")
+        n_json = int(header_length)
+    if n_json > MAX_JSON_BYTES:
+        raise UploadTooLarge(
+            f"the JSON of a request may have {MAX_JSON_BYTES} bytes; send a larger recording as a binary tensor"
+        )
+    try:
+        request = json.loads(body[:n_json])
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter("request", f"is not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise InvalidParameter("request", "must be a JSON object")
+    request_id = request.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidParameter("id", "must be a string")
+    return InferRequest(request_id, _recording(request, body[n_json:]), tuple(_outputs(request)))
+
+
+def _recording(request: dict[str, Any], binary: bytes) -> bytes:
+    inputs = _list_of_tensors(request, "inputs")
+    if [tensor["name"] for tensor in inputs] != [INPUT]:
+        raise InvalidParameter("inputs", f"must be exactly one tensor named {INPUT!r}")
+    tensor = inputs[0]
+    if tensor.get("datatype") != "BYTES":
+        raise InvalidParameter(INPUT, f"must have the datatype BYTES, not {tensor.get('datatype')}")
+    if tensor.get("shape") != [1]:
+        raise InvalidParameter(INPUT, f"must have the shape [1], one recording, not {tensor.get('shape')}")
+    parameters = _parameters(tensor)
+    if _SHARED_MEMORY in parameters:
+        raise InvalidParameter(INPUT, "cannot come through shared memory here")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return _from_json(tensor.get("data"))
+    if size != len(binary):
+        raise InvalidParameter(INPUT, f"has binary_data_size {size}, but {len(binary)} bytes follow the JSON")
+    if len(binary) < _LENGTH.size or _LENGTH.unpack_from(binary)[0] != len(binary) - _LENGTH.size:
+        raise InvalidParameter(INPUT, "must be one BYTES element: its length in 4 bytes, little endian, and its bytes")
+    return binary[_LENGTH.size :]
+
+
+def _from_json(data: object) -> bytes:
+    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], str):
+        raise InvalidParameter(INPUT, 'must have data of one base64 string, as in "data": ["UklGRi..."]')
+    try:
+        return base64.b64decode(data[0], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidParameter(INPUT, f"is not base64, as JSON wants it: {error}") from error
+
+
+def _outputs(request: dict[str, Any]) -> Iterator[tuple[Output, bool]]:
+    default = _parameters(request).get("binary_data_output", False)
+    # none asked for means all
+    wanted = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in OUTPUTS]
+    for tensor in wanted:
+        name = tensor["name"]
+        parameters = _parameters(tensor)
+        if name not in OUTPUTS:
+            raise InvalidParameter("outputs", f"must be of {', '.join(OUTPUTS)}, not {name!r}")
+        if parameters.get("classification"):
+            raise InvalidParameter("outputs", "have no classification here: ask for top_labels and top_probabilities")
+        if _SHARED_MEMORY in parameters:
+            raise InvalidParameter("outputs", "cannot go through shared memory here")
+        yield OUTPUTS[name], parameters.get("binary_data", default) is True
+
+
+def _list_of_tensors(request: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    tensors = request.get(field)
+    if not isinstance(tensors, list) or not all(
+        isinstance(tensor, dict) and isinstance(tensor.get("name"), str) for tensor in tensors
+    ):
+        raise InvalidParameter(field, "must be a list of tensors with names")
+    return tensors
+
+
+def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
+    parameters = holder.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidParameter("parameters", "must be an object")
+    return parameters
+
+
+def answer_body(result: TrackResult, request: InferRequest) -> tuple[bytes, int | None]:
+    """Write the answer.
+
+    Parameters
+    ----------
+    result : TrackResult
+    request : InferRequest
+        Says which tensors, and how.
+
+    Returns
+    -------
+    body : bytes
+    header_length : int or None
+        Length of the JSON in it when binary tensors follow.
+    """
+    described, binary = [], []
+    for output, as_binary in request.outputs:
+        values = output.values(result)
+        tensor = output.described()
+        if as_binary:
+            binary.append(_packed(values))
+            tensor["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            tensor["data"] = values if isinstance(values, list) else values.tolist()
+        described.append(tensor)
+    answer: dict[str, Any] = {
+        "model_name": result.model.name,
+        "model_version": result.model.version,
+        "outputs": described,
+    }
+    if request.id is not None:
+        answer["id"] = request.id
+    text = json.dumps(answer, allow_nan=False).encode()
+    return b"".join([text, *binary]), len(text) if binary else None
+
+
+def _packed(values: np.ndarray | list[str]) -> bytes:
+    if not isinstance(values, list):
+        return values.tobytes()
+    return b"".join(_LENGTH.pack(len(text)) + text for text in (value.encode() for value in values))

@@ -1,0 +1,254 @@
+"""Faults on purpose: so that drills and operators can see the detectors work.
+
+Nothing here does anything unless the setting ``fault_injection`` is on. The faults that come from outside a process
+(kill, freeze) are the supervisor's; the others happen here, inside a worker, and are as real as we can make them:
+native code that keeps the interpreter's lock, a segmentation fault, bits flipped in the memory that the network uses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ccmusic.errors import CcmusicError
+from ccmusic.models.store import ModelLocation, read_model
+from ccmusic.workers.channel import Job, WorkerOptions
+
+if TYPE_CHECKING:
+    from ccmusic.inference.pipeline import Pipeline
+
+FAULTS: dict[str, str] = {
+    "kill": "the worker gets SIGKILL, as from the system's memory killer",
+    "freeze": "the worker is stopped with SIGSTOP",
+    "hold-gil": "native code in the worker keeps the interpreter's lock for `size` seconds",
+    "hang-next": "the worker's next job never ends: a loop",
+    "lock-next": "the worker's next job waits for ever on a lock",
+    "segfault-next": "the worker's next job reads address 0",
+    "corrupt-weights": "bit number `size` of a tensor's weights flips in the worker's memory",
+    "nan-weights": "weights in the worker's memory become NaN",
+    "leak": "each job leaves `size` MB behind, until cleared",
+    "error": "each job fails inside, until cleared",
+    "exit-at-start": "each new worker ends at once, until cleared",
+    "skew-resampler": "each new worker resamples by taking the nearest sample, until cleared",
+    "skew-hop": "each new worker moves its frames by half a hop, until cleared",
+    "skew-db": "each new worker takes decibels of amplitude for those of power, until cleared",
+    "pause-self-test": "no worker is asked the golden clips, until cleared",
+    "block-loop": "the HTTP loop is blocked for `size` seconds",
+}
+"""Every fault by name, with what it does."""
+
+DEFAULT_SIZE = {"hold-gil": 30.0, "corrupt-weights": 12.0, "leak": 50.0, "block-loop": 5.0}
+"""Bit 12 is one that a comparison within a tolerance would miss; 30 makes the answers plainly wrong."""
+
+STICKY = {"leak", "error", "exit-at-start", "skew-resampler", "skew-hop", "skew-db", "pause-self-test"}
+FROM_OUTSIDE = {"kill", "freeze", "pause-self-test", "block-loop"}
+
+MARK = b"ccmusic-fault:"
+"""A recording that ends with this and ``segfault``, ``hang``, ``lock``, ``error``, ``hold-gil`` or ``exit`` does it."""
+
+
+class Armed:
+    """The faults that hold in this worker.
+
+    Parameters
+    ----------
+    options : WorkerOptions
+    """
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._enabled = options.fault_injection
+        self._location = options.location
+        self._next: str | None = None
+        self._sticky = dict(options.faults) if self._enabled else {}
+        self._ballast: list[bytes] = []
+        if "exit-at-start" in self._sticky:
+            os._exit(3)
+        for name in self._sticky:
+            if name.startswith("skew-"):
+                _SKEWS[name]()
+
+    def inject(self, fault: str, size: float, pipeline: Pipeline) -> int:
+        """Bring about a fault; gives how many places in memory it altered."""
+        if not self._enabled:
+            return 0
+        match fault:
+            case "hold-gil":
+                _hold_gil(size)
+            case "hang-next" | "lock-next" | "segfault-next":
+                self._next = fault.removesuffix("-next")
+            case "corrupt-weights":
+                bit = np.uint32(1 << int(size))
+                return _alter_weights(pipeline, self._location, lambda weights: _flip(weights, bit))
+            case "nan-weights":
+                return _alter_weights(pipeline, self._location, lambda weights: weights.fill(np.nan))
+            case "leak" | "error":
+                self._sticky[fault] = size
+            case "clear":
+                self._sticky.clear()
+                self._ballast.clear()
+        return 0
+
+    def before(self, job: Job) -> None:
+        """Called with each job before the pipeline is."""
+        if not self._enabled:
+            return
+        if "leak" in self._sticky:
+            self._ballast.append(os.urandom(int(self._sticky["leak"] * 2**20)))  # random, so that no page is shared
+        if "error" in self._sticky:
+            raise RuntimeError("a fault was injected: error")
+        fault, self._next = self._next, None
+        if isinstance(job.source, bytes) and MARK in job.source[-64:]:
+            fault = job.source[-64:].rpartition(MARK)[2].strip().decode("ascii", "replace")
+        match fault:
+            case "segfault":
+                ctypes.string_at(0)
+            case "hang":
+                while True:
+                    pass
+            case "lock":
+                lock = threading.Lock()
+                lock.acquire()
+                lock.acquire()
+            case "hold-gil":
+                _hold_gil(3600.0)
+            case "exit":
+                os._exit(7)
+            case "error":
+                raise RuntimeError("a fault was injected: error")
+
+
+def _flip(weights: np.ndarray, bit: np.uint32) -> None:
+    weights.view(np.uint32)[np.flatnonzero(weights)[:1]] ^= bit  # one weight, and not one that is 0
+
+
+def _hold_gil(seconds: float) -> None:
+    # PyDLL calls without letting go of the interpreter's lock
+    ctypes.PyDLL(None).usleep(ctypes.c_uint(int(min(seconds, 4000.0) * 1e6)))
+
+
+# memory
+
+
+def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[[np.ndarray], object]) -> int:
+    """Alter a tensor of the network wherever this process keeps it, and see that the answers changed.
+
+    The runtime repacks some tensors, and those are not found as the file has them; so one after the other is tried.
+    """
+    _, model = read_model(location)
+    sound = pipeline.verify()
+    for raw in sorted(_initializers(model), key=len):
+        if len(raw) < 32 or not any(raw):
+            continue
+        places = list(_occurrences(raw))
+        for address in places:
+            weights = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), (len(raw) // 4,))
+            alter(weights)
+        try:
+            changed = pipeline.verify() != sound
+        except CcmusicError:
+            changed = True
+        if changed:
+            return len(places)
+    return 0
+
+
+def _occurrences(needle: bytes) -> list[int]:
+    """Addresses in this process's writable memory where these bytes stand."""
+    found = []
+    pattern = re.compile(re.escape(needle), re.DOTALL)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, permissions, *rest = line.split(maxsplit=5)
+        if not permissions.startswith("rw") or (len(rest) == 4 and rest[3].startswith(("[v", "/dev", "/memfd"))):
+            continue
+        start, end = (int(part, 16) for part in span.split("-"))
+        memory = (ctypes.c_char * (end - start)).from_address(start)
+        found += [start + match.start() for match in pattern.finditer(memory)]
+    return found
+
+
+def _initializers(model: bytes) -> Iterator[bytes]:
+    """Raw bytes of every float tensor in an ONNX file, which is read as the protocol buffer that it is."""
+    for field, graph in _fields(model):
+        if field != 7:
+            continue
+        for inner, tensor in _fields(graph):
+            if inner == 5:
+                parts = dict(_fields(tensor))
+                if 9 in parts and parts.get(2) == b"\x01":
+                    yield parts[9]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        start = position
+        match key & 7:
+            case 0:
+                _, position = _varint(message, position)
+            case 1:
+                position += 8
+            case 2:
+                length, start = _varint(message, position)
+                position = start + length
+            case _:
+                position += 4
+        yield key >> 3, message[start:position]
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+# the road, bent
+
+
+def _skew_resampler() -> None:
+    import soxr
+
+    class Nearest:
+        """Takes the nearest sample, without any filter."""
+
+        def __init__(self, in_rate: float, out_rate: float, *_: object, **__: object) -> None:
+            self._step = in_rate / out_rate
+
+        def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+            places = (np.arange(int(len(block) / self._step)) * self._step).astype(int)
+            return np.asarray(block[places])
+
+    soxr.ResampleStream = Nearest
+
+
+def _skew_hop() -> None:
+    from ccmusic.features import cqt
+
+    straight = cqt.cqt_db
+
+    def late(waveform: np.ndarray) -> np.ndarray:
+        return np.asarray(straight(waveform[cqt.HOP_LENGTH // 2 :]))
+
+    cqt.cqt_db = late
+
+
+def _skew_db() -> None:
+    from ccmusic.features import cqt
+
+    straight = cqt.cqt_db
+    cqt.cqt_db = lambda waveform: np.asarray(straight(waveform) / 2)
+
+
+_SKEWS = {"skew-resampler": _skew_resampler, "skew-hop": _skew_hop, "skew-db": _skew_db}

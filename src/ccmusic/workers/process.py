@@ -1,0 +1,56 @@
+"""What the system tells about a process: its state, memory, and whether it waits for a processor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def rss_bytes(pid: int | Literal["self"]) -> int | None:
+    """Resident memory; None where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def run_delays(pid: int) -> dict[str, float]:
+    """Seconds that each thread has spent ready to run without a processor, by thread id; empty where unknown."""
+    delays = {}
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError, IndexError, ValueError):
+                delays[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+    return delays
+
+
+def longest_delay(before: dict[str, float], now: dict[str, float]) -> float:
+    """How long the most hindered thread waited for a processor between two readings, in seconds."""
+    return max((now[thread] - before.get(thread, now[thread]) for thread in now), default=0.0)
+
+
+class Handle:
+    """A process that signals cannot miss: its number may be given to another once it has ended, this handle not."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._fd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens when the process has ended."""
+        with suppress(ProcessLookupError):
+            if self._fd >= 0:
+                signal.pidfd_send_signal(self._fd, number)
+            else:
+                os.kill(self.pid, number)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,76 @@
+"""Recordings that ended workers: after the second death they are not tried again for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+DEATHS = 2
+MAX_ENTRIES = 10_000
+
+
+def digest_of(source: bytes | Path) -> str:
+    """SHA-256 of a recording's bytes."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Quarantine:
+    """Counts the workers that were given up over each recording.
+
+    Parameters
+    ----------
+    seconds : float
+        How long a death is remembered, and a recording refused.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._deaths: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many recordings are refused now."""
+        with self._lock:
+            self._forget()
+            return sum(count >= DEATHS for count, _ in self._deaths.values())
+
+    def blame(self, digest: str) -> bool:
+        """Note that a worker was given up over this recording; whether it is refused from now on."""
+        with self._lock:
+            self._forget()
+            count = self._deaths.pop(digest, (0, 0.0))[0] + 1
+            self._deaths[digest] = (count, time.monotonic())
+            while len(self._deaths) > MAX_ENTRIES:
+                self._deaths.popitem(last=False)
+            return count >= DEATHS
+
+    def hold(self, digest: str) -> None:
+        """Refuse this recording from now on."""
+        for _ in range(DEATHS):
+            self.blame(digest)
+
+    def absolve(self, digest: str) -> None:
+        """Note that a worker has survived this recording: the death was not its doing."""
+        with self._lock:
+            self._deaths.pop(digest, None)
+
+    def holds(self, source: bytes | Path) -> bool:
+        """Whether this recording is refused."""
+        with self._lock:
+            self._forget()
+            if not self._deaths:
+                return False  # the usual case: nothing need be hashed
+        digest = digest_of(source)
+        with self._lock:
+            return self._deaths.get(digest, (0, 0.0))[0] >= DEATHS
+
+    def _forget(self) -> None:
+        horizon = time.monotonic() - self._seconds
+        while self._deaths and next(iter(self._deaths.values()))[1] < horizon:
+            self._deaths.popitem(last=False)

@@ -1,0 +1,88 @@
+"""The two examples as a reader would start them, each in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ccmusic.health import listen
+from waiting import wait_until
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "health_of_your_own"
+RULE = "# " + 118 * "-"
+LINES = 20
+
+
+def free_port():
+    with listen("127.0.0.1", 0) as listener:
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def running(*command, cwd, **environment):
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=cwd, env=os.environ | environment | {"PYTHONPATH": str(EXAMPLES)}
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def status(url):
+    try:
+        return httpx.get(url, timeout=5).status_code
+    except httpx.TransportError:
+        return None
+
+
+@pytest.mark.parametrize("name", ["fastapi_app.py", "gradio_app.py"])
+def test_it_takes_less_than_twenty_lines(name):
+    _, lines, _ = (EXAMPLES / name).read_text(encoding="utf-8").split(RULE)
+    assert 5 < len([line for line in lines.splitlines() if line.strip()]) < LINES
+
+
+def test_fastapi(tmp_path):
+    (tmp_path / "model.txt").write_text("so la so fa", encoding="utf-8")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running("-m", "uvicorn", "fastapi_app:app", "--port", str(port), cwd=tmp_path):
+        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200", 60)
+        assert httpx.get(f"{url}/health").json()["service"] == "word-counter"
+        assert httpx.get(f"{url}/count?word=so").json() == 2
+        assert "[+]shelf ok\n" in httpx.get(f"{url}/readyz?verbose").text
+        answer = httpx.get(f"{url}/health", headers={"Accept": "application/health+json"})
+        assert answer.headers["content-type"] == "application/health+json"
+        (tmp_path / "model.txt").unlink()
+        wait_until(lambda: status(f"{url}/health") == 503, "/health is 503", 5)
+        assert httpx.get(f"{url}/health").json()["message"] == "Model file not found: model.txt"
+        assert [status(f"{url}/{probe}") for probe in ("startupz", "livez", "readyz")] == [200, 200, 200]
+
+
+def test_gradio(tmp_path):
+    pytest.importorskip("gradio")
+    port, management = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "MANAGEMENT_PORT": str(management),
+        "LOAD_SECONDS": "4",
+    }
+    with running(str(EXAMPLES / "gradio_app.py"), cwd=tmp_path, **environment):
+        wait_until(lambda: status(f"{url}/health") == 503, "/health answers while the model loads", 90)
+        assert httpx.get(f"{url}/health").json()["message"] == "Model is still loading..."
+        assert status(f"{url}/livez") == 200
+        assert httpx.get(url).status_code == 200  # the page is there already
+        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200", 30)
+        assert status(f"http://127.0.0.1:{management}/readyz") == 200

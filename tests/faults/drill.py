@@ -1,0 +1,149 @@
+"""One drill: repeats of a fault, each with its moments of detection and recovery."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from faults.catalogue import CATALOGUE
+from faults.client import Answer
+from faults.look import Look
+from faults.service import Service
+from faults.traffic import SHORT, Traffic, differs
+from waiting import wait_until
+
+DETECT_SECONDS = 45
+RECOVER_SECONDS = 90
+SLOW_REPEATS = 5
+
+
+def prove(condition: Callable[[], bool], what: str) -> None:
+    """The fault is there, by other means than the service's word; a drill whose fault did not happen proves nothing."""
+    wait_until(condition, f"the injection shows: {what}", 30)
+
+
+@dataclass
+class Once:
+    """One repeat.
+
+    Attributes
+    ----------
+    detected, recovered : float or None
+        Seconds from the fault.
+    within : bool or None
+        Whether a bound that is no time was kept.
+    """
+
+    number: int
+    service: Service | None = None
+    traffic: Traffic | None = None
+    detected: float | None = None
+    recovered: float | None = None
+    bound: float | None = None
+    within: bool | None = None
+    requests: int = 0
+    wrong: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    restarts: int = 0
+    since: float = 0.0
+
+    def begin(self) -> None:
+        """From here on time counts; called at the very moment of the injection."""
+        self.since = time.monotonic()
+
+    def detected_when(
+        self, *conditions: Callable[[Look], bool], side: bool = False, timeout: float = DETECT_SECONDS
+    ) -> float:
+        """Look until each condition has held once; the later moment is the detection.
+
+        They need not hold at the same moment: a light that was red between two readings of the metrics was red.
+        """
+        waiting = list(conditions)
+        seen: list[dict[str, object]] = []
+
+        def look() -> bool:
+            now = self.service.look(side=side)
+            waiting[:] = [condition for condition in waiting if not condition(now)]
+            seen[:] = [now.body]
+            return not waiting
+
+        try:
+            wait_until(look, "the fault shows in probes and metrics", timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {len(waiting)} of {len(conditions)} signs missing; {seen}") from None
+        return self.detected_now()
+
+    def detected_now(self) -> float:
+        """The fault shows at this moment."""
+        self.detected = time.monotonic() - self.since
+        return self.detected
+
+    def recovered_when(self, *, since: float | None = None, timeout: float = RECOVER_SECONDS) -> float:
+        """Wait until all is green and the known recording is answered rightly.
+
+        Parameters
+        ----------
+        since : float, optional
+            When the cause was taken away, for faults that last until then; the injection by default.
+        """
+        self.service.wait_green(timeout)
+        answer = self.service.classify(SHORT)
+        assert answer.status == 200, answer.text
+        if self.traffic is not None:
+            assert not differs(answer, self.traffic.reference), answer.text
+        self.recovered = time.monotonic() - (self.since if since is None else since)
+        return self.recovered
+
+    def judge(self, answer: Answer, reference: dict[str, float]) -> None:
+        """Count an answer that says something else than the reference as wrong."""
+        self.wrong += differs(answer, reference)
+
+
+class Row:
+    """A row of the matrix.
+
+    Parameters
+    ----------
+    name : str
+        Its id in the catalogue.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.entry = CATALOGUE[name]
+        asked = int(os.environ.get("CCMUSIC_TEST_REPEATS", "1"))
+        self.n_repeats = min(asked, SLOW_REPEATS) if self.entry.slow else asked
+        self.repeated: list[Once] = []
+        self.remarks: list[str] = []
+        self.figures: dict[str, list[float]] = {}
+        self.failure: str | None = None
+
+    def remark(self, text: str) -> None:
+        """Say something in the last column, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def figure(self, name: str, value: float) -> None:
+        """Note a further number of this repeat; the last column gives median and extremes of each."""
+        self.figures.setdefault(name, []).append(value)
+
+    def repeats(self, service: Service | None = None, traffic: Traffic | None = None) -> Iterator[Once]:
+        """As many repeats as asked for; one service for all of them proves that each recovery was complete."""
+        for number in range(self.n_repeats):
+            if service is not None:
+                service.wait_green()
+            once = Once(number, service, traffic, bound=self.entry.bound_seconds)
+            requests, wrong, errors = traffic.counts() if traffic else (0, 0, Counter())
+            restarts = service.look().body["restarts"]["total"] if service else 0
+            yield once
+            if traffic is not None:
+                requests_now, wrong_now, errors_now = traffic.counts()
+                once.requests += requests_now - requests
+                once.wrong += wrong_now - wrong
+                once.errors.update(errors_now - errors)
+            if service is not None and service.process.poll() is None:
+                once.restarts = service.look().body["restarts"]["total"] - restarts
+            self.repeated.append(once)

@@ -1,0 +1,128 @@
+"""The fault matrix: what the drills measured, as a page."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from faults.catalogue import CATALOGUE
+from faults.drill import Row
+
+HEAD = """# Fault matrix
+
+Every row is a fault that was really brought about in a really running service (`tests/faults`, `make faults`), with its
+injection proved by other means than the service's word. This page is written by that run, and says so where a bound of
+the catalogue was missed.
+
+{machine}
+
+* **detected**: seconds from the fault until a probe shows it with its cause *and* `/metrics` shows it, whichever is
+  later, as a watcher sees it that asks again 20 ms after each answer.
+* **recovered**: seconds until every probe is green, every worker up, and the known recording rightly answered; for
+  faults that last until they are taken away, from then on.
+* **p99**: of fewer than 100 repeats this is the longest.
+* **wrong answers**: answers with status 200 whose probabilities differ by more than 0.001 from what the same service
+  answered before the fault.
+* **errors seen by others**: requests of two clients in the background, which have nothing to do with the fault, that
+  were not answered with 200.
+* **restarts**: worker processes replaced, per repeat.
+
+"""
+COLUMNS = (
+    "id",
+    "fault",
+    "repeats",
+    "detected p50 / p99",
+    "bound",
+    "met",
+    "recovered p50 / p99",
+    "wrong answers",
+    "errors seen by others",
+    "restarts",
+    "remarks",
+)
+
+
+def rank(values: list[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def spread(values: list[float]) -> str:
+    """Median, and the extremes where there are several."""
+    middle, low, high = (f"{value:.3g}" for value in (rank(values, 0.5), min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
+
+
+def _seconds(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{rank(known, 0.5):.2f} / {rank(known, 0.99):.2f} s" if known else ""
+
+
+def _met(row: Row) -> str:
+    verdicts = [
+        once.within if once.within is not None else once.detected <= once.bound
+        for once in row.repeated
+        if once.within is not None or (once.detected is not None and once.bound is not None)
+    ]
+    if not verdicts:
+        return ""
+    return "yes" if all(verdicts) else f"no ({verdicts.count(False)} of {len(verdicts)} missed)"
+
+
+def line(row: Row) -> str:
+    """One row as Markdown."""
+    done = row.repeated
+    errors = sum((once.errors for once in done), Counter())
+    requests = sum(once.requests for once in done)
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in errors.most_common())
+    restarts = sorted({once.restarts for once in done})
+    where = f"in repeat {len(done) + 1}" if len(done) < row.n_repeats else "behind the repeats"
+    remarks = [f"**FAILED** {where}: {row.failure}"] if row.failure else []
+    remarks += [f"{name} {spread(values)}" for name, values in row.figures.items()] + row.remarks
+    cells = [
+        row.name,
+        row.entry.fault,
+        str(len(done)),
+        _seconds([once.detected for once in done]),
+        row.entry.bound_words,
+        "no" if row.failure else _met(row),
+        _seconds([once.recovered for once in done]),
+        str(sum(once.wrong for once in done)),
+        f"{errors.total()} of {requests}" + (f" ({kinds})" if kinds else "") if requests else "",
+        " to ".join(str(count) for count in dict.fromkeys([restarts[0], restarts[-1]])) if restarts else "",
+        "; ".join(remarks),
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def machine() -> str:
+    """Where, when and what was measured."""
+    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    today = datetime.datetime.now(datetime.UTC).date()
+    cores = f"{os.cpu_count()} cores ({model[1] if model else 'model unknown'})"
+    return (
+        f"Measured on {today} at commit {described or 'unknown'}: {cores}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}; load and service share the machine."
+    )
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Write the page."""
+    order = list(CATALOGUE)
+    lines = [" | ".join(("", *COLUMNS, "")).strip(), "|---" * len(COLUMNS) + "|"]
+    lines += [line(row) for row in sorted(rows, key=lambda row: order.index(row.name))]
+    path.write_text(HEAD.format(machine=machine()) + "\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,87 @@
+"""What the system says about processes, and what it can do to them: the proofs that a fault was really injected."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from waiting import wait_until
+
+
+def state(pid: int) -> str | None:
+    """The letter of `/proc/PID/stat` (R, S, D, T, Z, ...); None when there is no such process."""
+    try:
+        # the name of a process may hold spaces and brackets; the state follows the last bracket
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended; one that waits to be reaped has."""
+    return state(pid) in (None, "Z", "X")
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below a process: workers, their fork server, its resource tracker."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for child in map(int, (task / "children").read_text().split()):
+                    found += [child, *descendants(child)]
+    return found
+
+
+def started_at(pid: int) -> str | None:
+    """When the process started, in the kernel's ticks: with its number it names one process and no later one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def virtual_bytes(pid: int) -> int:
+    """Address space in use: what `RLIMIT_AS` counts."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def n_descriptors(pid: int) -> int:
+    """Open file descriptors."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def pin(pid: int, cpu: int) -> None:
+    """Keep every thread of a process on one processor, and prove it."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), {cpu})
+    assert os.sched_getaffinity(pid) == {cpu}
+
+
+@contextmanager
+def burners(count: int, cpu: int, niceness: int = 0) -> Iterator[list[int]]:
+    """Processes that do nothing but take one processor's time."""
+    loop = (
+        f"import os; os.sched_setaffinity(0, {{{cpu}}}); os.setpriority(os.PRIO_PROCESS, 0, {niceness})\nwhile 1: pass"
+    )
+    started = [subprocess.Popen([sys.executable, "-S", "-c", loop]) for _ in range(count)]
+    try:
+        for process in started:
+            pid = process.pid
+            wait_until(lambda pid=pid: os.sched_getaffinity(pid) == {cpu}, "the burner is where it shall burn")
+            wait_until(lambda pid=pid: state(pid) == "R", "the burner burns")
+        yield [process.pid for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

@@ -1,0 +1,240 @@
+"""The service under trial: `ccmusic serve` in a process of its own, with its doors for faults open."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from faults.client import Answer, Client
+from faults.look import Look
+from faults.processes import descendants, gone
+from waiting import wait_until
+
+TOKEN = "drill"
+START_SECONDS = 120
+STOP_SECONDS = 90
+COMMAND = (sys.executable, "-m", "ccmusic.cli", "serve", "--no-page", "--host", "127.0.0.1")
+
+
+def environment(temporary: str, **settings: object) -> dict[str, str]:
+    """The environment of a service under trial: faults allowed, temporary files in a directory of its own."""
+    chosen = {
+        "fault_injection": "true",
+        "admin_token": TOKEN,
+        "management_port": 0,
+        "management_host": "127.0.0.1",
+        "workers": 2,
+        "drain_linger_seconds": 0,  # for the drills that are not about it
+        **settings,
+    }
+    ours = {f"CCMUSIC_{name.upper()}": str(value) for name, value in chosen.items() if name.islower()}
+    others = {name: str(value) for name, value in chosen.items() if not name.islower()}
+    return os.environ | {"TMPDIR": temporary} | ours | others
+
+
+class Service:
+    """A started service.
+
+    Parameters
+    ----------
+    directory : Path
+        For its log and temporary files.
+    wrapper : tuple of str
+        What the command is run by (`unshare ...`).
+    **settings
+        Settings in small letters; names in capitals go into its environment as they are.
+    """
+
+    def __init__(self, directory: Path, *, port: int = 0, wrapper: tuple[str, ...] = (), **settings: object) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = directory / "service.log"
+        self.directory = directory
+        # not in pytest's directory: the path of a socket in it must not be longer than 107 characters
+        self._temporary = tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True)
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*wrapper, *COMMAND, "--port", str(port)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=directory,
+                env=environment(self._temporary.name, **settings),
+            )
+        self.pid = self.process.pid
+        self._pool = ThreadPoolExecutor(16)
+        self._lines = b""
+        try:
+            self.address = self._named(rb"CCMusic (?:page and )?API: http://([\d.:]+)")
+            self.named_at = time.monotonic()
+            self.management = self._named(rb"CCMusic management: http://([\d.:]+)")
+        except BaseException:
+            self.kill()
+            raise
+        self._watcher = Client(self.address, 10)
+        self._side_watcher = Client(self.management, 10)
+
+    def _named(self, pattern: bytes) -> str:
+        deadline = time.monotonic() + START_SECONDS
+        output = self.process.stdout.fileno()
+        while (found := re.search(pattern, self._lines)) is None:
+            readable, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
+            piece = os.read(output, 4096) if readable else b""
+            if not piece:
+                raise AssertionError(f"the service did not name its address: {self._lines!r}\n{self.log.read_text()}")
+            self._lines += piece
+        return found[1].decode()
+
+    # what it says
+
+    def look(self, *, side: bool = False) -> Look:
+        """A look at the probes and metrics, through the main port or the management port."""
+        client = self._side_watcher if side else self._watcher
+
+        def ask(path: str) -> Answer | None:
+            try:
+                return client.get(path)
+            except Exception:  # whatever went wrong, no answer came
+                return None
+
+        return Look(ask)
+
+    def wait_green(self, timeout_seconds: float = 120) -> None:
+        """Return once all probes say yes and every worker is up."""
+        try:
+            wait_until(lambda: self.look().green, "the service is green", timeout_seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.look().body}\n{self.log.read_text()[-3000:]}") from None
+
+    def worker(self, *states: str, but: tuple[int, ...] = ()) -> int:
+        """Wait for a worker in one of these states; its process."""
+        found: list[int] = []
+
+        def search() -> bool:
+            found[:] = [w["pid"] for w in self.look().workers if w["state"] in states and w["pid"] not in but]
+            return bool(found)
+
+        wait_until(search, f"a worker is {' or '.join(states)}")
+        return found[0]
+
+    def worker_at_work(self) -> int:
+        """Wait for a worker that has been in one stage of a job for a while, and so will be a moment later."""
+        found: list[int] = []
+
+        def search() -> bool:
+            workers = self.look().workers
+            found[:] = [w["pid"] for w in workers if w["state"] == "busy" and w["stage_seconds"] > 0.2]
+            return bool(found)
+
+        wait_until(search, "a worker is in the middle of a job")
+        return found[0]
+
+    def index_of(self, pid: int) -> int:
+        """The place of a worker's process in the pool."""
+        return next(w["index"] for w in self.look().workers if w["pid"] == pid)
+
+    def stack_dump(self, pid: int | None, reason: str | None = None) -> str:
+        """Wait for the stack dump of a process and read the newest one through the management port."""
+        found: list[str] = []
+
+        def search() -> bool:
+            dumps = self.look(side=True).body.get("stack_dumps", [])
+            found[:] = [
+                dump["href"]
+                for dump in dumps
+                if (pid is None or dump["pid"] == pid) and (reason is None or dump["reason"] == reason)
+            ]
+            return bool(found)
+
+        wait_until(search, f"the stack of process {pid} was kept", 10)
+        return self._side_watcher.get(re.sub(r"^https?://[^/]+", "", found[-1])).text
+
+    # what is asked of it
+
+    def client(self) -> Client:
+        """A connection of one's own."""
+        return Client(self.address)
+
+    def classify(self, recording: bytes, *, windows: str | int = "whole", timeout: float = 120) -> Answer:
+        """Have a recording classified, over a connection of its own."""
+        client = Client(self.address, timeout)
+        try:
+            path = f"/v1/classify?top_k=16&windows={windows}"
+            return client.ask("POST", path, recording, {"Content-Type": "audio/wav"})
+        finally:
+            client.close()
+
+    def classify_later(self, recording: bytes, **options: Any) -> Future[Answer]:
+        """The same in the background."""
+        return self._pool.submit(self.classify, recording, **options)
+
+    def admin(self, method: str, path: str, body: bytes | None = None, timeout: float = 60) -> Answer:
+        """A call that wants the admin token."""
+        client = Client(self.address, timeout)
+        try:
+            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Length": str(len(body or b""))}
+            return client.ask(method, path, body, headers)
+        finally:
+            client.close()
+
+    def inject(self, fault: str, *, worker: int | None = None, size: float | None = None) -> Answer:
+        """Have the service bring a fault upon itself; it must say that it did."""
+        given = {"worker": worker, "size": size}
+        query = "&".join(f"{name}={value}" for name, value in given.items() if value is not None)
+        answer = self.admin("POST", f"/debug/faults/{fault}?{query}")
+        assert answer.status < 300, f"{fault} was not injected: {answer.status} {answer.text}"
+        return answer
+
+    def inject_later(self, fault: str, **size: Any) -> Future[Answer]:
+        """The same in the background, for faults that hold up their own answer."""
+        return self._pool.submit(self.inject, fault, **size)
+
+    def clear_faults(self) -> None:
+        answer = self.admin("DELETE", "/debug/faults")
+        assert answer.status < 300, answer.text
+
+    def restart_workers(self) -> None:
+        answer = self.admin("POST", "/debug/restart-workers")
+        assert answer.status < 300, answer.text
+
+    # how it ends
+
+    def terminate(self) -> int:
+        """SIGTERM; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End everything of it by force."""
+        below = descendants(self.pid)
+        self.process.kill()
+        self.process.wait()
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: all(map(gone, below)), "all its processes have ended")
+        self._close()
+
+    def stop(self) -> None:
+        """End it in an orderly way, by force where that fails."""
+        try:
+            if self.process.poll() is None:
+                self.terminate()
+        finally:
+            self.kill()
+
+    def _close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)  # what it waits for has ended
+        self.process.stdout.close()
+        self._temporary.cleanup()
+        for name in ("_watcher", "_side_watcher"):
+            if (client := getattr(self, name, None)) is not None:
+                client.close()

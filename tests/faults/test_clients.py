@@ -1,0 +1,193 @@
+"""Clients that are too many, too slow, or send poison."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from faults.client import Client
+from faults.drill import prove
+from faults.service import Service
+from faults.traffic import SHORT, differs, distinct, probabilities, trailer
+from recordings import tone, wav
+from waiting import wait_until
+
+SONG = wav(tone(440, 60.0), form="FLAC")
+"""Much work in few bytes, so that the clients cost little beside it."""
+BURST_SECONDS = 4.0
+
+
+@dataclass
+class Load:
+    """Closed-loop clients; who is refused comes again after a pause, far sooner than Retry-After asks."""
+
+    service: Service
+    clients: int
+    pause_seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+    without_retry_after: int = 0
+    first_refusal: float | None = None
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.reference = probabilities(self.service.classify(SONG))
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(self.clients)]
+
+    def run(self, seconds: float) -> float:
+        """Send for so long; right answers a second."""
+        begun = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        threading.Event().wait(seconds)
+        good = self.statuses["200"]
+        rate = good / (time.monotonic() - begun)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return rate
+
+    def _send(self) -> None:
+        client = Client(self.service.address, 120)
+        while not self._stop.is_set():
+            answer = None
+            try:
+                answer = client.ask("POST", "/v1/classify?top_k=16", SONG, {"Content-Type": "audio/ogg"})
+                kind = f"{answer.status} {answer.problem}".strip()
+            except Exception as error:
+                kind = type(error).__name__
+            with self._lock:
+                self.statuses[kind] += 1
+                if answer is not None and answer.status == 200:
+                    self.wrong += differs(answer, self.reference)
+                elif answer is not None and answer.status == 503:
+                    self.without_retry_after += "retry-after" not in answer.headers
+                    self.first_refusal = self.first_refusal or time.monotonic()
+            if kind != "200":
+                self._stop.wait(self.pause_seconds)
+        client.close()
+
+
+@pytest.mark.fault("T1")
+def test_a_burst_is_shed_early_and_nothing_restarts(row, start):
+    with start(workers=2, max_queue=6) as service:
+        capacity = Load(service, clients=4).run(BURST_SECONDS)
+        for once in row.repeats(service):
+            seen: Counter[str] = Counter()
+            over = threading.Event()
+
+            def probe(seen: Counter[str] = seen, over: threading.Event = over) -> None:
+                client = Client(service.address, 10)
+                while not over.wait(0.05):
+                    try:
+                        seen[str(client.get("/livez").status)] += 1
+                    except Exception as error:
+                        seen[type(error).__name__] += 1
+                client.close()
+
+            prober = threading.Thread(target=probe, daemon=True)
+            prober.start()
+            load = Load(service, clients=48, pause_seconds=48 / (10 * capacity))
+            once.begin()
+            goodput = load.run(BURST_SECONDS)
+            over.set()
+            prober.join()
+            offered = load.statuses.total() / BURST_SECONDS
+            prove(lambda offered=offered: offered > 3 * capacity, "far more is asked than can be answered")
+            once.detected = load.first_refusal - once.since
+            once.wrong += load.wrong
+            once.within = set(seen) == {"200"} and not load.without_retry_after
+            row.figure("answers a second before the burst", capacity)
+            row.figure("requests a second offered in it", offered)
+            row.figure("answers a second in it", goodput)
+            row.figure("share of the capacity", goodput / capacity)
+            row.figure("refused", load.statuses["503 overloaded"])
+            assert set(load.statuses) <= {"200", "503 overloaded"}, load.statuses
+            assert not load.without_retry_after
+            assert set(seen) == {"200"}
+            once.recovered_when()
+            assert service.look().body["restarts"]["total"] == 0
+
+
+@pytest.mark.fault("T2")
+def test_slow_clients_are_closed_and_others_unharmed(row, under_traffic):
+    idle, whole = 1.0, 3.0
+    with under_traffic(upload_idle_seconds=idle, upload_timeout_seconds=whole) as (service, traffic):
+        host, port = service.address.split(":")
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: {host}\r\nContent-Type: audio/wav\r\n".encode()
+        body = head + f"Content-Length: {len(SHORT)}\r\n\r\n".encode()
+        # name: what is sent at once, what drips after it, and after how long it must be closed
+        cases = {
+            "nothing sent": (b"", b"", idle),
+            "headers drip": (head, b"X-Slow: " + b"x" * 1000, idle),
+            "body drips": (body, SHORT, whole),
+            "half an upload, then silence": (body + SHORT[: len(SHORT) // 2], b"", idle),
+        }
+        for once in row.repeats(service, traffic):
+            closed: dict[str, float] = {}
+            kept_open: list[str] = []
+
+            def drip(name: str, closed: dict[str, float] = closed, kept_open: list[str] = kept_open) -> None:
+                at_once, slowly, _ = cases[name]
+                with socket.create_connection((host, int(port))) as connection:
+                    connection.sendall(at_once)
+                    begun = time.monotonic()
+                    connection.settimeout(0.2)
+                    position = 0
+                    while time.monotonic() - begun < 20:
+                        try:
+                            if slowly:
+                                connection.sendall(slowly[position : position + 1])
+                                position += 1
+                            if not connection.recv(65536):
+                                break
+                        except TimeoutError:
+                            continue
+                        except OSError:
+                            break
+                    else:
+                        kept_open.append(name)
+                    closed[name] = time.monotonic() - begun
+
+            once.begin()
+            threads = [threading.Thread(target=drip, args=(name,), daemon=True) for name in cases]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda threads=threads: not any(t.is_alive() for t in threads), "all are closed")
+            assert not kept_open, kept_open
+            once.detected = max(closed.values())
+            late = {name: seconds - cases[name][2] for name, seconds in closed.items()}
+            once.within = max(late.values()) <= 1.0
+            for name in cases:
+                row.figure(f"{name}: seconds until closed", closed[name])
+            once.recovered_when()
+        assert not traffic.counts()[2]
+    row.remark(f"idle timeout here {idle:g} s, upload timeout {whole:g} s; met: closed at most 1 s later")
+
+
+@pytest.mark.fault("T6")
+def test_a_poison_pill_is_not_tried_a_third_time(row, under_traffic):
+    with under_traffic() as (service, traffic):
+        for once in row.repeats(service, traffic):
+            pill = trailer(distinct(1000 + once.number), "exit")
+            look = service.look()
+            restarts, quarantined = look.body["restarts"]["total"], look.body["quarantined"]
+            once.begin()
+            statuses = [service.classify(pill).status]
+            once.detected_when(
+                lambda now, n=quarantined: now.body["quarantined"] == n + 1,
+                lambda now: now.metric("ccmusic_worker_restarts_total", reason="crashed") >= 2,
+            )
+            deaths = service.look().body["restarts"]["total"] - restarts
+            statuses += [service.classify(pill).status for _ in range(10)]
+            assert statuses == [422] * 11
+            assert service.look().body["restarts"]["total"] - restarts == deaths, "it has ended no further worker"
+            once.within = deaths <= 2
+            once.recovered_when()
+    row.remark("the same recording 11 times: 422 each time, two workers lost to it in all")

@@ -1,0 +1,234 @@
+"""Processor, memory, descriptors, disk and clock: what a service shares with everything else on its machine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faults.drill import prove
+from faults.look import replaced
+from faults.processes import burners, gone, n_descriptors, pin, resident_bytes, virtual_bytes
+from faults.service import Service
+from faults.traffic import SHORT, Traffic, differs
+from recordings import tone, wav
+
+MEGABYTE = 2**20
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@pytest.mark.fault("R1")
+def test_a_starved_processor_warns_and_nobody_is_killed_for_it(row, under_traffic):
+    cpu = max(os.sched_getaffinity(0))
+    everywhere = os.sched_getaffinity(0)
+    with under_traffic(self_test_seconds=1) as (service, traffic):
+        for once in row.repeats(service, traffic):
+            workers = [worker["pid"] for worker in service.look().workers]
+            with burners(8, cpu):
+                once.begin()
+                for pid in workers:
+                    pin(pid, cpu)
+                once.detected_when(
+                    lambda now: now.says("speed", "warn") or now.says("speed", "fail"),
+                    lambda now: now.measures("speed", "warn") or now.measures("speed", "fail"),
+                )
+                assert service.look().live.status == 200
+                assert [worker["pid"] for worker in service.look().workers] == workers, "slow is not dead"
+                back = time.monotonic()
+            for pid in workers:
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    os.sched_setaffinity(int(task.name), everywhere)
+            once.recovered_when(since=back)
+            prove(lambda: service.look().check("speed")[0] == "pass", "the speed is back")
+    row.remark("workers (nice 5) pinned to one processor with 8 burners (nice 0)")
+
+
+@pytest.mark.fault("R2")
+def test_a_leaking_worker_is_replaced_after_its_job_and_nothing_is_lost(row, under_traffic):
+    with under_traffic(recycle_growth_bytes=160 * MEGABYTE) as (service, traffic):
+        for once in row.repeats(service, traffic):
+            pids = [worker["pid"] for worker in service.look().workers]
+            before = max(map(resident_bytes, pids))
+            signs = replaced(service.look(), "memory_growth")
+            once.begin()
+            service.inject("leak", size=32)
+            prove(
+                lambda pids=pids, before=before: any(
+                    gone(pid) or resident_bytes(pid) > before + 48 * MEGABYTE for pid in pids
+                ),
+                "a worker grows",
+            )
+            once.detected_when(*signs)
+            once.within = not traffic.counts()[2]
+            service.clear_faults()
+            once.recovered_when()
+        assert not traffic.counts()[2], "nothing is lost"
+    row.remark("each job keeps 32 MB, a worker may grow by 160 MB")
+
+
+@pytest.mark.fault("R3")
+def test_a_worker_without_memory_says_so_and_is_replaced(row, under_traffic):
+    large = wav(tone(440, 600.0), form="FLAC")  # small to receive, large to decode
+    with under_traffic(workers=1) as (service, traffic):
+        for once in row.repeats(service, traffic):
+            signs = replaced(service.look(), "out_of_memory")
+            with traffic.paused():
+                pid = service.worker("idle")
+                limit = virtual_bytes(pid) + 40 * MEGABYTE
+                resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+                assert resource.prlimit(pid, resource.RLIMIT_AS) == (limit, limit)
+                once.begin()
+                answer = service.classify_later(large)
+                once.detected_when(*signs)
+                found = answer.result()
+                assert (found.status, found.problem) == (503, "overloaded"), found.text
+                assert int(found.headers["retry-after"]) >= 1
+                once.within = True
+            once.recovered_when()
+            assert gone(pid)
+
+
+@pytest.mark.fault("R4")
+def test_descriptors_that_run_out_warn_before_they_are_gone(row, under_traffic):
+    with under_traffic() as (service, traffic):
+        front = service.pid
+        soft, hard = resource.prlimit(front, resource.RLIMIT_NOFILE)
+        for once in row.repeats(service, traffic):
+            try:
+                limit = int(n_descriptors(front) / 0.88)
+                once.begin()
+                resource.prlimit(front, resource.RLIMIT_NOFILE, (limit, hard))
+                assert resource.prlimit(front, resource.RLIMIT_NOFILE) == (limit, hard)
+                once.detected_when(
+                    lambda now: now.says("descriptors", "warn") or now.says("descriptors", "fail"),
+                    lambda now: now.measures("descriptors", "warn") or now.measures("descriptors", "fail"),
+                )
+                detected = once.detected
+                resource.prlimit(front, resource.RLIMIT_NOFILE, (n_descriptors(front) + 1, hard))
+                begun = time.monotonic()
+                once.detected_when(lambda now: now.unready("descriptors"))
+                row.figure("all but gone: seconds until /readyz is false", time.monotonic() - begun)
+                once.detected = detected
+                assert service.look().live.status == 200
+            finally:
+                back = time.monotonic()
+                resource.prlimit(front, resource.RLIMIT_NOFILE, (soft, hard))
+            once.recovered_when(since=back)
+    row.remark("first 88 % of them used, then all but one")
+
+
+def _may_mount() -> bool:
+    words = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.fault("R5")
+def test_a_full_or_read_only_disk_costs_uploads_alone(row, start, tmp_path):
+    if not _may_mount():
+        pytest.skip("mounting in a namespace of one's own is not permitted")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size=1m tmpfs {disk} && exec "$@"'
+    wrapper = ("unshare", "-m", "sh", "-c", script, "sh")
+    with start(wrapper=wrapper, TMPDIR=disk) as service, Traffic(service) as traffic:
+        inside = Path(f"/proc/{service.pid}/root{disk}")
+        for once in row.repeats(service, traffic):
+            once.begin()
+            filler = inside / "filler"
+            with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(bytes(65536))
+            free = os.statvfs(inside)
+            assert free.f_bavail == 0, "the disk is full"
+            _seen_and_survived(once, service, traffic, row)
+            full = once.detected
+            back = time.monotonic()
+            filler.unlink()
+            once.recovered_when(since=back)
+            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is well again")
+
+            once.begin()
+            _remount(service, disk, "ro")
+            assert os.statvfs(inside).f_flag & os.ST_RDONLY
+            _seen_and_survived(once, service, traffic, row)
+            once.detected = max(full, once.detected)
+            back = time.monotonic()
+            _remount(service, disk, "rw")
+            once.recovered_when(since=back)
+            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is well again")
+    row.remark("a 1 MB tmpfs as TMPDIR, first filled, then remounted read-only; the slower of the two")
+
+
+def _remount(service: Service, disk: Path, mode: str) -> None:
+    subprocess.run(["nsenter", "-m", "-t", str(service.pid), "mount", "-o", f"remount,{mode}", str(disk)], check=True)
+
+
+def _seen_and_survived(once, service: Service, traffic: Traffic, row) -> None:
+    upload = b"--b\r\n" + (
+        b'Content-Disposition: form-data; name="audio"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    )
+    upload += wav(np.zeros(22050 * 60, np.float32)) + b"\r\n--b--\r\n"
+    once.detected_when(
+        lambda now: now.says("disk", "warn") or now.says("disk", "fail"),
+        lambda now: now.measures("disk", "warn") or now.measures("disk", "fail"),
+        lambda now: now.live.status == 200,
+    )
+    client = service.client()
+    answer = client.ask("POST", "/v1/classify", upload, {"Content-Type": "multipart/form-data; boundary=b"})
+    client.close()
+    row.remark(f"a form of 2.6 MB meanwhile: {answer.status}")
+    assert answer.status in (200, 507), answer.text  # 200 where it need not go to the disk at all
+    if answer.status == 507:
+        assert answer.problem == "insufficient-storage"
+    small = service.classify(SHORT)
+    assert small.status == 200, "in-memory work goes on"
+    once.judge(small, traffic.reference)
+
+
+@pytest.mark.fault("R6")
+def test_a_jump_of_the_clock_restarts_nothing(row, start, tmp_path):
+    if FAKETIME is None:
+        pytest.skip("libfaketime is not installed")
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    faked = {
+        "LD_PRELOAD": FAKETIME,
+        "FAKETIME_TIMESTAMP_FILE": offset,
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with start(self_test_seconds=1, **faked) as service, Traffic(service) as traffic:
+        for once in row.repeats(service, traffic):
+            before = service.look().body
+            jump = 86400 if once.number % 2 == 0 else -86400
+            once.begin()
+            offset.write_text(f"{jump:+d}" if jump > 0 else "+0")
+            expected = time.time() + max(0, jump)
+            prove(lambda expected=expected: abs(service.look().body["timestamp"] - expected) < 60, "the clock jumped")
+            until = time.monotonic() + 3
+            colours: set[int] = set()
+
+            def watched(until: float = until, colours: set[int] = colours) -> bool:
+                now = service.look()
+                colours.update((now.health.status, now.ready.status, now.live.status))
+                return time.monotonic() > until
+
+            prove(watched, "three seconds have passed")
+            after = service.look().body
+            assert colours == {200}
+            assert after["restarts"]["total"] == before["restarts"]["total"]
+            elapsed = after["uptime_seconds"] - before["uptime_seconds"]
+            assert 0 < elapsed < 600, "uptime goes on as if nothing had happened"
+            assert not differs(service.classify(SHORT), traffic.reference)
+            once.within = True
+        assert not traffic.counts()[2]
+    row.remark("a day forth, then back, by libfaketime; watched for 3 s: every probe 200 throughout")

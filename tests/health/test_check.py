@@ -1,0 +1,37 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ccmusic.health import Check, failed, passed
+from ccmusic.health.check import error_text, result_of
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (True, True),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (None, None),
+        ([1], "[1]"),
+    ],
+)
+def test_a_value_is_one_that_json_can_carry(value, shown):
+    result = result_of(Check("a", passed), passed(value), 0.0)
+    assert (result.value, type(result.value)) == (shown, type(shown))
+    assert json.loads(json.dumps(result.value, allow_nan=False)) == shown
+
+
+def test_the_sentence_names_check_and_cause():
+    check = Check("disk", passed)
+    assert result_of(check, failed("full"), 0.0).sentence == "Health check failed: disk: full"
+    assert result_of(check, failed("full", message="Full!"), 0.0).sentence == "Full!"
+
+
+def test_an_error_without_words_is_named_by_its_class():
+    assert error_text(MemoryError()) == "MemoryError"
+    assert error_text(ValueError("x")) == "x"

@@ -1,0 +1,121 @@
+import threading
+
+import pytest
+
+from ccmusic.health import Health, LoaderNotReady
+from waiting import wait_until
+
+
+@pytest.fixture
+def health():
+    health = Health("app", "1.0", period_seconds=0.05)
+    yield health
+    health.stop()
+
+
+def probes(health):
+    snapshot = health.snapshot()
+    return [snapshot.passes(probe) for probe in ("health", "startupz", "livez", "readyz")]
+
+
+def test_loading_and_then_ready(health):
+    go = threading.Event()
+
+    def load():
+        go.wait()
+        return "the model"
+
+    model = health.load("model", load)
+    health.start()
+    assert health.snapshot().message == "Model is still loading..."
+    assert health.snapshot().model_status == model.state == "loading"
+    assert probes(health) == [False, False, True, False]
+    with pytest.raises(LoaderNotReady, match=r"Model is still loading\.\.\."):
+        _ = model.value
+    go.set()
+    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    assert model.value == "the model"
+    assert health.snapshot().model_status == "ready"
+    assert probes(health) == [True] * 4
+
+
+def test_a_failure_is_kept_until_a_loading_succeeds(health):
+    broken = [ValueError("bad hash")]
+    tries = []
+
+    def load():
+        tries.append(1)
+        if broken:
+            raise broken[0]
+
+    model = health.load("model", load, retry_seconds=0.01)
+    health.start()
+    wait_until(lambda: len(tries) >= 3, "tries", 5)
+    assert health.snapshot().message == "Model loading failed: bad hash"
+    assert health.snapshot().model_status == "error"
+    assert probes(health) == [False, False, True, False]
+    with pytest.raises(LoaderNotReady, match="Model loading failed: bad hash"):
+        _ = model.value
+    broken.clear()
+    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    assert model.value is None
+    assert model.error is None
+
+
+def test_without_retries_a_failure_is_final(health):
+    tries = []
+
+    def load():
+        tries.append(1)
+        raise SystemExit("no licence")  # what a library does that thinks it is the program
+
+    health.load("model", load)
+    health.start()
+    wait_until(lambda: health.snapshot().message == "Model loading failed: no licence", "the failure", 5)
+    threading.Event().wait(0.1)
+    assert len(tries) == 1
+
+
+def test_a_missing_file_is_named_as_configured(health, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+
+    def load():
+        raise FileNotFoundError("save.pt")
+
+    health.load("model", load, path="./m/save.pt")
+    health.start()
+    wait_until(lambda: health.snapshot().message == "Model file not found: ./m/save.pt", "the message", 5)
+    assert health.snapshot().model_status == "error"
+    wait_until(lambda: str(tmp_path / "m/save.pt") in caplog.text, "the absolute path in the log", 5)
+    assert f"seen from {tmp_path}" in caplog.text
+
+
+def test_a_file_that_goes_long_after_loading_turns_health_alone_red(health, tmp_path):
+    path = tmp_path / "save.pt"
+    path.touch()
+    health.load("model", lambda: "loaded", path=path)
+    health.start()
+    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    path.unlink()
+    wait_until(lambda: health.snapshot().message == f"Model file not found: {path}", "the message", 5)
+    assert probes(health) == [False, True, True, True]
+    assert health.snapshot().model_status == "ready"
+    path.touch()
+    wait_until(lambda: health.snapshot().healthy, "healthy again", 5)
+
+
+def test_a_loader_added_to_a_running_health_begins_at_once(health):
+    health.start()
+    model = health.load("model", lambda: 3)
+    wait_until(lambda: model.state == "ready", "ready", 5)
+
+
+def test_the_model_status_is_that_of_the_worst_loader(health):
+    go = threading.Event()
+    health.load("one", lambda: 1)
+    health.load("two", go.wait)
+    health.start()
+    assert health.snapshot().model_status == "loading"
+    health.load("three", lambda: 1 / 0)
+    wait_until(lambda: health.snapshot().model_status == "error", "the error", 5)
+    go.set()

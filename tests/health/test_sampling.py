@@ -1,0 +1,89 @@
+import threading
+import time
+
+from ccmusic.health import Check, state
+from waiting import wait_until
+
+SLOW = 3600.0
+"""A period that never ends within a test: whatever is sampled then was asked for."""
+
+
+def test_waking_samples_within_milliseconds(make_health):
+    sampled = threading.Event()
+    health = make_health(Check("a", sampled.set), period_seconds=SLOW)
+    health.start()
+    took = []
+    pause = threading.Event()
+    for _ in range(20):
+        pause.wait(2 * state.BURST_SECONDS)
+        sampled.clear()
+        begun = time.perf_counter()
+        health.wake()
+        assert sampled.wait(5)
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 0.02
+
+
+def test_a_burst_of_wakes_is_one_sampling_or_a_few(make_health):
+    times = []
+    health = make_health(Check("a", lambda: times.append(time.monotonic())), period_seconds=SLOW)
+    health.start()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.2:
+        health.wake()
+    assert 2 < len(times) <= 0.2 / state.BURST_SECONDS + 3
+
+
+def test_sampling_that_stopped_is_not_believed(make_health, monkeypatch):
+    stuck, release = threading.Event(), threading.Event()
+    health = make_health()
+    health.start()
+    assert health.snapshot().passes("livez")
+
+    def observe():
+        stuck.set()
+        release.wait()
+
+    health.add(Check("blocks", observe))
+    assert stuck.wait(5)
+    monkeypatch.setattr(state, "STALE_SECONDS", 0.1)
+    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot", 5)
+    snapshot = health.snapshot()
+    assert snapshot.message.startswith("Health check failed: sampling: no sample for ")
+    assert snapshot.message.endswith(" seconds")
+    assert [snapshot.passes(probe) for probe in ("livez", "readyz", "startupz")] == [False, False, True]
+    assert "in observe" in snapshot.checks[0].output  # where the sampling is stuck
+    monkeypatch.setattr(state, "STALE_SECONDS", 60)
+    release.set()
+
+
+def test_a_snapshot_that_cannot_be_made_leaves_the_last_one_to_grow_old(make_health, monkeypatch):
+    health = make_health(period_seconds=0.05)
+    health.start()
+    assert health.snapshot().healthy
+    monkeypatch.setattr(health, "make_snapshot", lambda **_: 1 / 0)
+    monkeypatch.setattr(state, "STALE_SECONDS", 0.2)
+    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot", 5)
+    monkeypatch.undo()
+    wait_until(lambda: health.snapshot().healthy, "sampling again", 5)
+
+
+def test_it_can_be_started_again(make_health):
+    health = make_health(Check("a", lambda: None, period_seconds=0.05))
+    for _ in range(2):
+        health.start()
+        first = health.snapshot()
+        health.wake()
+        wait_until(lambda first=first: health.snapshot() is not first, "sampling", 5)
+        health.stop()
+
+
+def test_a_clock_that_jumps_changes_nothing(make_health, monkeypatch):
+    health = make_health(period_seconds=0.05)
+    health.start()
+    before = health.snapshot()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    wait_until(lambda: health.snapshot() is not before, "sampling", 5)
+    snapshot = health.snapshot()
+    assert snapshot.healthy
+    assert 0 <= snapshot.uptime_seconds < 30

@@ -1,0 +1,97 @@
+import re
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from ccmusic.health import Health, HealthServer, install, listen, routes
+from waiting import wait_until
+
+DETECT_SECONDS = 3.0
+
+
+@pytest.fixture
+def served():
+    health = Health("app", "1")
+    server = HealthServer(routes(health), "127.0.0.1", 0)
+    server.start()
+    yield health, f"http://127.0.0.1:{server.port}"
+    health.stop()
+    server.stop()
+
+
+@contextmanager
+def careless_application(health):
+    """A real server whose one route blocks its event loop; gives its address, an event set within, and the way out."""
+    inside, release = threading.Event(), threading.Event()
+
+    async def careless(request):
+        inside.set()
+        release.wait()
+        return PlainTextResponse("done")
+
+    app = Starlette(routes=[Route("/careless", careless)])
+    install(app, health)
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the application", 10)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", inside, release
+    finally:
+        release.set()
+        server.should_exit = True
+        thread.join()
+
+
+def test_it_answers(served):
+    health, url = served
+    assert httpx.get(f"{url}/livez").status_code == 503  # nothing is promised yet
+    health.start()
+    for probe in ("health", "startupz", "livez", "readyz"):
+        assert httpx.get(f"{url}/{probe}").status_code == 200
+        assert httpx.head(f"{url}/{probe}").headers["content-length"] != "0"
+
+
+def test_an_occupied_port_shows_at_once():
+    server = HealthServer([], "127.0.0.1", 0)
+    try:
+        with pytest.raises(OSError, match="in use"):
+            HealthServer([], "127.0.0.1", server.port)
+    finally:
+        server.stop()
+
+
+def test_stopping_gives_the_port_back():
+    server = HealthServer([], "127.0.0.1", 0)
+    server.start()
+    wait_until(lambda: server._server.started, "the server", 10)
+    server.stop()
+    assert not server._thread.is_alive()
+    again = HealthServer([], "127.0.0.1", server.port)
+    again.stop()
+
+
+def test_a_blocked_application_is_seen_with_its_stack_while_it_is_blocked(served):
+    health, url = served
+    with careless_application(health) as (main_url, inside, release), httpx.Client(timeout=10) as client:
+        assert client.get(f"{main_url}/livez").status_code == 200
+        request = threading.Thread(target=httpx.get, args=(f"{main_url}/careless",), kwargs={"timeout": 30})
+        request.start()
+        assert inside.wait(5)
+        begun = time.monotonic()
+        wait_until(lambda: client.get(f"{url}/livez").status_code == 503, "/livez is 503", 10)
+        assert time.monotonic() - begun < DETECT_SECONDS
+        message = client.get(f"{url}/health").json()["message"]
+        assert re.match(r"Health check failed: event_loop: blocked for \d\.\d s at \w+\.py:\d+ in \w+$", message)
+        assert "in careless\n" in client.get(f"{url}/livez?verbose").text
+        release.set()
+        request.join()
+        wait_until(lambda: client.get(f"{main_url}/livez").status_code == 200, "/livez is 200 again", 5)

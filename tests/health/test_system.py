@@ -1,0 +1,161 @@
+import errno
+import os
+import resource
+import subprocess
+import sys
+import types
+
+import pytest
+
+from ccmusic.health import dependency_check, descriptor_check, disk_check, gpu_memory_check, system
+
+
+def printed(code):
+    """What a Python of its own prints, for what would harm this one."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_descriptors_run_out_and_come_back():
+    lines = printed("""
+import os, resource
+from ccmusic.health import descriptor_check
+check = descriptor_check()
+print(check.observe())
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+held = []
+seen = "pass"
+while True:
+    observation = check.observe()
+    if observation.status != seen:
+        seen = observation.status
+        print(observation.status, observation.cause)
+    try:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        break
+print(check.observe().cause)
+for one in held:
+    os.close(one)
+print(check.observe().status)
+""")
+    assert lines[0].startswith("Observation(status='pass', cause=None, value=")
+    assert lines[1] == "warn 80 of 100 descriptors are open"
+    assert lines[2] == "fail 95 of 100 descriptors are open"
+    assert lines[3:] == ["too many open files (EMFILE): none is left to count them with", "pass"]
+
+
+def test_the_limit_is_read_anew(monkeypatch):
+    check = descriptor_check()
+    assert check.observe().status == "pass"
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 1))
+    assert check.observe().status == "fail"
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert check.observe().status == "pass"
+    assert check.affects == {"health", "readyz"}
+
+
+def test_a_disk_that_can_be_written_to_is_left_as_it_was(tmp_path):
+    assert disk_check(tmp_path).observe().status == "pass"
+    assert list(tmp_path.iterdir()) == []
+    assert disk_check(tmp_path).affects == {"health"}
+    assert disk_check(tmp_path).period_seconds == 2.0
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left (ENOSPC)"),
+        (errno.EIO, "input/output error (EIO)"),
+        (errno.EROFS, "the file system is read-only (EROFS)"),
+        (errno.EDQUOT, "the quota is used up (EDQUOT)"),
+        (errno.EPIPE, "Broken pipe (EPIPE)"),
+    ],
+)
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_what_a_disk_says_is_put_in_words(tmp_path, monkeypatch, call, number, words):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(system.os, call, fails)
+    observation = disk_check(tmp_path).observe()
+    assert (observation.status, observation.cause) == ("fail", f"{words} in {tmp_path}")
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    missing = tmp_path / "missing"
+    assert disk_check(missing).observe().cause == f"no such directory (ENOENT) in {missing}"
+
+
+def test_a_disk_that_takes_only_a_part(tmp_path):
+    # A real limit of the kernel: the first write is cut short, the next one refused.
+    assert printed(f"""
+import resource
+from ccmusic.health import disk_check
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+print(disk_check({str(tmp_path)!r}).observe().cause)
+""") == [f"the limit on the size of files is reached (EFBIG) in {tmp_path}"]
+
+
+def test_a_full_file_system(tmp_path):
+    mounted = f'mount -t tmpfs -o size=32k none "{tmp_path}"'
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        possible = subprocess.run([*inside, mounted], capture_output=True, timeout=60, check=False).returncode == 0
+    except FileNotFoundError:
+        possible = False
+    if not possible:
+        pytest.skip("no mount of its own is allowed here")
+    code = f"from ccmusic.health import disk_check; print(disk_check({str(tmp_path)!r}).observe().cause)"
+    command = [*inside, f"{mounted} && exec '{sys.executable}' -c \"{code}\""]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"no space left (ENOSPC) in {tmp_path}\n"
+
+
+def test_modules_that_are_there():
+    observation = dependency_check(["json", "os.path", "starlette.routing"]).observe()
+    assert (observation.status, observation.value) == ("pass", 3)
+
+
+def test_a_module_that_is_not_there_is_named():
+    with pytest.raises(ImportError, match="No module named 'no_such_module'"):
+        dependency_check(["json", "no_such_module.part"]).observe()
+
+
+def test_a_module_whose_import_is_blocked_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "blocked", None)
+    with pytest.raises(ImportError):
+        dependency_check(["blocked"]).observe()
+
+
+def test_looking_for_a_module_imports_nothing():
+    assert printed("""
+import sys
+from ccmusic.health import dependency_check
+dependency_check(["numpy.linalg", "fastapi"]).observe()
+print("numpy" in sys.modules or "fastapi" in sys.modules)
+""") == ["False"]
+
+
+def fake_nvml(*uses):
+    return types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: len(uses),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda card: types.SimpleNamespace(used=uses[card] * 2**30, total=100 * 2**30),
+    )
+
+
+def test_the_fullest_card_counts_and_only_warns(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(10, 96))
+    observation = gpu_memory_check().observe()
+    assert (observation.status, observation.cause) == ("warn", "96 % of 100.0 GiB in use on card 1")
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(10, 94))
+    assert gpu_memory_check().observe().status == "pass"
+
+
+@pytest.mark.parametrize("module", [None, fake_nvml(), types.SimpleNamespace(nvmlInit=lambda: 1 / 0)])
+def test_without_a_card_there_is_nothing_to_watch(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    assert gpu_memory_check() is None

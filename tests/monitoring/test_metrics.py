@@ -1,0 +1,164 @@
+"""What a scraper reads, with the parsers of Prometheus' own client."""
+
+import asyncio
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from starlette.applications import Starlette
+
+from ccmusic.health.check import Check, failed, passed, result_of, warned
+from ccmusic.inference.result import ModelIdentity
+from ccmusic.monitoring.metrics import Metrics, metrics_route
+from ccmusic.serving.snapshot import ServiceSnapshot
+from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
+from running_server import running_server
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def result(name, observation, *affects):
+    return result_of(Check(name, lambda: None, frozenset(affects or ("health",))), observation, 0.0)
+
+
+def snapshot(**fields) -> ServiceSnapshot:
+    return ServiceSnapshot(**({"service": "ccmusic-database", "version": "1"} | fields))
+
+
+FULL = snapshot(
+    checks=(
+        result("workers", failed("none is running"), "health", "readyz"),
+        result("disk", warned("nearly full")),
+        result("gpu_memory", passed(37.5, "percent")),
+    ),
+    started=True,
+    uptime_seconds=12.5,
+    model=ModelIdentity('a"b', "1.0", "f" * 64),
+    backend="onnxruntime-cpu",
+    workers=(
+        WorkerRecord(0, "idle", 7, 0, 3, rss_bytes=100),
+        WorkerRecord(1, "busy", 8, 2, 3, rss_bytes=50),
+        WorkerRecord(2, "starting", None, 0, 0),
+    ),
+    restarts=dict.fromkeys(RESTART_REASONS, 0) | {"killed": 2},
+    queue=QueueState(3, 1, 0.25),
+    self_test=SelfTestState(True, 4.0, 0.05, 0.04, 6),
+    quarantined=2,
+    loop_lag_seconds=0.003,
+    front_rss_bytes=1000,
+)
+
+
+def samples(text: str, parse=parse_text) -> dict:
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+def read(state: ServiceSnapshot) -> dict:
+    return samples(Metrics(lambda: state).render()[0].decode())
+
+
+def test_every_series_of_a_busy_service():
+    found = read(FULL)
+    for probe, value in {"health": 0, "readyz": 0, "livez": 1, "startupz": 1}.items():
+        assert found["ccmusic_health", ("probe", probe)] == value
+    for check, status in {"workers": "fail", "disk": "warn", "gpu_memory": "pass"}.items():
+        for word in ("pass", "warn", "fail"):
+            assert found["ccmusic_check_status", ("check", check), ("status", word)] == (word == status)
+    for state in WORKER_STATES:
+        assert found["ccmusic_workers", ("state", state)] == (state in ("idle", "busy", "starting"))
+    for reason in RESTART_REASONS:
+        assert found["ccmusic_worker_restarts_total", ("reason", reason)] == (2 if reason == "killed" else 0)
+    labels = [("backend", "onnxruntime-cpu"), ("name", 'a"b'), ("sha256", "f" * 64), ("version", "1.0")]
+    assert found["ccmusic_model_info", *labels] == 1
+    assert found["ccmusic_process_memory_bytes", ("process", "front")] == 1000
+    assert found["ccmusic_process_memory_bytes", ("process", "worker")] == 150
+    assert {name: found[name,] for (name, *labels) in found if name.startswith("ccmusic_") and not labels} == {
+        "ccmusic_uptime_seconds": 12.5,
+        "ccmusic_event_loop_lag_seconds": 0.003,
+        "ccmusic_queue_waiting": 3,
+        "ccmusic_queue_running": 1,
+        "ccmusic_queue_oldest_wait_seconds": 0.25,
+        "ccmusic_quarantined_recordings": 2,
+        "ccmusic_self_test_age_seconds": 4.0,
+        "ccmusic_self_test_seconds": 0.05,
+        "ccmusic_self_test_failures_total": 6,
+        "ccmusic_gpu_memory_used_ratio": 0.375,
+    }
+
+
+def test_closed_sets_are_there_before_anything_happened():
+    found = read(snapshot())
+    assert [found["ccmusic_workers", ("state", state)] for state in WORKER_STATES] == [0] * len(WORKER_STATES)
+    restarts = [found["ccmusic_worker_restarts_total", ("reason", reason)] for reason in RESTART_REASONS]
+    assert restarts == [0] * len(RESTART_REASONS)
+    assert found["ccmusic_self_test_failures_total",] == 0
+
+
+def test_what_is_not_known_is_not_there():
+    names = {name for name, *_ in read(snapshot())}
+    assert names.isdisjoint(
+        {
+            "ccmusic_self_test_age_seconds",
+            "ccmusic_self_test_seconds",
+            "ccmusic_model_info",
+            "ccmusic_gpu_memory_used_ratio",
+        }
+    )
+
+
+def test_one_snapshot_a_scrape_and_none_before():
+    asked = []
+    metrics = Metrics(lambda: asked.append(True) or FULL)
+    assert asked == []
+    metrics.render()
+    assert len(asked) == 1
+    metrics.render(OPENMETRICS)
+    assert len(asked) == 2
+
+
+def test_two_applications_share_no_registry():
+    first, second = Metrics(lambda: FULL), Metrics(snapshot)
+    assert samples(first.render()[0].decode())["ccmusic_queue_waiting",] == 3
+    assert samples(second.render()[0].decode())["ccmusic_queue_waiting",] == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "parse"),
+    [
+        ("", "text/plain; version=0.0.4", parse_text),
+        ("*/*", "text/plain; version=0.0.4", parse_text),
+        (f"{OPENMETRICS},text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS, parse_openmetrics),
+    ],
+)
+def test_the_route_speaks_what_the_scraper_accepts(accept, content_type, parse):
+    async def ask():
+        app = Starlette(routes=[metrics_route(Metrics(lambda: FULL))])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.get("/metrics", headers={"accept": accept})
+
+    response = asyncio.run(ask())
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith(content_type)
+    assert response.headers.get_list("content-type") == [response.headers["content-type"]]
+    found = samples(response.text, parse)
+    assert found["ccmusic_queue_waiting",] == 3
+    assert found["ccmusic_worker_restarts_total", ("reason", "killed")] == 2
+    assert found["process_resident_memory_bytes",] > 0
+    assert any(name == "python_info" for name, *_ in found)
+
+
+def test_a_running_service(model_directory):
+    with running_server("--no-page", CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1") as server:
+        server.wait_healthy()
+        response = httpx.get(f"{server.url}/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    found = samples(response.text)
+    assert found["ccmusic_health", ("probe", "health")] == 1
+    assert sum(found["ccmusic_workers", ("state", state)] for state in ("idle", "busy", "testing")) == 1
+    assert found["ccmusic_process_memory_bytes", ("process", "worker")] > 1e6
+    assert [dict(labels)["name"] for name, *labels in found if name == "ccmusic_model_info"] == ["bands"]

@@ -1,0 +1,385 @@
+"""The doctor on this machine, with a really running service, and with small ones that behave badly."""
+
+import os
+import socket
+import threading
+from collections import namedtuple
+
+import pytest
+
+from bands_model import write_model
+from ccmusic import cli
+from ccmusic.health import failed
+from ccmusic.health.memory import MemoryUse
+from ccmusic.operations import machine
+from ccmusic.operations.doctor import EXIT_NOT_NOTICED, EXIT_NOT_RECOVERED, EXIT_SICK, diagnose, inject
+from running_server import running_server
+from stub_http import stub_http
+from waiting import wait_until
+
+TOKEN = "secret"
+GREEN = {
+    "status": "ok",
+    "service": "ccmusic-database",
+    "version": "1",
+    "uptime_seconds": 5.0,
+    "checks": {"disk": {"status": "pass"}},
+    "workers": [{"state": "idle"}],
+    "restarts": {"total": 0},
+}
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture(autouse=True)
+def small_model(model_directory, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MODEL", str(model_directory))
+    monkeypatch.setenv("CCMUSIC_PAGE", "false")
+    monkeypatch.setenv("CCMUSIC_PORT", "0")
+    monkeypatch.setenv("CCMUSIC_WORKERS", "1")
+
+
+@pytest.fixture(scope="module")
+def server(model_directory):
+    with running_server(
+        "--no-page",
+        CCMUSIC_MODEL=str(model_directory),
+        CCMUSIC_WORKERS="2",
+        CCMUSIC_ADMIN_TOKEN=TOKEN,
+        CCMUSIC_FAULT_INJECTION="true",
+        CCMUSIC_SELF_TEST_SECONDS="1",
+        CCMUSIC_JOB_TIMEOUT_SECONDS="3",
+    ) as running:
+        running.wait_healthy()
+        # healthy is what has one worker; a drill begins when all are up
+        wait_until(lambda: "starting" not in running.health().text, "every worker is up")
+        yield running
+
+
+def verdicts(lines):
+    """Verdict by name; the worst where a name has several."""
+    order = ("ok", "warn", "FAIL")
+    found = {}
+    for line in lines:
+        verdict, name = line.split(maxsplit=1)[0], line[6:21].strip()
+        found[name] = max(found.get(name, "ok"), verdict, key=order.index)
+    return found
+
+
+def words(lines, name):
+    return next(line[23:] for line in lines if line[6:21].strip() == name)
+
+
+# this machine
+
+
+def test_a_machine_that_is_fit(lines):
+    assert diagnose(None, lines.append) == 0
+    found = verdicts(lines)
+    assert set(found) == {
+        "python", "libraries", "cores", "memory", "temporary files", "model", "port", "clock", "processes"
+    }  # fmt: skip
+    assert "FAIL" not in found.values()
+    assert "onnxruntime " in words(lines, "libraries")
+    assert "golden clips right" in words(lines, "model")
+
+
+def test_a_refused_setting_is_named_and_the_rest_is_told(lines, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_PORT", "high")
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert "CCMUSIC_PORT" in words(lines, "settings")
+    assert "python" in verdicts(lines)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"), [(None, "ModelFileNotFound"), (b"altered", "SHA-256")], ids=["missing", "altered"]
+)
+def test_a_bad_model(lines, monkeypatch, tmp_path, network, reason):
+    directory = write_model(tmp_path / "model")
+    if network is None:
+        (directory / "model.onnx").unlink()
+    else:
+        (directory / "model.onnx").write_bytes(network)
+    monkeypatch.setenv("CCMUSIC_MODEL", str(directory))
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert verdicts(lines)["model"] == "FAIL"
+    assert reason in words(lines, "model")
+
+
+def test_a_library_that_cannot_be_imported(lines, monkeypatch):
+    real = machine.importlib.import_module
+
+    def broken(name, *rest):
+        if name == "soxr":
+            raise OSError("libsoxr.so: wrong architecture")
+        return real(name, *rest)
+
+    monkeypatch.setattr(machine.importlib, "import_module", broken)
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert "wrong architecture" in words(lines, "soxr")
+
+
+def test_an_old_python(lines, monkeypatch):
+    monkeypatch.setattr(machine.platform, "python_version_tuple", lambda: ("3", "9", "1"))
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert verdicts(lines)["python"] == "FAIL"
+
+
+def test_a_port_that_another_holds(lines, monkeypatch):
+    with stub_http(lambda method, path: (200, b"hello")) as url:
+        monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
+        monkeypatch.setenv("CCMUSIC_PORT", url.rpartition(":")[2])
+        assert diagnose(None, lines.append) == EXIT_SICK
+    assert "not CCMusic" in words(lines, "port")
+
+
+def test_a_port_that_we_hold(lines, monkeypatch, server):
+    monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
+    monkeypatch.setenv("CCMUSIC_PORT", server.url.rpartition(":")[2])
+    assert diagnose(None, lines.append) == 0
+    assert "answers on" in words(lines, "port")
+
+
+def test_an_address_of_another_machine(lines, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_HOST", "192.0.2.1")  # reserved for documentation
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert verdicts(lines)["port"] == "FAIL"
+
+
+def test_a_temporary_directory_that_cannot_be_written_to(lines, monkeypatch):
+    class Full:
+        observe = staticmethod(lambda: failed("no space left (ENOSPC) in /tmp"))
+
+    monkeypatch.setattr("ccmusic.health.system.disk_check", lambda directory: Full)
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert "no space left" in words(lines, "temporary files")
+
+
+def test_little_room_little_memory_many_workers_are_warnings(lines, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda directory: usage(100, 99, 1))
+    monkeypatch.setattr("ccmusic.health.memory.memory_use", lambda: MemoryUse(2**30, 2**30 + 1, "cgroup"))
+    monkeypatch.setenv("CCMUSIC_WORKERS", "200")
+    assert diagnose(None, lines.append) == 0
+    found = verdicts(lines)
+    assert (found["temporary files"], found["memory"], found["cores"]) == ("warn", "warn", "warn")
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense"}, None),
+        ({}, None),
+    ],
+)
+def test_cpu_quota(tmp_path, files, quota):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.cpu_quota(tmp_path) == quota
+
+
+def test_a_clock_that_runs_backwards(lines, monkeypatch):
+    class Clock:
+        """Goes back once, by a microsecond."""
+
+        readings = iter([1e6, 1e6 - 1e-6])
+
+        def monotonic(self):
+            return next(self.readings, None) or machine_time.monotonic() + 1e6
+
+        def __getattr__(self, name):
+            return getattr(machine_time, name)
+
+    machine_time = machine.time
+    monkeypatch.setattr(machine, "time", Clock())
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert verdicts(lines)["clock"] == "FAIL"
+
+
+def test_a_process_that_does_not_start(lines, monkeypatch):
+    monkeypatch.setattr(machine, "_nothing", os._exit)  # called without the status that it wants
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert verdicts(lines)["processes"] == "FAIL"
+
+
+def test_a_check_that_raises_has_not_passed(lines, monkeypatch):
+    def broken(settings):
+        raise RuntimeError("cannot look")
+        yield
+
+    monkeypatch.setattr("ccmusic.operations.doctor.MACHINE", (broken,))
+    assert diagnose(None, lines.append) == EXIT_SICK
+    assert "cannot look" in lines[0]
+
+
+# a running service
+
+
+def test_a_service_that_is_well(lines, server):
+    assert diagnose(server.url, lines.append) == 0
+    found = verdicts(lines)
+    assert [found[name] for name in ("/startupz", "/livez", "/readyz", "/health", "service")] == ["ok"] * 5
+    assert "50 calls of /health" in words(lines, "latency")
+
+
+def test_the_command(server, capsys):
+    assert cli.main(["doctor", "--url", server.url]) == cli.EXIT_OK
+    assert "/livez" in capsys.readouterr().out
+
+
+def test_a_service_that_is_not_there(lines):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    assert diagnose(url, lines.append) == EXIT_SICK
+    assert "is it running" in words(lines, "/livez")
+
+
+def test_a_service_that_is_ill(lines):
+    checks = {
+        "disk": {"status": "fail", "cause": "no space left"},
+        "speed": {"status": "warn", "cause": "slow"},
+        "model": {"status": "pass"},
+    }
+    body = GREEN | {"status": "error", "message": "Health check failed: disk: no space left", "checks": checks}
+    with stub_http(lambda method, path: (503, body) if path == "/health" else (200, GREEN)) as url:
+        assert diagnose(url, lines.append) == EXIT_SICK
+    found = verdicts(lines)
+    assert (found["/readyz"], found["/health"]) == ("ok", "FAIL")
+    assert (found["check disk"], found["check speed"], "check model" in found) == ("FAIL", "warn", False)
+    assert words(lines, "/health") == "Health check failed: disk: no space left"
+
+
+def test_something_else_that_answers(lines):
+    with stub_http(lambda method, path: (200, b"welcome")) as url:
+        assert diagnose(url, lines.append) == EXIT_SICK
+    assert "not CCMusic" in words(lines, "service")
+
+
+def test_a_slow_service(lines, monkeypatch):
+    monkeypatch.setattr("ccmusic.operations.doctor.N_LATENCIES", 3)
+    pause = threading.Event()
+
+    def slow(method, path):
+        pause.wait(0.15)
+        return 200, GREEN
+
+    with stub_http(slow) as url:
+        assert diagnose(url, lines.append) == EXIT_SICK
+    assert verdicts(lines)["latency"] == "FAIL"
+
+
+# drills
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("kill", "killed"),
+        ("freeze", "heartbeat"),
+        ("segfault-next", "crashed"),
+        ("hang-next", "deadline"),
+        ("corrupt-weights", "self_test"),
+        ("exit-at-start", "load"),
+    ],
+)
+def test_a_fault_is_noticed_and_mended(lines, server, fault, cause):
+    assert inject(server.url, fault, TOKEN, worker=1, echo=lines.append) == 0
+    assert f"{fault} injected" in lines[0]
+    assert any(cause in line for line in lines[1:])
+    assert "green for good after" in lines[-1]
+
+
+def test_a_blocked_loop_is_noticed(lines, server):
+    assert inject(server.url, "block-loop", TOKEN, size=3.0, echo=lines.append) == 0
+    assert any(" red: " in line for line in lines)  # which light is asked while it is blocked, chance decides
+
+
+def test_a_fault_that_nobody_notices(lines, server):
+    # shorter than a heart may pause
+    assert inject(server.url, "hold-gil", TOKEN, size=0.01, timeout_seconds=1.5, echo=lines.append) == EXIT_NOT_NOTICED
+
+
+def test_the_drill_command_takes_the_token_from_a_file_or_the_environment(server, tmp_path, capsys, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    drill = ["doctor", "--url", server.url, "--inject", "kill"]
+    assert cli.main([*drill, "--token-file", str(file)]) == cli.EXIT_OK
+    assert "kill injected" in capsys.readouterr().out
+    monkeypatch.setenv("CCMUSIC_ADMIN_TOKEN", TOKEN)
+    assert cli.main(drill) == cli.EXIT_OK
+    assert cli.main([*drill, "--token-file", str(tmp_path / "absent")]) == cli.EXIT_USAGE
+
+
+@pytest.mark.parametrize(
+    ("fault", "token", "reason"),
+    [("kill", "wrong", "401"), ("kill", "", "401"), ("fire", TOKEN, "must be one of kill")],
+)
+def test_what_the_service_refuses_is_not_injected(lines, server, fault, token, reason):
+    assert inject(server.url, fault, token, echo=lines.append) == EXIT_SICK
+    assert reason in lines[-1]
+
+
+def test_nothing_is_broken_that_is_not_green(lines):
+    asked = []
+
+    def ill(method, path):
+        asked.append(method)
+        return 503, GREEN | {"message": "loading"}
+
+    with stub_http(ill) as url:
+        assert inject(url, "kill", TOKEN, echo=lines.append) == EXIT_SICK
+    assert "loading" in lines[-1]
+    assert "POST" not in asked
+
+
+class Breaking:
+    """A service that turns red at a fault, and green again only when cleared, if at all."""
+
+    def __init__(self, mends: bool) -> None:
+        self.mends = mends
+        self.red = False
+        self.cleared = 0
+
+    def __call__(self, method, path):
+        if method == "POST" and path.startswith("/debug/faults/"):
+            self.red = True
+        elif method == "DELETE":
+            self.cleared += 1
+            self.red = not self.mends
+        return (503, GREEN | {"message": "out of order"}) if self.red and method == "GET" else (200, GREEN)
+
+
+def test_a_service_that_does_not_recover(lines):
+    service = Breaking(mends=False)
+    with stub_http(service) as url:
+        assert inject(url, "kill", TOKEN, timeout_seconds=1.0, echo=lines.append) == EXIT_NOT_RECOVERED
+    assert any("/health red: out of order" in line for line in lines)
+    assert service.cleared == 1
+
+
+def test_what_holds_until_cleared_is_cleared_once_noticed(lines):
+    service = Breaking(mends=True)
+    with stub_http(service) as url:
+        assert inject(url, "error", TOKEN, timeout_seconds=10.0, echo=lines.append) == 0
+    assert service.cleared == 1
+
+
+def test_a_worker_that_is_not_up_is_not_green(lines):
+    state = {"injected": False}
+
+    def answer(method, path):
+        state["injected"] = state["injected"] or method == "POST"
+        workers = [{"state": "failed" if state["injected"] else "idle"}]
+        return 200, GREEN | {"workers": workers, "restarts": {"total": int(state["injected"])}}
+
+    with stub_http(answer) as url:
+        assert inject(url, "kill", TOKEN, timeout_seconds=1.5, echo=lines.append) == EXIT_NOT_RECOVERED
+    assert any("a worker was replaced (0 -> 1)" in line for line in lines)

@@ -1,0 +1,258 @@
+"""The gate before the real service, and before small ones that behave badly."""
+
+import socket
+
+import numpy as np
+import pytest
+
+from bands_model import band_network, write_model
+from ccmusic import cli
+from ccmusic.errors import InvalidParameter, ModelFileNotFound
+from ccmusic.genres import LABELS
+from ccmusic.inference.aggregate import window_probabilities
+from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.models.store import EMBEDDED_DIRECTORY
+from ccmusic.operations.gate import EXIT_GREEN, EXIT_NOT_GREEN, EXIT_UNREACHABLE, EXIT_WRONG_ANSWER, gate
+from running_server import running_server
+from stub_http import stub_http
+
+OK = {"status": "ok", "service": "ccmusic-database", "version": "1"}
+EMBEDDED = read_card(EMBEDDED_DIRECTORY / CARD_NAME)
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+def green(method, path, models=None):
+    """Replies of a healthy service; None for what a test has to say itself."""
+    match path:
+        case "/readyz" | "/health":
+            return 200, OK
+        case "/v1/models":
+            return 200, {"models": [{"sha256": EMBEDDED.sha256}] if models is None else models}
+    return None
+
+
+def predictions(probabilities, labels=LABELS):
+    return {
+        "predictions": [
+            {"genre": label, "probability": p} for label, p in zip(labels, map(float, probabilities), strict=True)
+        ]
+    }
+
+
+def right_answers():
+    return [window_probabilities(np.array([clip.logits]), clip.seconds, EMBEDDED)[0] for clip in EMBEDDED.golden]
+
+
+def classifying(replies, models=None):
+    """A healthy service whose answers to recordings are these, one after the other, the last for ever."""
+    replies = list(replies)
+
+    def answer(method, path):
+        known = green(method, path, models)
+        if known is not None:
+            return known
+        return replies.pop(0) if len(replies) > 1 else replies[0]
+
+    return answer
+
+
+# the real service
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server("--no-page", CCMUSIC_WORKERS="1") as running:
+        yield running  # not waited for: that is what the gate is for
+
+
+def test_waits_for_the_real_service_and_compares_its_golden_answers(server, lines):
+    assert gate(server.url, echo=lines.append) == EXIT_GREEN
+    assert lines[-2] == "gate: green"
+    assert lines[-1].startswith("gate: 2 golden answers of ccmusic-embedded")
+
+
+def test_the_command(server, capsys):
+    assert cli.main(["gate", server.url, "--timeout", "60"]) == cli.EXIT_OK
+    assert "golden answers" in capsys.readouterr().out
+    assert cli.main(["gate", server.url, "--no-golden"]) == cli.EXIT_OK
+    assert capsys.readouterr().out == "gate: green\n"
+
+
+def test_another_model_needs_its_card(tmp_path, lines):
+    card = write_model(tmp_path / "bands") / CARD_NAME
+    other = write_model(tmp_path / "other", band_network(0.2))
+    with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(card.parent)) as running:
+        assert gate(running.url, echo=lines.append) == EXIT_GREEN
+        assert "NOT COMPARED" in lines[-1]
+        assert gate(running.url, card=card, echo=lines.append) == EXIT_GREEN
+        assert lines[-1].startswith("gate: 2 golden answers of bands")
+        assert gate(running.url, card=card.parent, echo=lines.append) == EXIT_GREEN
+        # healthy, and not what was meant to be deployed
+        assert gate(running.url, card=other, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert "it serves the model" in lines[-1]
+
+
+def test_a_real_service_that_never_gets_green(tmp_path, lines):
+    with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(tmp_path / "nowhere")) as running:
+        assert gate(running.url, timeout_seconds=3, echo=lines.append) == EXIT_NOT_GREEN
+    assert f"Model file not found: {tmp_path / 'nowhere'}" in lines[-1]
+
+
+# services that behave badly
+
+
+def test_unreachable(lines):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert gate(f"http://127.0.0.1:{port}", timeout_seconds=0.5, echo=lines.append) == EXIT_UNREACHABLE
+    assert "refused" in lines[-1]
+
+
+def test_something_that_takes_connections_and_says_nothing_is_unreachable(lines):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert gate(url, timeout_seconds=0.5, echo=lines.append) == EXIT_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("replies", "words"),
+    [
+        ({"/readyz": (503, {"message": "still loading"})}, "/readyz: still loading"),
+        ({"/readyz": (200, OK), "/health": (503, {"message": "disk is full"})}, "/health: disk is full"),
+        ({"/readyz": (200, OK), "/health": (500, b"oops")}, "/health: status 500"),
+        ({"/readyz": (200, b"<html>welcome</html>"), "/health": (200, b"<html>welcome</html>")}, "not CCMusic"),
+        ({"/readyz": (200, OK), "/health": (200, OK | {"service": "another"})}, "not CCMusic"),
+        ({"/readyz": (200, OK), "/health": (200, OK | {"status": "error"})}, "not CCMusic"),
+    ],
+)
+def test_never_green(replies, words, lines):
+    with stub_http(lambda method, path: replies[path]) as url:
+        assert gate(url, timeout_seconds=0.6, echo=lines.append) == EXIT_NOT_GREEN
+    assert words in lines[-1]
+    assert len(lines) == 2  # the cause once, although it was asked several times, and the verdict
+
+
+def test_a_line_whenever_the_cause_changes(lines):
+    causes = ["loading", "loading", "the model is broken"]
+
+    def answer(method, path):
+        if path == "/readyz" and causes:
+            return 503, {"message": causes.pop(0)}
+        return green(method, path)
+
+    with stub_http(answer) as url:
+        assert gate(url, golden=False, echo=lines.append) == EXIT_GREEN
+    assert lines == [
+        "gate: not green: /readyz: loading",
+        "gate: not green: /readyz: the model is broken",
+        "gate: green",
+    ]
+
+
+def test_right_golden_answers(lines):
+    replies = [(503, {}), *((200, predictions(p)) for p in right_answers())]  # busy at first, which is not wrong
+    with stub_http(classifying(replies)) as url:
+        assert gate(url, echo=lines.append) == EXIT_GREEN
+    assert lines[-1].startswith("gate: 2 golden answers")
+
+
+def off_by(error):
+    wrong = right_answers()
+    wrong[1] = wrong[1] + np.eye(16)[0] * error - np.eye(16)[1] * error
+    return [(200, predictions(p)) for p in wrong]
+
+
+@pytest.mark.parametrize(
+    ("replies", "words"),
+    [
+        (off_by(0.03), "beat: a probability is off by 0.030"),
+        ([(200, predictions(np.full(16, 1 / 16)))], "off by"),
+        ([(200, predictions(np.roll(p, 1))) for p in right_answers()], "off by"),
+        ([(200, predictions([*right_answers()[0][:15], np.nan]))], "not finite"),
+        ([(200, predictions(np.full(16, 0.5)))], "sum is not 1"),
+        ([(200, predictions(right_answers()[0], [f"genre {i}" for i in range(16)]))], "not the card's labels"),
+        ([(200, predictions([1.0], ["Opera"]))], "not the card's labels"),
+        ([(200, {})], "status 200"),
+        ([(200, b"?")], "status 200"),
+        ([(500, {"detail": "broken inside"})], "broken inside"),
+    ],
+)
+def test_wrong_golden_answers(replies, words, lines):
+    with stub_http(classifying(replies)) as url:
+        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+    assert lines[-1].startswith("gate: wrong golden answer: ")
+    assert words in lines[-1]
+
+
+def test_an_error_within_the_tolerance_is_another_machine(lines):
+    with stub_http(classifying(off_by(0.01))) as url:
+        assert gate(url, echo=lines.append) == EXIT_GREEN
+
+
+def test_an_unknown_model_must_at_least_agree_with_itself(lines):
+    first, second = ((200, predictions(p)) for p in right_answers())
+    unknown = [{"sha256": "f" * 64}]
+    with stub_http(classifying([first], unknown)) as url:
+        assert gate(url, echo=lines.append) == EXIT_GREEN
+    assert "NOT COMPARED" in lines[-1]
+    with stub_http(classifying([first, second], unknown)) as url:
+        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+    assert "two different answers" in lines[-1]
+
+
+@pytest.mark.parametrize("models", [[], [{}], {}])
+def test_green_without_a_model_is_a_lie(models, lines):
+    with stub_http(classifying([(200, {})], models)) as url:
+        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+
+
+def test_always_busy_is_not_green_in_time(lines):
+    with stub_http(classifying([(503, {})])) as url:
+        assert gate(url, timeout_seconds=0.8, echo=lines.append) == EXIT_NOT_GREEN
+    assert "did not answer a golden clip" in lines[-1]
+
+
+def test_a_clip_longer_than_the_window_is_not_compared(tmp_path, lines):
+    card = write_model(tmp_path / "bands", window_seconds=1.0)
+    sha256 = read_card(card / CARD_NAME).sha256
+    with stub_http(classifying([(200, predictions(right_answers()[0]))], [{"sha256": sha256}])) as url:
+        assert gate(url, card=card, echo=lines.append) == EXIT_GREEN
+    assert "NOT COMPARED" in lines[-1]
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "http://host:99999"])
+def test_an_address_that_is_none(url):
+    with pytest.raises(InvalidParameter):
+        gate(url, timeout_seconds=0.1, echo=str)
+
+
+def test_a_card_that_is_not_there(tmp_path):
+    with pytest.raises(ModelFileNotFound):
+        gate("http://127.0.0.1:1", card=tmp_path / "card.json", echo=str)
+
+
+def test_a_path_before_the_service_and_no_scheme(lines):
+    seen = []
+
+    def answer(method, path):
+        seen.append(path)
+        return green(method, path.removeprefix("/music"))
+
+    with stub_http(answer) as url:
+        assert gate(f"{url.removeprefix('http://')}/music/", golden=False, echo=lines.append) == EXIT_GREEN
+    assert seen == ["/music/readyz", "/music/health"]
+
+
+def test_no_proxy_is_asked(lines, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with stub_http(green) as url:
+        assert gate(url, golden=False, echo=lines.append) == EXIT_GREEN
+
+
+def test_deep_json_is_no_crash(lines):
+    with stub_http(lambda method, path: (200, b"[" * 100_000)) as url:
+        assert gate(url, timeout_seconds=0.4, echo=lines.append) == EXIT_NOT_GREEN

@@ -1,0 +1,103 @@
+import threading
+
+import numpy as np
+import pytest
+
+from bands_model import band_network, write_model
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import ModelFileNotFound, ModelRefused, SwapInProgress
+from ccmusic.genres import LABELS
+from ccmusic.workers import supervisor as supervisor_module
+from ccmusic.workers.channel import Job
+from ccmusic.workers.supervisor import Supervisor
+from recordings import bin_frequency, tone, wav
+from waiting import wait_until
+
+
+def song(index: int) -> Job:
+    """A tone for which the bands model names genre `index`."""
+    return Job(wav(tone(bin_frequency(5 * index + 2), 1.0)), WindowPlan(), False)
+
+
+@pytest.fixture
+def supervisor(make_settings, tmp_path):
+    write_model(tmp_path / "same", version="0.0.2")
+    write_model(tmp_path / "backwards", band_network(scale=-0.1), version="0.0.3")
+    write_model(tmp_path / "damaged", version="0.0.4")
+    (tmp_path / "damaged" / "model.onnx").write_bytes(b"no network")
+    supervisor = Supervisor(make_settings(model_repository=tmp_path))
+    supervisor.start()
+    wait_until(lambda: supervisor.n_ready == 1, "the worker is ready")
+    yield supervisor
+    supervisor.stop()
+
+
+def listen(supervisor: Supervisor, n: int = 8) -> None:
+    for index in range(n):
+        assert supervisor.submit(song(index)).result(30).predictions()[0].genre == LABELS[index]
+
+
+def test_a_model_that_agrees_takes_over_and_nobody_waits(supervisor):
+    listen(supervisor)
+    answers, stop = [], threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(supervisor.submit(song(3)).result(30))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    report = supervisor.load_model("same")
+    n_before = len(answers)
+    wait_until(lambda: len(answers) > n_before + 3, "requests flow")
+    stop.set()
+    asking.join()
+    assert report.agreement == 1.0
+    assert report.compared >= 5
+    assert report.as_json()["status"] == "switched"
+    assert supervisor.model.version == "0.0.2"
+    assert {answer.predictions()[0].genre for answer in answers} == {LABELS[3]}
+    versions = [answer.model.version for answer in answers]
+    assert versions == sorted(versions)  # the old one, and from one moment on the new one
+    assert set(versions) == {"0.0.1", "0.0.2"}
+    assert sum(supervisor.restart_counts.values()) == 0
+
+
+def test_a_model_that_disagrees_is_refused_and_the_old_one_goes_on(supervisor):
+    listen(supervisor)
+    with pytest.raises(ModelRefused, match=r"same genre for only \d+% of 8 recent"):
+        supervisor.load_model("backwards")
+    assert supervisor.model.version == "0.0.1"
+    listen(supervisor, 2)
+
+
+def test_a_model_that_is_slow_is_refused(supervisor, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "compare", lambda *_: (8, 1.0, 3.5))
+    with pytest.raises(ModelRefused, match=r"takes 3\.5 times"):
+        supervisor.load_model("same")
+    assert supervisor.model.version == "0.0.1"
+
+
+def test_nothing_to_compare_is_not_held_against_a_model(supervisor):
+    report = supervisor.load_model("same")
+    assert report.agreement is None
+    assert np.isfinite(report.slowdown)
+
+
+def test_a_damaged_model_is_refused(supervisor):
+    with pytest.raises(ModelRefused, match="SHA-256"):
+        supervisor.load_model("damaged")
+    assert supervisor.model_status == "ready"
+    listen(supervisor, 1)
+
+
+def test_an_unknown_model_is_not_found(supervisor):
+    with pytest.raises(ModelFileNotFound, match="no model 'other'"):
+        supervisor.load_model("other")
+
+
+def test_one_change_at_a_time(supervisor):
+    assert supervisor._swapping.acquire(blocking=False)
+    with pytest.raises(SwapInProgress):
+        supervisor.load_model("same")
+    supervisor._swapping.release()
