@@ -28,7 +28,7 @@ def test_overloaded_keeps_its_retry_time_through_the_pipe():
 
 
 def test_slugs_and_problem_types_are_the_same_closed_set():
-    assert {cls.slug for cls in _tree(errors.CcmusicError)} == set(PROBLEMS)
+    assert {cls.slug for cls in _tree(errors.CcmusicError)} == set(PROBLEMS) == set(errors.SLUGS)
 
 
 def test_all_names_every_class():

@@ -31,6 +31,11 @@ def test_a_misspelt_variable_is_not_ignored(monkeypatch):
         read_settings()
 
 
+def test_the_bridges_variables_are_not_ours(monkeypatch):
+    monkeypatch.setenv("CCMUSIC_BRIDGE_PORT", "7861")
+    assert read_settings().port == 7860
+
+
 def test_an_unknown_key_of_the_file_is_not_ignored(monkeypatch, tmp_path):
     file = tmp_path / "ccmusic.toml"
     file.write_text("wrokers = 3\n")

@@ -60,13 +60,29 @@ __all__ = [
 ]
 
 
+SLUGS: tuple[str, ...] = (
+    "invalid-parameter",
+    "upload-too-large",
+    "unsupported-media",
+    "undecodable-audio",
+    "empty-audio",
+    "audio-too-long",
+    "model-not-ready",
+    "overloaded",
+    "inference-timeout",
+    "insufficient-storage",
+    "internal",
+)
+"""The kinds of problems, a closed set (contract, section 4): the caller's, then ours."""
+
+
 class CcmusicError(Exception):
     """Root of the tree; its text is a sentence that a user can act on.
 
     Attributes
     ----------
     slug : str
-        The kind of problem, as API, command line and metrics spell it; a closed set (contract, section 4).
+        The kind of problem, as API, command line and metrics spell it; one of `SLUGS`.
     """
 
     slug = "internal"

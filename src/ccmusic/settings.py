@@ -209,6 +209,9 @@ def read_settings(**overrides: Any) -> Settings:
         raise InvalidSettings(f"CCMUSIC_CONFIG: {path} is not TOML: {error}") from error
 
 
+_OTHERS = ("CCMUSIC_BRIDGE_", "CCMUSIC_TEST_")
+"""Variables of the bridge to WeCom, which has its own check, and of the test suite."""
+
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
 """What Kubernetes puts into a pod's environment for a Service whose name begins with ccmusic."""
 
@@ -217,6 +220,6 @@ def _refuse_unknown_variables() -> None:
     """A misspelt variable would otherwise be ignored in silence, and the default believed to be what was asked for."""
     known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"CCMUSIC_CONFIG"}
     for name in os.environ:
-        ours = name.startswith("CCMUSIC_") and not name.startswith("CCMUSIC_TEST_")  # those are the test suite's
+        ours = name.startswith("CCMUSIC_") and not name.startswith(_OTHERS)
         if ours and name not in known and not _SERVICE_LINK.search(name):
             raise InvalidSettings(f"{name}: there is no such setting; `ccmusic settings` lists them")

@@ -4,6 +4,7 @@ import pytest
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.models.card import Calibration, read_card
+from ccmusic.models.store import EMBEDDED_DIRECTORY
 
 
 @pytest.fixture
@@ -13,6 +14,11 @@ def card(model_directory):
 
 def test_round_trip(card, tmp_path):
     assert read_card(card.save(tmp_path)) == card
+
+
+def test_the_embedded_model_says_what_it_was_made_with():
+    card = read_card(EMBEDDED_DIRECTORY / "card.json")
+    assert sum(card.reference_mix) == pytest.approx(1, abs=1e-3)
 
 
 def test_temperature_is_interpolated_over_the_logarithm_of_the_length(card):
@@ -43,6 +49,9 @@ def test_a_missing_card_is_a_missing_file(tmp_path):
         ({"calibration": []}, "calibration"),
         ({"calibration": [{"window_seconds": 2, "temperature": 1}, {"window_seconds": 1, "temperature": 1}]}, "sorted"),
         ({"golden": [{"signal": "beat", "seconds": 1, "logits": [0.0]}]}, "1 logits for 16 labels"),
+        ({"reference_mix": [0.5, 0.5]}, "reference_mix must be 16 shares that sum to 1"),
+        ({"reference_mix": [0.1] * 16}, "reference_mix must be 16 shares that sum to 1"),
+        ({"reference_mix": [2.0] + [-1 / 15] * 15}, "reference_mix"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -8,11 +8,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from starlette.applications import Starlette
 
+from ccmusic.health import DiskUse
 from ccmusic.health.check import Check, failed, passed, result_of, warned
-from ccmusic.inference.result import ModelIdentity
+from ccmusic.inference.result import STAGES, ModelIdentity
 from ccmusic.monitoring.metrics import Metrics, metrics_route
 from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
+from recordings import tone, wav
 from running_server import running_server
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -30,6 +32,7 @@ FULL = snapshot(
     checks=(
         result("workers", failed("none is running"), "health", "readyz"),
         result("disk", warned("nearly full")),
+        result("memory", passed(50.0, "percent")),
         result("gpu_memory", passed(37.5, "percent")),
     ),
     started=True,
@@ -47,6 +50,7 @@ FULL = snapshot(
     quarantined=2,
     loop_lag_seconds=0.003,
     front_rss_bytes=1000,
+    disk=DiskUse(25, 100),
 )
 
 
@@ -87,8 +91,42 @@ def test_every_series_of_a_busy_service():
         "ccmusic_self_test_age_seconds": 4.0,
         "ccmusic_self_test_seconds": 0.05,
         "ccmusic_self_test_failures_total": 6,
+        "ccmusic_memory_used_ratio": 0.5,
         "ccmusic_gpu_memory_used_ratio": 0.375,
+        "ccmusic_disk_free_bytes": 25,
+        "ccmusic_disk_used_ratio": 0.75,
     }
+
+
+def test_causes_of_what_does_not_pass():
+    found = {
+        key[1:] for key, value in samples(Metrics(lambda: FULL).render()[0].decode()).items() if is_cause(key, value)
+    }
+    assert found == {
+        (("cause", "none is running"), ("check", "workers"), ("status", "fail")),
+        (("cause", "nearly full"), ("check", "disk"), ("status", "warn")),
+    }
+
+
+def is_cause(key: tuple, value: float) -> bool:
+    return key[0] == "ccmusic_check_info" and value == 1
+
+
+def test_numbers_in_a_cause_make_no_further_series():
+    now = []
+    metrics = Metrics(lambda: snapshot(checks=(result("queue", now[-1]),)))
+
+    def scraped(observation) -> list:
+        now.append(observation)
+        found = samples(metrics.render()[0].decode())
+        return [dict(key[1:])["cause"] for key in found if key[0] == "ccmusic_check_info"]
+
+    assert scraped(warned("waited 31 of 30 seconds")) == ["waited 31 of 30 seconds"]
+    assert scraped(warned("waited 46.5 of 30 seconds")) == ["waited 31 of 30 seconds"]
+    assert scraped(failed("waited 61 of 30 seconds")) == ["waited 61 of 30 seconds"]
+    assert scraped(failed("lost 61 of 30 seconds")) == ["lost 61 of 30 seconds"]
+    assert scraped(passed()) == []
+    assert scraped(warned("waited 90 of 30 seconds")) == ["waited 90 of 30 seconds"]
 
 
 def test_closed_sets_are_there_before_anything_happened():
@@ -106,6 +144,9 @@ def test_what_is_not_known_is_not_there():
             "ccmusic_self_test_age_seconds",
             "ccmusic_self_test_seconds",
             "ccmusic_model_info",
+            "ccmusic_check_info",
+            "ccmusic_disk_free_bytes",
+            "ccmusic_memory_used_ratio",
             "ccmusic_gpu_memory_used_ratio",
         }
     )
@@ -153,8 +194,13 @@ def test_the_route_speaks_what_the_scraper_accepts(accept, content_type, parse):
 
 
 def test_a_running_service(model_directory):
-    with running_server("--no-page", CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1") as server:
+    limits = {"CCMUSIC_WORKERS": "1", "CCMUSIC_MAX_UPLOAD_BYTES": "100000"}
+    with running_server("--no-page", CCMUSIC_MODEL=str(model_directory), **limits) as server:
         server.wait_healthy()
+        fresh = samples(httpx.get(f"{server.url}/metrics").text)
+        for status, sound in {200: wav(tone(440, 1.0)), 415: b"no sound at all", 413: bytes(200_000)}.items():
+            assert httpx.post(f"{server.url}/v1/classify", files={"audio": sound}).status_code == status
+        httpx.get(f"{server.url}/not/there")
         response = httpx.get(f"{server.url}/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     found = samples(response.text)
@@ -162,3 +208,21 @@ def test_a_running_service(model_directory):
     assert sum(found["ccmusic_workers", ("state", state)] for state in ("idle", "busy", "testing")) == 1
     assert found["ccmusic_process_memory_bytes", ("process", "worker")] > 1e6
     assert [dict(labels)["name"] for name, *labels in found if name == "ccmusic_model_info"] == ["bands"]
+    assert found["ccmusic_disk_free_bytes",] > 0
+    for status in ("500", "503", "504", "507"):
+        assert fresh[requests_to("/v1/classify", "POST", status)] == 0
+    assert fresh["ccmusic_classifications_total",] == 0
+    for status in ("200", "413", "415"):
+        assert found[requests_to("/v1/classify", "POST", status)] == 1
+    assert found[requests_to("other", "GET", "404")] == 1
+    assert found[requests_to("/metrics", "GET", "200")] == 1
+    assert found["ccmusic_classifications_total",] == 1
+    assert found["ccmusic_audio_seconds_total",] == 1.0
+    assert found["ccmusic_failures_total", ("reason", "unsupported-media")] == 1
+    assert sum(value for (name, *_), value in found.items() if name == "ccmusic_predictions_total") == 1
+    for stage in STAGES:
+        assert found["ccmusic_stage_duration_seconds_count", ("stage", stage)] == 1
+
+
+def requests_to(handler: str, method: str, status: str) -> tuple:
+    return "http_requests_total", ("handler", handler), ("method", method), ("status", status)

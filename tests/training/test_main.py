@@ -40,6 +40,7 @@ def test_two_epochs_end_in_a_loadable_model(trained: tuple[Path, list[str]]) -> 
     assert backend.logits(np.full((2, 84, 13), -40, dtype=np.float32)).shape == (2, 16)
     assert [entry.window_seconds for entry in card.calibration] == [0.3, 1.0, 3.0, 10.0]
     assert {clip.signal for clip in card.golden} == {"chords", "beat"}
+    assert sum(card.reference_mix) == pytest.approx(1, abs=1e-3)
     assert 0 <= card.metrics["out_of_fold"]["top1_16"] <= card.metrics["out_of_fold"]["top5_16"]
 
 

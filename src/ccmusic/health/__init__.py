@@ -24,6 +24,7 @@ loaded. Call ``health.drain()`` on SIGTERM. Gradio: ``demo.launch(app_kwargs=app
 """
 
 from ccmusic.health.check import Check, CheckResult, Observation, Probe, Status, failed, passed, warned
+from ccmusic.health.disk import DiskSpace, DiskUse, disk_check
 from ccmusic.health.files import file_check
 from ccmusic.health.formats import health_json, plain, verbose
 from ccmusic.health.listen import listen
@@ -35,7 +36,6 @@ from ccmusic.health.state import Health, HealthSnapshot
 from ccmusic.health.system import (
     dependency_check,
     descriptor_check,
-    disk_check,
     gpu_memory_check,
     memory_check,
     resident_bytes,
@@ -44,6 +44,8 @@ from ccmusic.health.system import (
 __all__ = [
     "Check",
     "CheckResult",
+    "DiskSpace",
+    "DiskUse",
     "Health",
     "HealthServer",
     "HealthSnapshot",

@@ -1,4 +1,4 @@
-"""Checks of what the operating system gives: memory, descriptors, disk, modules, a graphics card's memory."""
+"""Checks of what the operating system gives: memory, descriptors, modules, a graphics card's memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ccmusic.health.check import Check, Observation, Probe, failed, passed, warned
@@ -20,7 +18,6 @@ __all__ = [
     "dependency_check",
     "descriptor_check",
     "descriptor_use",
-    "disk_check",
     "gpu_memory_check",
     "memory_check",
     "memory_use",
@@ -31,15 +28,6 @@ GPU_WARN_SHARE = 0.95
 
 _TURNS_AWAY: frozenset[Probe] = frozenset({"health", "readyz"})
 _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
-_DISK_CAUSES = {
-    errno.ENOSPC: "no space left",
-    errno.EROFS: "the file system is read-only",
-    errno.EIO: "input/output error",
-    errno.EFBIG: "the limit on the size of files is reached",
-    errno.EACCES: "permission denied",
-    errno.ENOENT: "no such directory",
-    errno.ENOTDIR: "not a directory",
-} | ({errno.EDQUOT: "the quota is used up"} if hasattr(errno, "EDQUOT") else {})
 
 
 def descriptor_use() -> tuple[int, int | None] | None:
@@ -86,32 +74,6 @@ def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check
         return (failed if count >= fail_share * limit else warned)(cause, count, "descriptors")
 
     return Check("descriptors", observe, _TURNS_AWAY, measurement="open", component_type="system")
-
-
-def disk_check(directory: Path | str, period_seconds: float = 2.0, size: int = 65536) -> Check:
-    """Fail ``/health``, and nothing else, while a directory cannot be written to: work in memory goes on.
-
-    Parameters
-    ----------
-    directory : Path or str
-    period_seconds : float
-        Between two attempts, which a thread of their own makes.
-    size : int
-        Bytes to write into a file without a name and to bring to the disk.
-    """
-    block = b"\0" * size
-
-    def observe() -> Observation:
-        try:
-            _write(directory, block)
-        except OSError as error:
-            if error.errno is None:
-                raise
-            cause = _DISK_CAUSES.get(error.errno, error.strerror)
-            return failed(f"{cause} ({errno.errorcode.get(error.errno, error.errno)}) in {directory}")
-        return passed()
-
-    return Check("disk", observe, measurement="write", component_type="system", period_seconds=period_seconds)
 
 
 def dependency_check(modules: Iterable[str], period_seconds: float = 2.0) -> Check:
@@ -166,14 +128,6 @@ def gpu_memory_check(warn_share: float = GPU_WARN_SHARE, period_seconds: float =
     return Check(
         "gpu_memory", observe, measurement="utilization", component_type="system", period_seconds=period_seconds
     )
-
-
-def _write(directory: Path | str, block: bytes) -> None:
-    with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
-        written = 0
-        while written < len(block):  # a disk that runs full takes a part first
-            written += os.write(file.fileno(), block[written:])
-        os.fsync(file.fileno())
 
 
 def _missing(name: str) -> str | None:

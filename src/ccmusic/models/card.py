@@ -84,6 +84,9 @@ class Card(_Record):
         Answers for recordings shorter than this carry the flag ``too_short``.
     uncertain_below : float
         Answers whose largest probability lies below this carry the flag ``uncertain``.
+    reference_mix : tuple of float or None [length=n_labels]
+        Mean of the tracks' probabilities over the recordings that the model was made with, in the order of `labels`:
+        what another mix of music, or a network that favours one class, is told from. None: not known.
     """
 
     schema_version: Literal[1] = 1
@@ -100,6 +103,7 @@ class Card(_Record):
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
     calibration: Annotated[tuple[Calibration, ...], Field(min_length=1)]
     golden: Annotated[tuple[GoldenClip, ...], Field(min_length=1)]
+    reference_mix: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     licence: str
     training: Training
     metrics: dict[str, Any]
@@ -113,6 +117,9 @@ class Card(_Record):
                 raise ValueError(
                     f"golden clip {clip.signal!r} has {len(clip.logits)} logits for {len(self.labels)} labels"
                 )
+        mix = self.reference_mix
+        if mix is not None and (len(mix) != len(self.labels) or abs(sum(mix) - 1) > 0.01):
+            raise ValueError(f"reference_mix must be {len(self.labels)} shares that sum to 1")
         lengths = [entry.window_seconds for entry in self.calibration]
         if lengths != sorted(set(lengths)):
             raise ValueError("calibration must be sorted by window_seconds, without repeats")

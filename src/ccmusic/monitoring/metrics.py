@@ -1,7 +1,7 @@
 """Prometheus metrics: one registry, in the front process, filled from one snapshot a scrape.
 
 Every series of a closed set is there from the first scrape on, with 0, so that no rate, ratio or alert is ever empty
-because nothing has happened yet.
+because nothing has happened yet. What is not known has its name and description and no series.
 
 References
 ----------
@@ -10,10 +10,17 @@ https://prometheus.io/docs/practices/naming/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -21,14 +28,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ccmusic.health.check import PROBES, STATUSES
+from ccmusic.health.check import PROBES, STATUSES, CheckResult
 from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES
 
 if TYPE_CHECKING:  # serving stands above this room; only the shape of its snapshot is wanted
     from ccmusic.serving.snapshot import ServiceSnapshot
 
-GPU_MEMORY_CHECK = "gpu_memory"
-"""The check whose value is the percentage of a graphics card's memory in use, on machines that have one."""
+MEMORY_CHECKS = {
+    "memory": (
+        "ccmusic_memory_used_ratio",
+        "Share of the memory of the control group, or else of the machine, in use.",
+    ),
+    "gpu_memory": ("ccmusic_gpu_memory_used_ratio", "Share of the fullest card's memory in use."),
+}
+"""Checks whose value is a percentage of memory, and their metrics."""
+
+# one more series for each counter, that says when it was made: nobody asks
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Metrics:
@@ -77,6 +95,7 @@ def metrics_route(metrics: Metrics) -> Route:
 class _SnapshotCollector(Collector):
     def __init__(self, snapshot: Callable[[], ServiceSnapshot]) -> None:
         self._snapshot = snapshot
+        self._causes = _Causes()
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would otherwise collect while the application is still being built."""
@@ -86,9 +105,38 @@ class _SnapshotCollector(Collector):
         """One snapshot, so that the metrics of a scrape agree with each other."""
         snapshot = self._snapshot()
         yield from _health(snapshot)
+        yield self._causes.metric(snapshot.checks)
         yield from _workers(snapshot)
         yield from _self_test(snapshot)
-        yield from _memory(snapshot)
+        yield from _room(snapshot)
+
+
+class _Causes:
+    """Why checks do not pass, in words, with few series: numbers in a cause that goes on do not make another.
+
+    Which words are kept depends on what was scraped; the check itself always has the latest.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[str, str]] = {}  # by check: status and cause
+
+    def metric(self, checks: tuple[CheckResult, ...]) -> Metric:
+        info = GaugeMetricFamily(
+            "ccmusic_check_info",
+            "1 for each check that does not pass, with its cause.",
+            labels=["check", "status", "cause"],
+        )
+        now = {check.name: (check.status, check.cause or "") for check in checks if check.status != "pass"}
+        self._kept = {name: self._stable(name, *found) for name, found in now.items()}
+        for name, (status, cause) in self._kept.items():
+            info.add_metric([name, status, cause], 1)
+        return info
+
+    def _stable(self, name: str, status: str, cause: str) -> tuple[str, str]:
+        before = self._kept.get(name)
+        if before is not None and before[0] == status and _NUMBER.sub("#", before[1]) == _NUMBER.sub("#", cause):
+            return before
+        return status, cause
 
 
 def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
@@ -138,12 +186,13 @@ def _self_test(snapshot: ServiceSnapshot) -> Iterator[Metric]:
         "Wrong or missing answers to the golden clips.",
         value=0 if test is None else test.failures,
     )
-    if test is not None:  # an age of 0 before the first would be a lie
-        yield _gauge("ccmusic_self_test_age_seconds", "Since the golden clips were asked.", test.age_seconds)
-        yield _gauge("ccmusic_self_test_seconds", "How long the golden clips took last.", test.seconds)
+    # an age of 0 before the first would be a lie
+    age, seconds = (None, None) if test is None else (test.age_seconds, test.seconds)
+    yield _gauge("ccmusic_self_test_age_seconds", "Since the golden clips were asked.", age)
+    yield _gauge("ccmusic_self_test_seconds", "How long the golden clips took last.", seconds)
 
 
-def _memory(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+def _room(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     memory = GaugeMetricFamily(
         "ccmusic_process_memory_bytes", "Resident memory: the front process, the workers together.", labels=["process"]
     )
@@ -151,11 +200,15 @@ def _memory(snapshot: ServiceSnapshot) -> Iterator[Metric]:
         memory.add_metric(["front"], snapshot.front_rss_bytes)
     memory.add_metric(["worker"], sum(worker.rss_bytes or 0 for worker in snapshot.workers))
     yield memory
-    for check in snapshot.checks:
-        if check.name == GPU_MEMORY_CHECK and isinstance(check.value, int | float):
-            words = "Share of the fullest card's memory in use."
-            yield _gauge("ccmusic_gpu_memory_used_ratio", words, check.value / 100)
+    values = {check.name: check.value for check in snapshot.checks}
+    for name, (metric, words) in MEMORY_CHECKS.items():
+        percent = values.get(name)
+        yield _gauge(metric, words, percent / 100 if isinstance(percent, int | float) else None)
+    free, share = (None, None) if snapshot.disk is None else (snapshot.disk.free_bytes, snapshot.disk.share)
+    yield _gauge("ccmusic_disk_free_bytes", "Room on the file system of temporary files.", free)
+    yield _gauge("ccmusic_disk_used_ratio", "Share of the file system of temporary files in use.", share)
 
 
-def _gauge(name: str, words: str, value: float) -> Metric:
+def _gauge(name: str, words: str, value: float | None) -> Metric:
+    """One series, or none while the value is not known."""
     return GaugeMetricFamily(name, words, value=value)

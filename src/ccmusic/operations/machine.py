@@ -99,7 +99,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
 
 
 def _temporary(settings: Settings) -> Iterator[Finding]:
-    from ccmusic.health.system import disk_check
+    from ccmusic.health import disk_check
 
     directory = tempfile.gettempdir()
     seen = disk_check(directory).observe()

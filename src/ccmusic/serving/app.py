@@ -11,7 +11,8 @@ from fastapi_offline import FastAPIOffline
 
 from ccmusic import __version__
 from ccmusic.health import routes as health_routes
-from ccmusic.monitoring.metrics import Metrics, metrics_route
+from ccmusic.monitoring.metrics import metrics_route
+from ccmusic.monitoring.requests import RequestMeter, RequestMetrics
 from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.limits import BodyLimit, RequestId
 from ccmusic.serving.problems import install_problem_handlers
@@ -19,6 +20,9 @@ from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+EXPECTED_ANSWERS = [("/v1/classify", "POST", status) for status in (200, 500, 503, 504, 507)]
+"""Series that are there before the first request: else the share of errors would be "no data" until one fails."""
 
 
 def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
@@ -35,7 +39,6 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
     FastAPI
     """
     service = Service(settings, started_at)
-    metrics = Metrics(service.snapshot)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,11 +62,10 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.state.metrics = metrics
-    app.router.routes += [*health_routes(service), metrics_route(metrics)]
-    app.include_router(routes.router)
-    app.include_router(oip.router)
-    app.include_router(admin.router)
+    app.router.routes += [*health_routes(service), metrics_route(service.metrics)]
+    routers = (routes.router, oip.router, admin.router)
+    for router in routers:
+        app.include_router(router)
     install_problem_handlers(app)
     # the last one added is the outermost
     app.add_middleware(
@@ -74,4 +76,9 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
         draining=lambda: service.draining,
     )
     app.add_middleware(RequestId)
+    app.add_middleware(
+        RequestMeter,
+        metrics=RequestMetrics(service.metrics.registry, EXPECTED_ANSWERS),
+        routes=[*app.router.routes, *(route for router in routers for route in router.routes)],
+    )
     return app

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
 from ccmusic.errors import DependencyUnavailable, ModelError
-from ccmusic.health import Check, Observation, Probe, failed, file_check, passed, warned
+from ccmusic.health import Check, DiskSpace, Observation, Probe, disk_check, failed, file_check, passed, warned
 from ccmusic.health.system import (
     dependency_check,
     descriptor_check,
-    disk_check,
     gpu_memory_check,
     memory_check,
 )
@@ -57,13 +55,15 @@ class Outcomes:
             return n, sum(inside for _, inside in self._last) / n if n else 0.0
 
 
-def service_checks(supervisor: Supervisor, outcomes: Outcomes, settings: Settings) -> list[Check]:
+def service_checks(supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, settings: Settings) -> list[Check]:
     """Every check of the service except that of the HTTP loop, which the application adds.
 
     Parameters
     ----------
     supervisor : Supervisor
     outcomes : Outcomes
+    disk : DiskSpace
+        Of the directory of temporary files.
     settings : Settings
     """
     serving: frozenset[Probe] = frozenset({"health", "readyz"})
@@ -91,7 +91,8 @@ def service_checks(supervisor: Supervisor, outcomes: Outcomes, settings: Setting
         ),
         memory_check(),
         descriptor_check(),
-        disk_check(tempfile.gettempdir()),
+        disk_check(disk.directory),
+        disk.check(),
     ]
     gpu = gpu_memory_check()
     return checks if gpu is None else [*checks, gpu]

@@ -17,6 +17,7 @@ from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.serving.app import create_app
+from ccmusic.serving.notify import notifications
 from ccmusic.serving.service import Service
 from ccmusic.serving.snapshot import STACK_DUMP_PATH
 from ccmusic.settings import Settings
@@ -62,7 +63,9 @@ def serve(settings: Settings, started_at: float | None = None) -> None:
         try:
             if management is not None:
                 management.start()
-            _Server(config, app).run(sockets=[listener])
+            server = _Server(config, app)
+            with notifications(app.state.service, lambda: server.started):
+                server.run(sockets=[listener])
         finally:
             if management is not None:
                 management.stop()
@@ -85,7 +88,7 @@ def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
 
     routes = [
         *health_routes(service),
-        metrics_route(app.state.metrics),
+        metrics_route(service.metrics),
         Route(f"{STACK_DUMP_PATH}/{{number:int}}", stack_dump),
     ]
     return HealthServer(routes, settings.management_host, settings.management_port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 
 from ccmusic.audio.windows import parse_windows
 from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
-from ccmusic.health import LoopWatch
+from ccmusic.health import DiskSpace, LoopWatch
 from ccmusic.inference.result import TrackResult
+from ccmusic.monitoring.metrics import Metrics
+from ccmusic.monitoring.recordings import ABANDONED, RecordingMetrics
 from ccmusic.serving.checks import Outcomes, service_checks
 from ccmusic.serving.snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.settings import Settings
@@ -41,6 +44,8 @@ class Service:
     ----------
     draining : bool
         Whether the service is about to end.
+    metrics : Metrics
+        What ``/metrics`` writes.
     """
 
     def __init__(self, settings: Settings, started_at: float | None = None) -> None:
@@ -48,10 +53,13 @@ class Service:
         self.draining = False
         self.health = ServiceHealth(started_at)
         self._supervisor = Supervisor(settings, self.health.wake)
+        self.metrics = Metrics(self.snapshot)
+        self._recordings = RecordingMetrics(self.metrics.registry, lambda: self._supervisor.reference_mix)
         self._outcomes = Outcomes()
         self._loop_watch = LoopWatch()
-        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds)
-        for check in service_checks(self._supervisor, self._outcomes, settings):
+        disk = DiskSpace(tempfile.gettempdir())
+        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds, lambda: disk.use)
+        for check in service_checks(self._supervisor, self._outcomes, disk, settings):
             self.health.add(check)
         self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
 
@@ -115,6 +123,18 @@ class Service:
         ------
         InvalidParameter, AudioError, ModelError, ServiceError
         """
+        try:
+            result = await self._answer(source, windows, spectrogram)
+        except asyncio.CancelledError:
+            self._recordings.failed(ABANDONED)
+            raise
+        except Exception as error:
+            self._recordings.failed(error.slug if isinstance(error, CcmusicError) else "internal")
+            raise
+        self._recordings.answered(result)
+        return result
+
+    async def _answer(self, source: bytes | os.PathLike[str], windows: str | int, spectrogram: bool) -> TrackResult:
         plan = parse_windows(windows, self.settings.max_windows)
         job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram)
         self._shed()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ccmusic import __version__
-from ccmusic.health import Health, HealthSnapshot
+from ccmusic.health import DiskUse, Health, HealthSnapshot
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.workers.process import rss_bytes
 from ccmusic.workers.record import QueueState, Restart, RestartReason, SelfTestState, StackDump, WorkerRecord
@@ -32,6 +32,8 @@ class ServiceSnapshot(HealthSnapshot):
         How late the HTTP loop is.
     front_rss_bytes : int or None
         Resident memory of the front process.
+    disk : DiskUse or None
+        Of the file system of temporary files, as last looked at.
     """
 
     workers: tuple[WorkerRecord, ...] = ()
@@ -43,6 +45,7 @@ class ServiceSnapshot(HealthSnapshot):
     quarantined: int = 0
     loop_lag_seconds: float = 0.0
     front_rss_bytes: int | None = None
+    disk: DiskUse | None = None
 
 
 class ServiceHealth(Health):
@@ -58,11 +61,13 @@ class ServiceHealth(Health):
         super().__init__(SERVICE, __version__, started_at=started_at, model_status=self._status_of_model)
         self._supervisor: Supervisor | None = None
         self._loop_lag: Callable[[], float] = lambda: 0.0
+        self._disk: Callable[[], DiskUse | None] = lambda: None
 
-    def watch(self, supervisor: Supervisor, loop_lag: Callable[[], float]) -> None:
+    def watch(self, supervisor: Supervisor, loop_lag: Callable[[], float], disk: Callable[[], DiskUse | None]) -> None:
         """Say whose state it is; before the first sample."""
         self._supervisor = supervisor
         self._loop_lag = loop_lag
+        self._disk = disk
 
     def _status_of_model(self) -> str:
         return "loading" if self._supervisor is None else self._supervisor.model_status
@@ -83,6 +88,7 @@ class ServiceHealth(Health):
             quarantined=supervisor.n_quarantined,
             loop_lag_seconds=self._loop_lag(),
             front_rss_bytes=rss_bytes("self"),
+            disk=self._disk(),
         )
         return replace(snapshot, details=_details(snapshot, supervisor))
 

@@ -22,7 +22,7 @@ from ccmusic.training.configuration import Configuration
 from ccmusic.training.crossval import gather, load_network, run_all
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.evaluate import WINDOW_SECONDS
-from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
+from ccmusic.training.export import MODEL_FILE, export_onnx, reference_mix, serving_network, write_card
 from ccmusic.training.page import evaluation_page
 from ccmusic.training.report import Evaluation, card_metrics, evaluate
 
@@ -116,6 +116,7 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
             Calibration(window_seconds=seconds, temperature=round(temperature, 4))
             for seconds, temperature in sorted(evaluation.temperatures.items())
         ),
+        reference_mix=reference_mix(out / MODEL_FILE, dataset, evaluation.temperatures[WINDOW_SECONDS]),
         licence="MIT",
         training=training_record(dataset),
         metrics=card_metrics(evaluation),

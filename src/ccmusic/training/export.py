@@ -17,12 +17,15 @@ from ccmusic.errors import ModelRefused
 from ccmusic.features.cqt import cqt_db
 from ccmusic.models.card import Card, GoldenClip
 from ccmusic.models.golden import SIGNALS
+from ccmusic.training.data import Dataset
+from ccmusic.training.evaluate import predict, track_probabilities
 from ccmusic.training.network import GenreNetwork
 
 MODEL_FILE = "model.onnx"
 OPSET = 18
 TOLERANCE = 1e-4
 GOLDEN_SECONDS = 10.0
+WHOLE_CLIP_SECONDS = 30.0
 
 
 def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int]) -> GenreNetwork:
@@ -109,6 +112,32 @@ def golden_clips(path: Path) -> tuple[GoldenClip, ...]:
         (logits,) = session.run(["logits"], {"cqt_db": picture})
         clips.append(GoldenClip(signal=name, seconds=GOLDEN_SECONDS, logits=tuple(map(float, logits[0]))))
     return tuple(clips)
+
+
+def reference_mix(path: Path, dataset: Dataset, temperature: float) -> tuple[float, ...]:
+    """Mean of the tracks' probabilities over every clip, as the exported network gives them.
+
+    Parameters
+    ----------
+    path : Path
+        The network.
+    dataset : Dataset
+    temperature : float
+        For windows of a whole track.
+
+    Returns
+    -------
+    tuple of float [length=16]
+        Sums to 1 but for rounding.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def forward(cqt_db: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(["logits"], {"cqt_db": cqt_db.astype(np.float32)})[0])
+
+    logits = predict(forward, dataset, np.arange(len(dataset)), WHOLE_CLIP_SECONDS)
+    mean = track_probabilities(logits, temperature).mean(axis=(0, 1))
+    return tuple(round(float(share), 5) for share in mean)
 
 
 def write_card(directory: Path, **fields: Any) -> Card:

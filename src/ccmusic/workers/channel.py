@@ -53,11 +53,18 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded and proved its model, which took `self_test_seconds` on this machine."""
+    """The worker has loaded and proved its model, which took `self_test_seconds` on this machine.
+
+    Attributes
+    ----------
+    reference_mix : tuple of float or None [length=16]
+        As in the model's card.
+    """
 
     model: ModelIdentity
     backend: str
     self_test_seconds: float
+    reference_mix: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,13 +171,13 @@ class Keeper(threading.Thread):
                 ModelRefused(f"the worker process ended while loading: {cause}"), restart=life.condemned is None
             )
         match reply:
-            case Ready(model, backend, seconds):
+            case Ready(model):
                 if life.condemned is not None:
                     return self._failed(ModelRefused(life.condemned[1]), restart=False)
                 logger.info("worker %d holds %s %s", self._index, model.name, model.version)
                 life.loading = False
                 self._base_rss = life.rss_bytes
-                self._pool.proved(self._index, model, backend, seconds)
+                self._pool.proved(self._index, reply)
                 self._pool.change(self._index, state="idle", error=None)
                 return True
             case Failed(error):

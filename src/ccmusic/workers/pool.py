@@ -15,7 +15,7 @@ from ccmusic.errors import ModelFileNotFound
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
-from ccmusic.workers.channel import Inject, WorkerOptions
+from ccmusic.workers.channel import Inject, Ready, WorkerOptions
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.keeper import Keeper
 from ccmusic.workers.ledger import Ledger
@@ -69,6 +69,7 @@ class Pool:
         self.load_failure: Exception | None = None
         self.model: ModelIdentity | None = None
         self.backend: str | None = None
+        self.reference_mix: tuple[float, ...] | None = None
         self._faults = faults
         self._lock = threading.Lock()
         self._records = [WorkerRecord(i, "starting", None, 0, 0) for i in range(settings.workers)]
@@ -253,13 +254,14 @@ class Pool:
             last = self._job_seconds
             self._job_seconds = seconds if last is None else last + SMOOTHING * (seconds - last)
 
-    def proved(self, index: int, model: ModelIdentity, backend: str, seconds: float) -> None:
+    def proved(self, index: int, ready: Ready) -> None:
         """A worker has loaded the model and answered its golden clips rightly."""
         with self._lock:
-            self.model = model
-            self.backend = backend
+            self.model = ready.model
+            self.backend = ready.backend
+            self.reference_mix = ready.reference_mix
             self.load_failure = None
-        self.note_self_test(index, seconds, None)
+        self.note_self_test(index, ready.self_test_seconds, None)
 
     def note_self_test(self, index: int, seconds: float, cause: str | None) -> None:
         """A worker has answered the golden clips; wrongly if there is a cause."""

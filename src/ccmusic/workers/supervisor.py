@@ -103,6 +103,11 @@ class Supervisor:
         return self._pool.backend
 
     @property
+    def reference_mix(self) -> tuple[float, ...] | None:
+        """What the card of the model in use expects of the mean probabilities; None when it says nothing."""
+        return self._pool.reference_mix
+
+    @property
     def location(self) -> ModelLocation:
         """Where the model in use lies."""
         return self._pool.location

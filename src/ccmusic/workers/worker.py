@@ -114,7 +114,8 @@ class _Worker:
         self._seconds = time.perf_counter() - started
 
     def ready(self) -> Ready:
-        return Ready(self._pipeline.identity, self._pipeline.backend, self._seconds)
+        pipeline = self._pipeline
+        return Ready(pipeline.identity, pipeline.backend, self._seconds, pipeline.card.reference_mix)
 
     def obey(self, order: Order) -> Reply:
         match order:
