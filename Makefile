@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-training faults soak check format bench rivals train lock clean
+.PHONY: help run test test-training faults monitoring-test soak check format bench rivals train lock clean
 
 help:  ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,13 @@ REPEATS ?= 20
 faults: $(VENV)/.test  ## inject every fault of the catalogue into the running service; writes docs/fault-matrix.md
 	CCMUSIC_TEST_REPEATS=$(REPEATS) CCMUSIC_TEST_MATRIX=$(if $(filter 20,$(REPEATS)),docs/fault-matrix.md) \
 	  $(BIN)/python -m pytest tests/faults -m fault $(PYTEST)
+
+# The times as shipped take a quarter of an hour more, and make the pages.
+TIMES ?= shipped
+monitoring-test: $(VENV)/.deploy  ## drive what is in deploy/ with the real programs; writes docs/alert-chain.md and docs/kubelet.md
+	./tests/deploy/install
+	$(if $(filter short,$(TIMES)),,CCMUSIC_TEST_PRODUCTION_TIMES=1 CCMUSIC_TEST_ALERT_CHAIN=docs/alert-chain.md) \
+	  $(BIN)/python -m pytest tests/deploy -m deploy $(PYTEST)
 
 MINUTES ?= 30
 soak: $(VENV)/.test  ## saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
@@ -64,7 +71,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One recipe a set: the locked packages with their hashes, then this project itself.
-$(VENV)/.page $(VENV)/.test: $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
+$(VENV)/.page $(VENV)/.test $(VENV)/.deploy: $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
 	@echo "Installing the locked packages of requirements/$*.txt into $(VENV) ..."
 	$(PIP) --require-hashes -r requirements/$*.txt
 	$(PIP) --no-deps -e .

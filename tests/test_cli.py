@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,25 @@ def test_a_port_in_use_has_its_own_exit_code_and_says_what_to_do(capsys):
         holder.listen()
         port = holder.getsockname()[1]
         assert cli.main(["serve", "--host", "127.0.0.1", "--port", str(port)]) == cli.EXIT_ADDRESS
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_metrics_lists_every_metric(capsys):
+    assert cli.main(["metrics"]) == cli.EXIT_OK
+    page = Path(__file__).parents[1] / "docs" / "metrics.md"
+    assert capsys.readouterr().out == page.read_text(encoding="utf-8"), "stale: ccmusic metrics > docs/metrics.md"
+
+
+def test_the_bridge_needs_a_robot(capsys):
+    assert cli.main(["wecom-bridge"]) == cli.EXIT_SETTINGS
+    assert "CCMUSIC_BRIDGE_ROBOT_URL_FILE" in capsys.readouterr().err
+
+
+def test_the_bridge_and_a_port_in_use(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+        words = ["--robot-url-file", str(tmp_path / "robot"), "--host", "127.0.0.1", "--port", port]
+        assert cli.main(["wecom-bridge", *words]) == cli.EXIT_ADDRESS
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 

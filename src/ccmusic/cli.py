@@ -1,4 +1,5 @@
-"""The command line: ``ccmusic classify``, ``serve``, ``gate``, ``doctor``, ``settings``.
+"""The command line: ``ccmusic classify``, ``serve``, ``gate``, ``doctor``, ``wecom-bridge``, ``metrics``,
+``settings``.
 
 Exit codes: 0 all is well; 1 a recording could not be classified; 2 the command's words are off; 3 the configuration is
 refused; 4 the address cannot be listened on; 5 the model cannot be loaded. ``gate``: 6 not green before its deadline,
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ccmusic import __version__
+from ccmusic.alerting import command as wecom_bridge
 from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError, ModelFileNotFound
 from ccmusic.genres import LEVELS
 from ccmusic.operations import doctor, gate
@@ -88,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
 
     gate.add_commands(commands)
     doctor.add_commands(commands)
+    wecom_bridge.add_commands(commands)
+
+    metrics = commands.add_parser("metrics", help="list every metric with its labels and meaning, in Markdown")
+    metrics.set_defaults(run=_metrics)
 
     settings = commands.add_parser("settings", help="list every setting, its value now and what it is for")
     settings.set_defaults(run=_settings)
@@ -223,6 +229,15 @@ def _serve(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_ADDRESS
+    return EXIT_OK
+
+
+def _metrics(_: argparse.Namespace) -> int:
+    from ccmusic.monitoring.reference import reference_page
+    from ccmusic.serving.app import create_app
+    from ccmusic.settings import read_settings
+
+    print(reference_page(create_app(read_settings()).state.service.metrics.registry), end="")
     return EXIT_OK
 
 

@@ -1,0 +1,227 @@
+"""The bridge, assembled in one visible place."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ccmusic import __version__
+from ccmusic.alerting.failures import NotSent
+from ccmusic.alerting.heartbeat import Heartbeat
+from ccmusic.alerting.mailing import Mail
+from ccmusic.alerting.messages import Message
+from ccmusic.alerting.metrics import BridgeMetrics
+from ccmusic.alerting.notification import Notification
+from ccmusic.alerting.outbox import Clock, Outbox, Rate
+from ccmusic.alerting.robot import Robot
+from ccmusic.alerting.settings import BridgeSettings
+from ccmusic.health import Check, Health, Observation, Probe, failed, install, passed, warned
+
+logger = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 2**20
+BODY_SECONDS = 10.0
+PROBES: frozenset[Probe] = frozenset({"health", "readyz"})
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+
+
+class Bridge:
+    """What the routes call.
+
+    Parameters
+    ----------
+    settings : BridgeSettings
+    rate : Rate, optional
+        WeCom's limit, for a test without a minute.
+    first_pause_seconds : float, optional
+        Between two tries.
+    clock, now : callable
+        The heartbeat's monotonic seconds and time of day.
+    """
+
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        *,
+        rate: Rate | None = None,
+        first_pause_seconds: float = 1.0,
+        clock: Clock = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._robot = Robot(settings.robot_url_file)
+        second = Mail(settings) if settings.smtp_host is not None else None
+        self.heartbeat = Heartbeat(settings.heartbeat_seconds, self._deliver, clock=clock, now=now)
+        self.metrics = BridgeMetrics(lambda: self.heartbeat.age_seconds)
+        self.outbox = Outbox(
+            settings, self._robot, second, self.metrics, rate=rate, first_pause_seconds=first_pause_seconds
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def _deliver(self, message: Message) -> Any:
+        return await self.outbox.deliver(message)
+
+    # HTTP
+
+    async def alerts(self, request: Request) -> Response:
+        """``POST /alerts``: 200 once somebody has the message, 503 when Alertmanager shall try again."""
+        try:
+            notification = await self._notification(request)
+        except _Refused as refusal:
+            return _refusal(refusal)
+        message = Message(notification.alerts, notification.external_url, notification.truncated_alerts)
+        outcome = await self.outbox.deliver(message, notification.key)
+        if outcome == "failed":
+            return JSONResponse({"outcome": outcome, "error": self.metrics.trouble}, 503)
+        return JSONResponse({"outcome": outcome})
+
+    async def beat(self, request: Request) -> Response:
+        """``POST /heartbeat``: the watchdog alert."""
+        try:
+            self.heartbeat.beat(await self._notification(request))
+        except _Refused as refusal:
+            return _refusal(refusal)
+        return JSONResponse({"outcome": "noted"})
+
+    async def show_metrics(self, request: Request) -> Response:
+        """``GET /metrics``."""
+        body, content_type = self.metrics.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+    async def _notification(self, request: Request) -> Notification:
+        self._refuse_strangers(request)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _body(request)
+            return Notification.model_validate_json(body)
+        except TimeoutError:
+            raise _Refused(408, "the body did not arrive in time") from None
+        except ClientDisconnect:
+            raise _Refused(400, "the caller left") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise _Refused(400, f"not Alertmanager's webhook, version 4: {where}: {first['msg']}") from None
+
+    def _refuse_strangers(self, request: Request) -> None:
+        if self._settings.token_file is None:
+            return
+        try:
+            token = self._settings.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            token = ""
+        if not token:
+            logger.error("the token file %s cannot be read or is empty; nobody is let in", self._settings.token_file)
+            raise _Refused(503, "the bridge's token file cannot be read or is empty")
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise _Refused(401, "a bearer token is needed")
+
+    # health
+
+    def checks(self) -> list[Check]:
+        """What `/health` and the probes look at."""
+        return [
+            Check("tasks", self._look_at_tasks, frozenset({"health", "livez"})),
+            Check("robot_file", self._look_at_robot_file, PROBES, period_seconds=2.0),
+            Check("last_message", self._look_at_last_message, PROBES),
+            Check("heartbeat", self._look_at_heartbeat, frozenset({"health"}), "age"),
+        ]
+
+    def _look_at_tasks(self) -> Observation:
+        ended = [task.get_name() for task in self._tasks if task.done()]
+        return failed(f"{', '.join(ended)} has ended") if ended else passed()
+
+    def _look_at_robot_file(self) -> Observation:
+        try:
+            self._robot.address()
+        except NotSent as failure:
+            return failed(failure.words)
+        return passed()
+
+    def _look_at_last_message(self) -> Observation:
+        if self.metrics.last_outcome == "failed":
+            return failed(f"nobody took it: {self.metrics.trouble}")
+        if self.metrics.last_outcome == "mailed":
+            return warned(f"by mail, as WeCom did not take it: {self.metrics.trouble}")
+        return passed()
+
+    def _look_at_heartbeat(self) -> Observation:
+        age = round(self.heartbeat.age_seconds, 1)
+        if self.heartbeat.lost:
+            return failed("no watchdog alert came for too long", age, "s")
+        return passed(age, "s")
+
+    # life
+
+    @asynccontextmanager
+    async def life(self, _: object) -> AsyncIterator[None]:
+        """Send and look while the application runs."""
+        loops = {"outbox": self.outbox.run(), "heartbeat": self.heartbeat.run()}
+        self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
+        try:
+            yield
+        finally:
+            tasks, self._tasks = self._tasks, []
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def create_app(settings: BridgeSettings, **options: Any) -> Starlette:
+    """Assemble the bridge.
+
+    Parameters
+    ----------
+    settings : BridgeSettings
+    **options
+        Of `Bridge`.
+    """
+    bridge = Bridge(settings, **options)
+    app = Starlette(
+        routes=[
+            Route("/alerts", bridge.alerts, methods=["POST"]),
+            Route("/heartbeat", bridge.beat, methods=["POST"]),
+            Route("/metrics", bridge.show_metrics, methods=["GET"]),
+        ],
+        lifespan=bridge.life,
+    )
+    health = Health("ccmusic-wecom-bridge", __version__)
+    for check in bridge.checks():
+        health.add(check)
+    install(app, health)
+    app.state.bridge = bridge
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY_BYTES:
+            raise _Refused(413, f"more than {MOST_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _refusal(refusal: _Refused) -> Response:
+    logger.warning("refused a request: %d: %s", refusal.status, refusal.words)
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+    return JSONResponse({"error": refusal.words}, refusal.status, headers)

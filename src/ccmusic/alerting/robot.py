@@ -1,0 +1,139 @@
+"""Posting to a WeCom group robot, with the standard library.
+
+Whoever has the webhook's address can write into the group. So it is read from its file for every message, and no text
+that leaves this module holds it: exceptions of http.client, which quote what they dislike, end here.
+
+References
+----------
+https://developer.work.weixin.qq.com/document/path/91770 (group robots)
+https://developer.work.weixin.qq.com/document/path/90313 (error codes)
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+
+from ccmusic.alerting.failures import NotSent
+from ccmusic.alerting.settings import ROBOT_API
+
+MOST_ANSWER_BYTES = 64 * 1024
+RATE_LIMITED = 45009
+_PASSING = frozenset({-1, 45033, 50001})
+"""Error codes that may be gone at the next try: system busy, too many at once, their own trouble."""
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{8,128}")
+
+
+class RobotAddress(NamedTuple):
+    """Where to post, and what must never be told."""
+
+    parts: SplitResult
+    key: str
+
+    def __repr__(self) -> str:
+        return "RobotAddress(...)"
+
+
+class Robot:
+    """One group robot.
+
+    Parameters
+    ----------
+    url_file : Path
+        Holds the robot's key or its whole webhook URL.
+    """
+
+    def __init__(self, url_file: Path) -> None:
+        self._url_file = url_file
+
+    def address(self) -> RobotAddress:
+        """Read the file.
+
+        Raises
+        ------
+        NotSent
+            With the reason ``secret``: it cannot be read, or holds neither a key nor a webhook's URL.
+        """
+        try:
+            text = self._url_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            words = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise NotSent("secret", f"{self._url_file}: {words}", final=True) from None
+        if _KEY.fullmatch(text):
+            text = f"{ROBOT_API}?key={text}"
+        try:
+            parts = urlsplit(text)
+            key = parse_qs(parts.query).get("key", [""])[0]
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and key
+        except ValueError:
+            usable = None
+        if not usable or any(character.isspace() for character in text):
+            raise NotSent(
+                "secret", f"{self._url_file} holds neither a robot's key nor its webhook URL with ?key=", final=True
+            )
+        return RobotAddress(parts, key)
+
+    def send(self, content: str, timeout_seconds: float) -> None:
+        """Post one markdown message.
+
+        Parameters
+        ----------
+        content : str
+            4096 bytes of UTF-8 at most.
+        timeout_seconds : float
+            Of each operation on the connection.
+
+        Raises
+        ------
+        NotSent
+            WeCom did not say that it took it.
+        """
+        address = self.address()
+        body = json.dumps({"msgtype": "markdown", "markdown": {"content": content}}, ensure_ascii=False).encode()
+        try:
+            status, answer = _post(address.parts, body, timeout_seconds)
+        except TimeoutError:
+            raise NotSent("timeout", f"no answer from {address.parts.hostname}") from None
+        except OSError as error:
+            raise NotSent("unreachable", f"{address.parts.hostname}: {_words(error)}") from None
+        except (http.client.HTTPException, ValueError) as error:
+            raise NotSent("bad_answer", f"{address.parts.hostname}: {type(error).__name__}") from None
+        if status != 200:
+            raise NotSent("http_status", f"{address.parts.hostname} answered with status {status}")
+        _judge(answer, address.key)
+
+
+def _post(parts: SplitResult, body: bytes, timeout_seconds: float) -> tuple[int, bytes]:
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
+    try:
+        target = quote(parts.path or "/") + "?" + parts.query
+        connection.request("POST", target, body, {"Content-Type": "application/json; charset=utf-8"})
+        response = connection.getresponse()
+        return response.status, response.read(MOST_ANSWER_BYTES)
+    finally:
+        connection.close()
+
+
+def _judge(answer: bytes, key: str) -> None:
+    try:
+        reply = json.loads(answer)
+        errcode, errmsg = reply["errcode"], str(reply.get("errmsg", ""))
+    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
+        raise NotSent("bad_answer", "the answer is no JSON with an errcode") from None
+    if errcode == 0:
+        return
+    words = f"errcode {errcode}: {errmsg.replace(key, '***')[:300]!r}"
+    if errcode == RATE_LIMITED:
+        raise NotSent("rate_limited", words)
+    raise NotSent("rejected", words, final=errcode not in _PASSING)
+
+
+def _words(error: OSError) -> str:
+    """What the system says, without what was asked of it."""
+    return error.strerror or type(error).__name__

@@ -1,0 +1,42 @@
+"""The bridge's socket and HTTP server."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+import uvicorn
+
+from ccmusic.alerting.app import create_app
+from ccmusic.alerting.settings import BridgeSettings
+from ccmusic.health import listen
+
+END_SECONDS = 5
+"""After SIGTERM: for messages that are being sent. Alertmanager sends again what gets no answer."""
+
+
+def serve(settings: BridgeSettings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    OSError
+        The address cannot be listened on.
+    """
+    with listen(settings.host, settings.port) as listener:
+        shown = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
+        print(f"CCMusic WeCom bridge: http://{shown}:{listener.getsockname()[1]}/", flush=True)
+        config = uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=END_SECONDS,
+        )
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Instead of uvicorn's own, which raises the signal anew in the end: the exit code shall be 0."""
+        self.force_exit = self.should_exit
+        self.should_exit = True

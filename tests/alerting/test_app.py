@@ -1,0 +1,228 @@
+"""The whole bridge on a real socket, before the stand-in for WeCom and a real mail server."""
+
+import json
+import logging
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from alerting.running_bridge import HandClock, running_bridge
+from alerting.webhooks import alert_body, webhook_body
+from fake_smtp import FakeSmtp
+from fake_wecom import KEY
+from waiting import wait_until
+
+
+@pytest.fixture
+def smtp():
+    with FakeSmtp() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(make_bridge_settings, smtp):
+    def make(**changes):
+        mail = {"smtp_host": "127.0.0.1", "smtp_port": smtp.port, "smtp_security": "none"}
+        return make_bridge_settings(**(mail | {"smtp_from": "a@example.com", "smtp_to": "b@example.com"} | changes))
+
+    return make
+
+
+@pytest.fixture
+def bridge(settings):
+    with running_bridge(settings(), first_pause_seconds=0.05) as running:
+        yield running
+
+
+def test_an_alert_reaches_the_group(bridge, wecom):
+    answer = bridge.alerts(webhook_body())
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "delivered"})
+    assert "找不到模型文件" in wecom.robot_texts[0]
+    assert "Model file not found" in wecom.robot_texts[0]
+    assert bridge.metric('ccmusic_wecom_messages_total{outcome="delivered"}') == 1
+    assert (
+        bridge.get("/livez").status_code
+        == bridge.get("/readyz").status_code
+        == bridge.get("/health").status_code
+        == 200
+    )
+
+
+def test_many_at_once_are_few_messages(bridge, wecom):
+    wecom.delay_seconds = 0.2
+    bodies = [webhook_body(alert_body(f"A{n}"), groupKey=str(n)) for n in range(30)]
+    with ThreadPoolExecutor(30) as pool:
+        assert {answer.status_code for answer in pool.map(bridge.alerts, bodies)} == {200}
+    assert len(wecom.robot_messages) <= 10
+    assert all(sum(f"**A{n}**" in text for text in wecom.robot_texts) == 1 for n in range(30))
+
+
+def test_a_retry_is_not_told_twice(bridge, wecom):
+    changed = alert_body()
+    changed["annotations"]["description"] = "the measured value is another now"
+    for body in (webhook_body(), webhook_body(), webhook_body(changed)):
+        assert bridge.alerts(body).status_code == 200
+    assert len(wecom.robot_messages) == 1
+    assert bridge.alerts(webhook_body(alert_body(resolved=True))).status_code == 200
+    assert len(wecom.robot_messages) == 2
+    assert bridge.metric("ccmusic_wecom_duplicates_total") == 2
+
+
+def test_a_caller_who_leaves_and_comes_again(bridge, wecom):
+    wecom.delay_seconds = 0.5
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{bridge.url}/alerts", json=webhook_body(), timeout=0.2)
+    assert bridge.alerts(webhook_body()).status_code == 200
+    assert len(wecom.robot_messages) == 1
+
+
+def test_without_wecom_a_mail(bridge, wecom, smtp, settings):
+    wecom.stop()
+    with running_bridge(settings(deadline_seconds=0.3), first_pause_seconds=0.05) as quick:
+        assert quick.alerts(webhook_body()).json() == {"outcome": "mailed"}
+        assert "CcmusicRed" in smtp.mails[0]["Subject"]
+        assert "找不到模型文件" in smtp.texts[0]
+        assert "unreachable" in smtp.texts[0]
+        wait_until(lambda: "last_message" in quick.get("/health?verbose").text, "the probe has it")
+        assert quick.get("/readyz").status_code == 200  # it reached somebody
+        wecom.start()
+        assert quick.alerts(webhook_body(alert_body("Next"))).json() == {"outcome": "delivered"}
+
+
+def test_neither_way_is_503_until_one_is_back(wecom, smtp, settings):
+    wecom.errcode = 93000
+    smtp.refuse = "451 later"
+    with running_bridge(settings()) as bridge:
+        answer = bridge.alerts(webhook_body())
+        assert answer.status_code == 503
+        assert "errcode 93000" in answer.json()["error"]
+        wait_until(lambda: bridge.get("/readyz").status_code == 503, "/readyz is 503")
+        assert "nobody took it" in bridge.get("/health").json()["message"]
+        assert bridge.get("/livez").status_code == 200
+        wecom.errcode = 0
+        assert bridge.alerts(webhook_body()).status_code == 200
+        wait_until(lambda: bridge.get("/readyz").status_code == 200, "/readyz is 200 again")
+        assert bridge.metric('ccmusic_wecom_messages_total{outcome="failed"}') == 1
+
+
+def test_a_missing_file_is_seen_before_an_alert_needs_it(bridge, robot_file):
+    robot_file.unlink()
+    wait_until(lambda: bridge.get("/readyz").status_code == 503, "/readyz is 503")
+    assert "No such file" in bridge.get("/readyz").json()["message"]
+
+
+def test_a_bearer_token(settings, tmp_path, wecom):
+    token = tmp_path / "token"
+    token.write_text("word\n")
+    with running_bridge(settings(token_file=token)) as bridge:
+        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "Basic word"}):
+            answer = bridge.alerts(webhook_body(), headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert httpx.post(f"{bridge.url}/heartbeat", json=webhook_body()).status_code == 401
+        assert bridge.alerts(webhook_body(), headers={"Authorization": "Bearer word"}).status_code == 200
+        assert bridge.get("/metrics").status_code == 200
+        token.write_text("")
+        assert bridge.alerts(webhook_body(), headers={"Authorization": "Bearer word"}).status_code == 503
+    assert len(wecom.robot_messages) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps(webhook_body(version="3")).encode(),
+        json.dumps(webhook_body(alerts=[])).encode(),
+        json.dumps(webhook_body(alert_body() | {"startsAt": "yesterday"})).encode(),
+        json.dumps(webhook_body(alert_body() | {"labels": {"a": 1}})).encode(),
+    ],
+)
+def test_what_is_no_webhook(bridge, content):
+    for path in ("/alerts", "/heartbeat"):
+        answer = httpx.post(bridge.url + path, content=content)
+        assert answer.status_code == 400
+        assert "version 4" in answer.json()["error"]
+
+
+def test_a_body_that_is_too_long(bridge):
+    def chunks():
+        for _ in range(20):
+            yield b" " * 2**16
+
+    assert httpx.post(f"{bridge.url}/alerts", content=b" " * (2**20 + 1)).status_code == 413
+    assert httpx.post(f"{bridge.url}/alerts", content=chunks()).status_code == 413
+
+
+def test_a_body_that_does_not_arrive(bridge, monkeypatch):
+    monkeypatch.setattr("ccmusic.alerting.app.BODY_SECONDS", 0.1)
+    host, port = bridge.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(b"POST /alerts HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_the_dead_mans_switch(settings, wecom, monkeypatch):
+    monkeypatch.setattr("ccmusic.alerting.heartbeat.CHECK_SECONDS", 0.02)
+    clock = HandClock()
+    with running_bridge(settings(), clock=clock.monotonic, now=clock.now) as bridge:
+        watchdog = webhook_body(alert_body("CcmusicWatchdog", severity="none"))
+        clock.seconds = 250
+        assert httpx.post(f"{bridge.url}/heartbeat", json=watchdog).status_code == 200
+        assert bridge.metric("ccmusic_heartbeat_age_seconds") == 0
+        clock.seconds = 600
+        wait_until(lambda: len(wecom.robot_messages) == 1, "the silence is told")
+        assert "Prometheus 或 Alertmanager 已静默" in wecom.robot_texts[0]
+        assert bridge.metric("ccmusic_heartbeat_age_seconds") == 350
+        wait_until(lambda: bridge.get("/health").status_code == 503, "/health is 503")
+        assert bridge.get("/readyz").status_code == 200
+        httpx.post(f"{bridge.url}/heartbeat", json=watchdog)
+        wait_until(lambda: len(wecom.robot_messages) == 2, "its end is told")
+        assert "已恢复 RESOLVED" in wecom.robot_texts[1]
+        assert "5 分 50 秒" in wecom.robot_texts[1]
+
+
+def test_the_key_is_nowhere(settings, wecom, smtp, robot_file, caplog):
+    caplog.set_level(logging.DEBUG)
+    shown = []
+    with running_bridge(settings(deadline_seconds=0.2), first_pause_seconds=0.01) as bridge:
+        wecom.errcode = 93000
+        shown.append(bridge.alerts(webhook_body(alert_body("A"))).text)
+        wecom.stop()
+        shown.append(bridge.alerts(webhook_body(alert_body("B"))).text)
+        robot_file.write_text(f"http://[/?key={KEY}")
+        shown.append(bridge.alerts(webhook_body(alert_body("C"))).text)
+        smtp.stop()
+        shown.append(bridge.alerts(webhook_body(alert_body("D"))).text)
+        wait_until(lambda: bridge.get("/readyz").status_code == 503, "/readyz is 503")
+        shown += [bridge.get(path).text for path in ("/metrics", "/health", "/readyz?verbose")]
+    assert not any(KEY in text for text in (*shown, caplog.text, *smtp.texts))
+    assert "rejected" in caplog.text
+
+
+def test_a_loop_that_ended_asks_for_a_restart(bridge):
+    running = bridge.app.state.bridge
+    task = running._tasks[0]
+    task.get_loop().call_soon_threadsafe(task.cancel)
+    wait_until(lambda: bridge.get("/livez").status_code == 503, "/livez is 503")
+    assert "outbox has ended" in bridge.get("/livez").json()["message"]
+
+
+def test_ending_waits_for_no_abandoned_call(settings, wecom):
+    wecom.delay_seconds = 60
+
+    def call():
+        with suppress(httpx.HTTPError):
+            bridge.alerts(webhook_body())
+
+    with running_bridge(settings()) as bridge:
+        caller = threading.Thread(target=call)
+        caller.start()
+        wait_until(lambda: wecom.attempts == 1, "the try has begun")
+    caller.join(5)
+    assert not caller.is_alive()

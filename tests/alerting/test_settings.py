@@ -1,0 +1,49 @@
+import pytest
+
+from ccmusic.alerting.settings import read_bridge_settings
+from ccmusic.errors import InvalidSettings
+
+MAIL = {"smtp_host": "smtp", "smtp_from": "a@example.com", "smtp_to": "b@example.com, c@example.com"}
+
+
+def test_defaults(tmp_path):
+    settings = read_bridge_settings(robot_url_file=tmp_path / "robot")
+    assert (settings.port, settings.deadline_seconds, settings.heartbeat_seconds) == (7861, 30, 300)
+    assert settings.zone.key == "Asia/Shanghai"
+
+
+def test_flags_over_variables(monkeypatch):
+    monkeypatch.setenv("CCMUSIC_BRIDGE_ROBOT_URL_FILE", "/run/secrets/robot")
+    monkeypatch.setenv("CCMUSIC_BRIDGE_MENTION", "zhangsan, li.si")
+    monkeypatch.setenv("CCMUSIC_BRIDGE_PORT", "1")
+    settings = read_bridge_settings(port=2)
+    assert str(settings.robot_url_file) == "/run/secrets/robot"
+    assert settings.mention == ("zhangsan", "li.si")
+    assert settings.port == 2
+
+
+def test_recipients(tmp_path):
+    assert read_bridge_settings(robot_url_file=tmp_path, **MAIL).smtp_to == ("b@example.com", "c@example.com")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"robot_url_file": None}, "CCMUSIC_BRIDGE_ROBOT_URL_FILE: Field required"),
+        ({"timezone": "Mars/Olympus"}, "CCMUSIC_BRIDGE_TIMEZONE: .*no time zone"),
+        ({"mention": "a><@all"}, "CCMUSIC_BRIDGE_MENTION"),
+        ({"per_minute": 21}, "CCMUSIC_BRIDGE_PER_MINUTE"),
+        ({"smtp_host": "smtp"}, "smtp_host needs smtp_from and smtp_to"),
+        (MAIL | {"smtp_user": "a"}, "go together"),
+        (MAIL | {"smtp_user": "a", "smtp_password_file": "f", "smtp_security": "none"}, "not sent in clear"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, changes, words):
+    with pytest.raises(InvalidSettings, match=words):
+        read_bridge_settings(**({"robot_url_file": tmp_path} | changes))
+
+
+def test_a_misspelt_variable_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_BRIDGE_HEARTBEAT", "0")
+    with pytest.raises(InvalidSettings, match="CCMUSIC_BRIDGE_HEARTBEAT: there is no such setting"):
+        read_bridge_settings(robot_url_file=tmp_path)
