@@ -22,8 +22,7 @@ from typing import Any
 import httpx
 
 import ccmusic
-from deploy.real_prometheus import RealPrometheus, real_blackbox, real_prometheus
-from deploy.real_prometheus import _running as running_program
+from deploy.real_prometheus import RealPrometheus, real_blackbox, real_prometheus, running_program
 from fake_smtp import FakeSmtp
 from fake_wecom import FakeWecom
 from running_server import RunningServer, running_server

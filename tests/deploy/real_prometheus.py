@@ -162,9 +162,6 @@ def running_program(command: list[str], log: Path) -> Iterator[tuple[str, subpro
             process.kill()
 
 
-_running = running_program
-
-
 def _address(log: Path) -> str | None:
     found = LISTENING.search(log.read_text(encoding="utf-8", errors="replace"))
     return found[1] if found else None

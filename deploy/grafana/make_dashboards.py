@@ -1,0 +1,24 @@
+"""Writes dashboards/*.json; `tests/deploy/test_grafana.py` holds the files and this script together.
+
+    python deploy/grafana/make_dashboards.py [FOLDER]
+
+Grafana reads the files alone: nobody needs this script to use them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from music import music
+from service import service
+from slo import slo
+
+FOLDER = Path(__file__).parent / "dashboards"
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    for make in (service, music, slo):
+        text = json.dumps(make(), ensure_ascii=False, indent=2) + "\n"
+        (folder / f"{make.__name__}.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,173 @@
+"""What is asked, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from panels import Line, colors, dashboard, graph, heatmap, limit, line, query, shares, stat, thresholds, wide
+from queries import GENRES, JOB, OURS, quantile, rate
+
+PER_MINUTE = 60
+OURS_ONLY = f'reason=~"{OURS}"'
+THEIRS_ONLY = f'reason!~"{OURS}"'
+
+
+def _answers() -> Iterator[Line]:
+    yield "答案 Answers"
+    yield line(
+        4,
+        stat(
+            "录音 Recordings",
+            query(f"sum(increase(ccmusic_classifications_total{{{JOB}}}[$__range]))", instant=True),
+            unit="locale",
+            decimals=0,
+        ),
+        stat(
+            "音频 Audio",
+            query(f"sum(increase(ccmusic_audio_seconds_total{{{JOB}}}[$__range]))", instant=True),
+            unit="s",
+            description=("所选时间内识别的音频总长。", "Sound listened to over the time looked at."),
+        ),
+        stat(
+            "存疑 Uncertain",
+            query(
+                f'sum(increase(ccmusic_flags_total{{{JOB},flag="uncertain"}}[$__range]))'
+                f" / sum(increase(ccmusic_classifications_total{{{JOB}}}[$__range]))",
+                instant=True,
+            ),
+            unit="percentunit",
+            decimals=0,
+            description=("被标为 uncertain 的答案比例。", "Share of the answers with the flag uncertain."),
+        ),
+        stat(
+            "未回答 Not answered",
+            query(f"sum(increase(ccmusic_failures_total{{{JOB}}}[$__range]))", instant=True),
+            unit="locale",
+            decimals=0,
+        ),
+        stat(
+            "漂移分 Drift score",
+            query(f"max(ccmusic_drift_score{{{JOB}}})", instant=True),
+            decimals=3,
+            limits=thresholds("green", (0.1, "orange")),
+            description=(
+                "最近 200 首与模型卡参考分布的 JS 散度（比特）；满 200 首后才有。",
+                "Jensen-Shannon divergence in bits between the last 200 recordings and the model "
+                "card's reference; there after 200.",
+            ),
+            runbooks=["CcmusicDrift"],
+        ),
+    )
+    yield line(
+        11,
+        graph(
+            "流派 Genres",
+            query(f"sum by (genre) ({rate('ccmusic_predictions_total')}) * {PER_MINUTE}", "{{genre}}"),
+            unit="cpm",
+            stacked=True,
+            named=GENRES,
+            legend="right",
+            description=("每分钟的答案。", "Answers a minute."),
+        ),
+        wide(
+            shares(
+                "流派占比 Share of genres",
+                query(
+                    f"sort_desc(sum by (genre) (increase(ccmusic_predictions_total{{{JOB}}}[$__range])) / "
+                    f"scalar(sum(increase(ccmusic_predictions_total{{{JOB}}}[$__range]))))",
+                    "{{genre}}",
+                    instant=True,
+                ),
+                named=GENRES,
+                description=("所选时间内。", "Over the time looked at."),
+            ),
+            9,
+        ),
+    )
+
+
+def _trust() -> Iterator[Line]:
+    yield "可信吗 How far to trust them"
+    yield line(
+        8,
+        heatmap(
+            "置信度 Confidence",
+            query(
+                f"sum by (le) (increase(ccmusic_prediction_confidence_bucket{{{JOB}}}[$__rate_interval]))",
+                "{{le}}",
+                form="heatmap",
+            ),
+            unit="percentunit",
+            description=("第一名的概率。", "Probability of the first genre."),
+        ),
+        graph(
+            "置信度分位数 Confidence, quantiles",
+            *(query(quantile(q, "ccmusic_prediction_confidence"), f"p{100 * q:.0f}") for q in (0.9, 0.5, 0.1)),
+            unit="percentunit",
+            maximum=1,
+        ),
+        graph(
+            "标记 Flags",
+            query(
+                f"sum by (flag) ({rate('ccmusic_flags_total')}) / "
+                f"scalar(sum({rate('ccmusic_classifications_total')}) > 0)",
+                "{{flag}}",
+            ),
+            unit="percentunit",
+            named=colors(uncertain="orange", too_short="yellow", silence="blue", truncated="purple"),
+            description=(
+                "带标记的答案比例；一个答案可有多个标记。",
+                "Share of the answers that carry a flag; one may carry several.",
+            ),
+        ),
+    )
+    yield line(
+        8,
+        graph(
+            "漂移 Drift",
+            query(f"max(ccmusic_drift_score{{{JOB}}})", "漂移 drift"),
+            limit("drift_score"),
+            decimals=3,
+            unit="none",
+            runbooks=["CcmusicDrift"],
+        ),
+        graph(
+            "未回答：客户端 Not answered: the client's",
+            query(
+                f"sum by (reason) ({rate('ccmusic_failures_total', THEIRS_ONLY)}) * {PER_MINUTE}",
+                "{{reason}}",
+            ),
+            unit="cpm",
+            stacked=True,
+            description=("文件或参数有误，或客户端已离开。", "A file or a parameter is off, or the client has left."),
+        ),
+        graph(
+            "未回答：服务端 Not answered: ours",
+            query(
+                f"sum by (reason) ({rate('ccmusic_failures_total', OURS_ONLY)}) * {PER_MINUTE}",
+                "{{reason}}",
+            ),
+            unit="cpm",
+            stacked=True,
+            runbooks=["CcmusicOverloaded", "CcmusicErrorBudgetFastBurn"],
+        ),
+        graph(
+            "音频量 Audio",
+            query(f"sum({rate('ccmusic_audio_seconds_total')}) * 24", "按此速度 at this pace"),
+            query(f"sum(increase(ccmusic_audio_seconds_total{{{JOB}}}[1d])) / 3600", "过去一天 the last day"),
+            unit="h",
+            description=("每天识别的音频小时数。", "Hours of sound a day."),
+        ),
+    )
+
+
+def music() -> dict[str, Any]:
+    """The dashboard."""
+    return dashboard(
+        "ccmusic-music",
+        "CCMusic: music",
+        "收到什么音乐，给出什么答案。What is asked, and what is answered.",
+        _answers(),
+        _trust(),
+    )

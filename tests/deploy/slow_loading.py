@@ -1,0 +1,36 @@
+"""`ccmusic serve` whose workers wait for CCMUSIC_TEST_LOAD_SECONDS before they load: a stub for a slow model.
+
+As a program it starts the service; as a module it is what the workers' fork server imports besides its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+SECONDS = float(os.environ["CCMUSIC_TEST_LOAD_SECONDS"])
+
+if __name__ == "__main__":
+    from ccmusic import cli
+    from ccmusic.workers import supervisor
+
+    context_of = supervisor.worker_context
+
+    def with_slow_loading(threads):
+        context = context_of(threads)
+        context.set_forkserver_preload(["ccmusic.workers.preload", "slow_loading"])
+        return context
+
+    supervisor.worker_context = with_slow_loading
+    sys.exit(cli.main(sys.argv[1:]))
+elif __name__ == "slow_loading":  # and not what multiprocessing runs the program's file as
+    from ccmusic.workers import worker
+
+    load = worker._load
+
+    def load_slowly(options):
+        time.sleep(SECONDS)
+        return load(options)
+
+    worker._load = load_slowly

@@ -1,0 +1,35 @@
+"""What the libraries keep and tell behind our back: nothing."""
+
+import os
+import subprocess
+import sys
+
+
+def test_the_runtime_keeps_no_device_id_and_no_database(tmp_path):
+    ours = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    code = "import ccmusic.inference.backend, threading, os; print(len(os.listdir('/proc/self/task')))"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | ours, capture_output=True, text=True, check=True
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    bare = subprocess.run(
+        [sys.executable, "-c", "import numpy, os; print(len(os.listdir('/proc/self/task')))"],
+        env=environment | ours,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) <= int(bare.stdout)  # and no thread that would send
+
+
+def test_an_operator_may_decide_otherwise():
+    code = "import os, ccmusic; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"ORT_DISABLE_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0\n"
