@@ -432,6 +432,7 @@ def test_what_the_pages_ask_is_answered(watched: Watched) -> None:
 
 
 @pytest.mark.deploy
+@pytest.mark.skipif(not os.environ.get("CCMUSIC_TEST_PRODUCTION_TIMES"), reason="takes the times as shipped")
 def test_nothing_fires_but_the_watchdog_until_the_model_is_gone(watched: Watched) -> None:
     wait_until(lambda: bool(watched.firing(ALWAYS_FIRES)), "the watchdog fires")
     wait_until(lambda: watched.prometheus.value('probe_success{job="ccmusic"}') == 1, "the probe succeeds")
