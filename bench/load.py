@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import os
 import re
+import statistics
 import threading
 import time
 from collections import Counter
@@ -175,6 +176,11 @@ class Background:
         found = self._results.get()
         self._process.join()
         return found
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median (min to max)."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def rank(values: list[float], share: float) -> float:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
-import statistics
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from load import encoded, machine
+from load import encoded, machine, spread
 from prometheus_client import CollectorRegistry
 from road import start
 from starlette.applications import Starlette
@@ -147,11 +146,6 @@ def noting() -> float:
     return 1000 * (time.perf_counter() - begun) / CALLS
 
 
-def spread(values: list[float], digits: int = 1) -> str:
-    """Median (min to max)."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -177,8 +171,8 @@ def main() -> None:
             per_call[name].append(1000 * asyncio.run(seconds_of(apps[name], CALLS)) / CALLS)
         notes.append(noting())
     rows = [
-        ("scrape of a fresh service", f"{before[0] / 1024:.1f} KiB", f"{spread(before[1])} ms"),
-        (f"scrape after {options.requests:,} requests", f"{after[0] / 1024:.1f} KiB", f"{spread(after[1])} ms"),
+        ("scrape of a fresh service", f"{before[0] / 1024:.1f} KiB", f"{spread(before[1], 1)} ms"),
+        (f"scrape after {options.requests:,} requests", f"{after[0] / 1024:.1f} KiB", f"{spread(after[1], 1)} ms"),
     ]
     for name, values in per_call.items():
         if name != "bare":

@@ -14,12 +14,11 @@ import http.client
 import json
 import os
 import signal
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-from load import Background, clients, machine, rank, recordings, references
+from load import Background, clients, machine, rank, recordings, references, spread
 from road import start
 from tqdm import tqdm
 
@@ -76,11 +75,6 @@ another as fast as the service allows, so all but the first include the pause th
 lost after a while is back as row P1 of the [fault matrix](fault-matrix.md) says.
 
 """
-
-
-def spread(values: list[float]) -> str:
-    """Median (min to max)."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def main() -> None:

@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# ONNX Runtime from 1.32 on would keep an id of this device and a database in the home directory as soon as it is
-# imported, and report to its maker. Set here, since it must stand before whoever imports it; the workers inherit it.
+# ONNX Runtime (1.32) would keep an id of this device and a database in the home directory as soon as it is imported,
+# and report to its maker. Set here, since it must stand before whoever imports it; the workers inherit it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

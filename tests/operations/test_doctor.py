@@ -153,7 +153,7 @@ def test_a_temporary_directory_that_cannot_be_written_to(lines, monkeypatch):
     class Full:
         observe = staticmethod(lambda: failed("no space left (ENOSPC) in /tmp"))
 
-    monkeypatch.setattr("ccmusic.health.system.disk_check", lambda directory: Full)
+    monkeypatch.setattr("ccmusic.health.disk_check", lambda directory: Full)
     assert diagnose(None, lines.append) == EXIT_SICK
     assert "no space left" in words(lines, "temporary files")
 

@@ -146,10 +146,12 @@ def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[
     for raw in sorted(_initializers(model), key=len):
         if len(raw) < 32 or not any(raw):
             continue
-        places = list(_occurrences(raw))
-        for address in places:
-            weights = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), (len(raw) // 4,))
-            alter(weights)
+        weights = np.frombuffer(raw, np.float32)
+        ours = weights.ctypes.data  # what the others are compared with stays as it is
+        weights = weights.copy()
+        alter(weights)
+        altered = weights.tobytes()
+        places = [place for place in _occurrences(raw) if place != ours and _replace(place, raw, altered)]
         try:
             changed = pipeline.verify() != sound
         except CcmusicError:
@@ -157,6 +159,22 @@ def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[
         if changed:
             return len(places)
     return 0
+
+
+def _replace(address: int, expected: bytes, replacement: bytes) -> bool:
+    """Overwrite what stands at an address, unless it has changed since it was found there.
+
+    What was found may be a copy in memory that is free by now. Should something else have been put there, to overwrite
+    it would be another fault than the one that is asked for. Nothing is allocated between the look and the act.
+    """
+    if _memcmp(address, expected, len(expected)) != 0:
+        return False
+    ctypes.memmove(address, replacement, len(replacement))
+    return True
+
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
 
 
 def _occurrences(needle: bytes) -> list[int]:
