@@ -14,6 +14,7 @@ import asyncio
 import http.client
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def classify(address: str, requests: int) -> None:
     """Send so many requests, of which every tenth is refused for its format."""
     sound = encoded((0.5 * np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)).astype(np.float32), "WAV")
     left = iter(range(requests))
+    statuses: list[int] = []
     taking = threading.Lock()
 
     def client() -> None:
@@ -71,7 +73,9 @@ def classify(address: str, requests: int) -> None:
                 return
             body = b"no sound" if number % 10 == 0 else sound
             connection.request("POST", "/v1/classify", body, {"Content-Type": "application/octet-stream"})
-            connection.getresponse().read()
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
             bar.update()
 
     with tqdm(total=requests, disable=None) as bar:
@@ -80,6 +84,8 @@ def classify(address: str, requests: int) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+    if (found := Counter(statuses)) != {200: requests - len(range(0, requests, 10)), 415: len(range(0, requests, 10))}:
+        raise SystemExit(f"not a measurement: {found}")
 
 
 async def fine(_: object) -> PlainTextResponse:
