@@ -21,7 +21,7 @@ test: $(VENV)/.test  ## install and run the tests
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
-	$(BIN)/python -m pytest tests/training $(PYTEST)
+	$(BIN)/python -m pytest tests/training tests/models/test_torch_file.py $(PYTEST)
 
 # Rows that take long have 5 repeats at most; only a run of all of them makes the page.
 REPEATS ?= 20
@@ -49,9 +49,12 @@ format: $(VENV)/.check  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test  ## measure: CQT against librosa, the road by stage, start-up and memory
+bench: $(VENV)/.test  ## measure: CQT, mel and drawing against librosa and matplotlib, the road by stage, start-up and memory, converted checkpoints
 	$(BIN)/python bench/cqt.py --audio $(AUDIO)
+	$(BIN)/python bench/mel.py --audio $(AUDIO)
+	$(BIN)/python bench/drawing.py --audio $(AUDIO) examples
 	$(BIN)/python bench/road.py
+	$(BIN)/python bench/checkpoints.py
 
 rivals: $(VENV)/.test  ## the same faults against other serving frameworks; writes docs/health-rivals.md
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md

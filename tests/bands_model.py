@@ -37,12 +37,10 @@ def band_network(scale: float = 0.1) -> bytes:
     return model.SerializeToString()
 
 
-def write_model(directory: Path, network: bytes | None = None, **changes: object) -> Path:
-    """Write a model directory around `band_network`; `changes` replace fields of its card."""
-    network = band_network() if network is None else network
-    directory.mkdir(parents=True, exist_ok=True)
+def golden_clips(network: bytes) -> tuple[GoldenClip, ...]:
+    """What such a network says of the golden signals."""
     backend = OnnxBackend(network, 16)
-    golden = tuple(
+    return tuple(
         GoldenClip(
             signal=name,
             seconds=2.0,
@@ -50,6 +48,12 @@ def write_model(directory: Path, network: bytes | None = None, **changes: object
         )
         for name, signal in SIGNALS.items()
     )
+
+
+def write_model(directory: Path, network: bytes | None = None, **changes: object) -> Path:
+    """Write a model directory around `band_network`; `changes` replace fields of its card."""
+    network = band_network() if network is None else network
+    directory.mkdir(parents=True, exist_ok=True)
     card = Card(
         name="bands",
         version="0.0.1",
@@ -60,7 +64,7 @@ def write_model(directory: Path, network: bytes | None = None, **changes: object
         window_seconds=2.0,
         uncertain_below=0.3,
         calibration=(Calibration(window_seconds=1.0, temperature=1.0),),
-        golden=golden,
+        golden=changes.pop("golden", None) or golden_clips(network),
         licence="MIT",
         training=Training(data="none", label_source="none", method="by hand"),
         metrics={},

@@ -23,6 +23,13 @@ def test_the_runtime_keeps_no_device_id_and_no_database(tmp_path):
     assert int(done.stdout) <= int(bare.stdout)  # and no thread that would send
 
 
+def test_hugging_faces_library_tells_nothing_of_this_machine():
+    code = "import ccmusic; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    ours = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name and name != "DO_NOT_TRACK"}
+    done = subprocess.run([sys.executable, "-c", code], env=ours, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_an_operator_may_decide_otherwise():
     code = "import os, ccmusic; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     done = subprocess.run(

@@ -22,9 +22,9 @@ from typing import Any, TextIO
 
 from ccmusic import __version__
 from ccmusic.alerting import command as wecom_bridge
-from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError, ModelFileNotFound
+from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError
 from ccmusic.genres import LEVELS
-from ccmusic.operations import doctor, gate
+from ccmusic.operations import doctor, gate, models
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ccmusic: {error}", file=sys.stderr)
         return EXIT_USAGE
     except ModelError as error:
-        print(f"ccmusic: model: {_model_sentence(error)}", file=sys.stderr)
+        print(f"ccmusic: model: {error.sentence}", file=sys.stderr)
         return EXIT_MODEL
     except KeyboardInterrupt:
         return 130
@@ -55,10 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return EXIT_OK
     return code
-
-
-def _model_sentence(error: ModelError) -> str:
-    return f"Model file not found: {error}" if isinstance(error, ModelFileNotFound) else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,18 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument(
         "--windows", default="whole", metavar="W", help="whole, first30, or how many windows (default: whole)"
     )
-    classify.add_argument("--model", help="embedded, or a model directory (default: the setting)")
+    classify.add_argument("--model", help="embedded, a model directory or a checkpoint (default: the setting)")
     classify.add_argument("--quiet", action="store_true", help="no progress bar")
     classify.set_defaults(run=_classify, form="table")
 
     serve = commands.add_parser("serve", help="start the page and the HTTP API")
     serve.add_argument("--host", help="address to listen on (default: the setting, 0.0.0.0)")
     serve.add_argument("--port", type=int, help="port (default: the setting, 7860; 0: any free one)")
-    serve.add_argument("--model", help="embedded, or a model directory (default: the setting)")
+    serve.add_argument("--model", help="embedded, a model directory or a checkpoint (default: the setting)")
     serve.add_argument("--workers", type=int, help="worker processes (default: the setting, one per core)")
     serve.add_argument("--no-page", action="store_const", const=False, dest="page", help="the API alone")
     serve.set_defaults(run=_serve)
 
+    models.add_commands(commands)
     gate.add_commands(commands)
     doctor.add_commands(commands)
     wecom_bridge.add_commands(commands)
@@ -108,15 +105,17 @@ def _classify(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ccmusic.audio.windows import parse_windows
+    from ccmusic.inference.backend import Execution
     from ccmusic.inference.pipeline import Pipeline
-    from ccmusic.models.store import locate
+    from ccmusic.operations.models import prepared
     from ccmusic.settings import read_settings
 
     if not 1 <= options.top_k <= 16:
         raise InvalidParameter("--top-k", f"must be 1 to 16, not {options.top_k}")
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
-    pipeline = Pipeline.load(locate(settings.model), settings.decode_limits, settings.workers)
+    location = prepared(settings, quiet=options.quiet)
+    pipeline = Pipeline.load(location, settings.decode_limits, Execution(settings.workers, settings.device))
 
     def answer(file: Path) -> dict[str, Any]:
         try:

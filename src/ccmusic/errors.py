@@ -15,6 +15,8 @@
     ├── ModelError
     │   ├── ModelFileNotFound   the configured path does not exist
     │   ├── ModelRefused        the file is there but is not what its card promises
+    │   ├── HubUnreachable      the hub that has the model does not answer, or may not be asked
+    │   ├── CacheUnwritable     no room, or no right, to keep a model that was pulled
     │   ├── DependencyUnavailable  a library that the model needs cannot be used
     │   ├── ModelChanged        the network in memory is no longer the one that was proved
     │   └── NonFiniteOutput     the network answered NaN or infinity
@@ -35,9 +37,11 @@ from __future__ import annotations
 __all__ = [
     "AudioError",
     "AudioTooLong",
+    "CacheUnwritable",
     "CcmusicError",
     "DependencyUnavailable",
     "EmptyAudio",
+    "HubUnreachable",
     "InferenceTimeout",
     "InsufficientStorage",
     "InvalidParameter",
@@ -86,6 +90,11 @@ class CcmusicError(Exception):
     """
 
     slug = "internal"
+
+    @property
+    def sentence(self) -> str:
+        """The text as the contract words it, where that says more than the error's own."""
+        return str(self)
 
 
 class InvalidParameter(CcmusicError, ValueError):
@@ -161,9 +170,22 @@ class ModelError(CcmusicError):
 class ModelFileNotFound(ModelError):
     """The configured model path does not exist."""
 
+    @property
+    def sentence(self) -> str:
+        """`Model file not found:` and the path as it was configured."""
+        return f"Model file not found: {self}"
+
 
 class ModelRefused(ModelError):
     """The model's files disagree with its card, or its answers with its golden clips."""
+
+
+class HubUnreachable(ModelError):
+    """The hub that has the model does not answer, or may not be asked; another try may succeed."""
+
+
+class CacheUnwritable(ModelError):
+    """There is no room, or no right, to keep a model that is pulled."""
 
 
 class DependencyUnavailable(ModelError):

@@ -26,6 +26,10 @@ def _default_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccmusic"
+
+
 class Settings(BaseSettings):
     """Everything an operator can set; each field is the variable ``CCMUSIC_<FIELD>`` in capitals."""
 
@@ -52,7 +56,35 @@ class Settings(BaseSettings):
     )
 
     # the model
-    model: str = Field("embedded", description="`embedded`, or the path of a model directory with card.json.")
+    model: str = Field(
+        "embedded",
+        description="`embedded`; a model directory with card.json; a checkpoint such as ./vgg19_bn_cqt/save.pt; "
+        "or one on a hub, such as ccmusic-database/music_genre.",
+    )
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto", description="What the network computes in; auto takes what the model's card says runs."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the network runs; auto takes a GPU if ONNX Runtime can use one here."
+    )
+    model_cache: Path = Field(
+        default_factory=_default_cache, description="Directory of models made from checkpoints, and of fetched ones."
+    )
+    import_timeout_seconds: Seconds = Field(
+        1800.0, description="Longest time for fetching a checkpoint and making a model of it."
+    )
+    import_audio: Path | None = Field(
+        None,
+        description="Directory of recordings by which an imported model's precisions are measured; else our examples.",
+    )
+    hub_endpoint: str | None = Field(
+        None,
+        description="Mirror to fetch models from, http(s)://host; else HF_ENDPOINT, MODELSCOPE_ENDPOINT, the hub.",
+    )
+    hub_token_to_mirror: bool = Field(
+        False, description="Shows HF_TOKEN or MODELSCOPE_API_TOKEN to a mirror too, not only to the hub itself."
+    )
+    hub_offline: bool = Field(False, description="Never ask a hub; only what was fetched before is used.")
     model_repository: Path | None = Field(
         None, description="Directory of model directories that an admin may switch to by name; off unless set."
     )
@@ -185,6 +217,11 @@ class Settings(BaseSettings):
         if path := os.environ.get("CCMUSIC_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
         return tuple(sources)
+
+
+def asked_precision(settings: Settings) -> Literal["float32", "bfloat16", "int8"] | None:
+    """The precision that is asked for; None leaves it to the model's card."""
+    return None if settings.precision == "auto" else settings.precision
 
 
 def read_settings(**overrides: Any) -> Settings:

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from ccmusic.audio.windows import WindowPlan, cut, parse_windows
+from ccmusic.audio.windows import WindowPlan, cut, parse_windows, upstream_windows
 from ccmusic.errors import InvalidParameter
 
 
@@ -53,3 +53,49 @@ def test_one_window_lies_in_the_middle():
 
 def test_no_window_is_heard_twice():
     assert cut(103, 100, count=50) == [(0, 100), (1, 101), (2, 102), (3, 103)]
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "duration_seconds", "places"),
+    [
+        # 30 s are 1,292 frames: two windows of 490 and 156 on either side
+        (1292, 30.0, [(156, 646), (646, 1136)]),
+        # 12.0 s, 517 frames
+        (517, 12.0, [(13, 504)]),
+        (49, 1.13, [(0, 49)]),
+        (1, 1 / 22_050, [(0, 1)]),
+    ],
+)
+def test_upstream_windows(n_frames, duration_seconds, places):
+    assert upstream_windows(n_frames, duration_seconds) == places
+
+
+@pytest.mark.parametrize(
+    "n_samples", [1, 511, 5_000, 251_370, 251_371, 300_000, 502_740, 661_500, 5_292_000, 79_380_001]
+)
+def test_upstream_windows_lie_side_by_side_in_the_middle(n_samples):
+    n_frames, duration = 1 + n_samples // 512, n_samples / 22_050
+    places = upstream_windows(n_frames, duration)
+    assert all(left[1] == right[0] for left, right in pairwise(places))
+    assert len({end - start for start, end in places}) == 1
+    before, after = places[0][0], n_frames - places[-1][1]
+    assert before in (after, after - 1)
+    length = places[0][1] - places[0][0]
+    assert before + after < length
+    assert length == (int(11.4 * n_frames / duration) if duration > 11.4 else n_frames)
+
+
+def test_upstream_windows_of_another_length():
+    assert upstream_windows(430, 10.0, window_seconds=5.0) == [(0, 215), (215, 430)]
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
+def test_upstream_windows_refuse_no_duration(duration):
+    with pytest.raises(InvalidParameter, match="duration_seconds"):
+        upstream_windows(100, duration)
+
+
+@pytest.mark.parametrize("window_seconds", [0.0, -5.0, 0.001])
+def test_upstream_windows_refuse_less_than_a_frame(window_seconds):
+    with pytest.raises(InvalidParameter, match="window_seconds"):
+        upstream_windows(431, 10.0, window_seconds)

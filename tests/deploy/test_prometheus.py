@@ -170,7 +170,7 @@ def _kinds(kind: type[CcmusicError]) -> set[type[CcmusicError]]:
 
 
 def test_what_is_excused_has_the_services_own_words() -> None:
-    loading = checks._model(SimpleNamespace(model_status="loading"))  # type: ignore[arg-type]
+    loading = checks._model(SimpleNamespace(model_status="loading", preparing="building vgg19_bn"))  # type: ignore[arg-type]
     service = state.Health("service", "1")
     service.start()
     service.drain()

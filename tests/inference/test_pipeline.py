@@ -1,16 +1,16 @@
 import hashlib
+import re
 
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model
+from bands_model import band_network, golden_clips, write_model
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import EmptyAudio, ModelRefused, NonFiniteOutput
+from ccmusic.errors import EmptyAudio, ModelRefused
 from ccmusic.genres import LABELS
-from ccmusic.inference.backend import OnnxBackend
 from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
 from ccmusic.inference.result import STAGES
-from ccmusic.models.card import read_card
+from ccmusic.models.card import Card, Network, read_card
 from ccmusic.models.store import locate
 from recordings import bin_frequency, tone, wav
 
@@ -110,6 +110,40 @@ def test_what_is_no_network_is_refused(tmp_path):
         Pipeline.load(locate(str(directory)))
 
 
-def test_nan_is_never_an_answer():
-    with pytest.raises(NonFiniteOutput, match="NaN or infinity"):
-        OnnxBackend(band_network(scale=float("nan")), 16).logits(np.zeros((1, 84, 20), np.float32))
+def _with_int8(directory, network, **changes):
+    """A model whose default is another network of another precision, beside the one in float32."""
+    write_model(directory)
+    card = read_card(directory / "card.json")
+    (directory / "model.int8.onnx").write_bytes(network)
+    other = Network(
+        precision="int8",
+        file="model.int8.onnx",
+        sha256=hashlib.sha256(network).hexdigest(),
+        golden=changes.pop("golden", golden_clips(network)),
+        **changes,
+    )
+    Card(**{**dict(card), **dict(other), "alternatives": (card.running(card).networks[0],)}).save(directory)
+    return directory
+
+
+def test_the_precision_that_the_card_prefers_runs(tmp_path):
+    directory = _with_int8(tmp_path / "m", band_network(scale=0.2))
+    pipeline = Pipeline.load(locate(str(directory)))
+    assert (pipeline.backend, pipeline.caveat) == ("onnxruntime-cpu-int8", None)
+    assert pipeline.identity.sha256 == hashlib.sha256(band_network(scale=0.2)).hexdigest()
+
+
+def test_another_precision_runs_when_it_is_asked_for(tmp_path):
+    directory = _with_int8(tmp_path / "m", band_network(scale=0.2))
+    assert Pipeline.load(locate(str(directory), "float32")).backend == "onnxruntime-cpu"
+    with pytest.raises(ModelRefused, match="no network in bfloat16, only in int8, float32"):
+        Pipeline.load(locate(str(directory), "bfloat16"))
+
+
+def test_float32_runs_where_the_preferred_network_answers_wrongly(tmp_path):
+    directory = _with_int8(tmp_path / "m", band_network(scale=0.2), golden=golden_clips(band_network()))
+    pipeline = Pipeline.load(locate(str(directory)))
+    assert pipeline.backend == "onnxruntime-cpu"
+    assert re.search("network in int8 cannot be used on this machine, float32 runs: golden clip", pipeline.caveat)
+    with pytest.raises(ModelRefused, match="golden clip"):  # asked for by name, nothing takes its place
+        Pipeline.load(locate(str(directory), "int8"))

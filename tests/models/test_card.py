@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
-from ccmusic.models.card import Calibration, read_card
+from ccmusic.models.card import Calibration, CqtFeatures, Drawing, MelFeatures, Network, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 
 
@@ -67,3 +67,35 @@ def test_what_is_no_card_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelRefused, match="cannot be read"):
         read_card(path)
+
+
+def _network(card, **changes):
+    return Network(**{name: getattr(card, name) for name in Network.model_fields} | changes)
+
+
+def test_a_card_runs_in_any_of_its_precisions(card):
+    int8 = _network(card, precision="int8", file="model.int8.onnx", sha256="0" * 64)
+    both = card.model_copy(update={"alternatives": (int8,)})
+    assert both.at(None) is both
+    at_int8 = both.at("int8")
+    assert (at_int8.file, at_int8.sha256, at_int8.precision) == ("model.int8.onnx", "0" * 64, "int8")
+    assert [network.precision for network in at_int8.networks] == ["int8", "float32"]
+    assert at_int8.at("float32") == both.at("float32") == both
+    with pytest.raises(ModelRefused, match="no network in bfloat16, only in float32, int8: set CCMUSIC_PRECISION"):
+        both.at("bfloat16")
+
+
+def test_a_precision_stands_once_in_a_card(card, tmp_path):
+    path = tmp_path / "card.json"
+    twice = card.model_dump(mode="json") | {"alternatives": [_network(card).model_dump(mode="json")]}
+    path.write_text(json.dumps(twice))
+    with pytest.raises(ModelRefused, match="alternatives must each have another precision"):
+        read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("features", "drawing", "name"),
+    [(CqtFeatures(), None, "cqt_db"), (MelFeatures(), None, "mel_db"), (MelFeatures(), Drawing(), "picture")],
+)
+def test_what_the_network_calls_its_input(card, features, drawing, name):
+    assert card.model_copy(update={"features": features, "drawing": drawing}).input_name == name

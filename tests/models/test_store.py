@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,34 @@ def test_a_changed_network_is_refused(tmp_path, damage):
     (directory / "model.onnx").write_bytes(network)
     with pytest.raises(ModelRefused, match="SHA-256"):
         read_model(locate(str(directory)))
+
+
+@pytest.mark.parametrize("spelling", ["vgg19_bn_cqt/save.pt", "vgg19_bn_cqt", "./vgg19_bn_cqt/save.pt"])
+def test_a_checkpoint_is_told_from_a_model_directory(monkeypatch, tmp_path, spelling):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tmp_path / "vgg19_bn_cqt" / "save.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    location = locate(spelling)
+    assert (location.checkpoint, location.directory, location.missing()) == (checkpoint, None, None)
+    checkpoint.unlink()
+    assert location.missing() == spelling
+    with pytest.raises(ModelRefused, match="is a checkpoint: import it first"):
+        checkpoint.touch()
+        read_model(location)
+
+
+def test_a_checkpoint_that_is_not_there_is_missing_as_it_was_configured():
+    assert locate("./vgg19_bn_cqt/save.pt").missing() == "./vgg19_bn_cqt/save.pt"
+
+
+def test_a_model_made_of_a_checkpoint_is_looked_for_under_both(tmp_path):
+    directory = write_model(tmp_path / "m")
+    checkpoint = tmp_path / "save.pt"
+    checkpoint.touch()
+    location = replace(locate(str(checkpoint)), directory=directory)
+    assert location.missing() is None
+    (directory / "model.onnx").unlink()
+    assert location.missing() == str(directory / "model.onnx")
+    checkpoint.unlink()
+    assert location.missing() == str(checkpoint)

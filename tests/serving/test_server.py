@@ -40,7 +40,7 @@ def server(model_directory):
         "1",
         CCMUSIC_MODEL=str(model_directory),
         CCMUSIC_MANAGEMENT_PORT="0",
-        CCMUSIC_UPLOAD_IDLE_SECONDS="0.5",
+        CCMUSIC_UPLOAD_IDLE_SECONDS="1.5",
         CCMUSIC_DRAIN_LINGER_SECONDS="1",
         CCMUSIC_FAULT_INJECTION="true",
         CCMUSIC_ADMIN_TOKEN="secret",

@@ -12,6 +12,9 @@ from ccmusic.errors import InvalidParameter
 FIRST_SECONDS = 30.0
 """What ``windows=first30`` listens to."""
 
+UPSTREAM_WINDOW_SECONDS = 11.4
+"""Length of the windows that the networks of ccMusic's own app were trained on."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
@@ -89,3 +92,43 @@ def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list
     else:
         starts = np.unique(np.linspace(0, last_start, count).round().astype(int)).tolist()
     return [(start, start + frames_per_window) for start in starts]
+
+
+def upstream_windows(
+    n_frames: int, duration_seconds: float, window_seconds: float = UPSTREAM_WINDOW_SECONDS
+) -> list[tuple[int, int]]:
+    """Place windows as ccMusic's own app does: side by side, in the middle of the recording.
+
+    What is left over, less than a window, is left out in equal parts at both ends. A recording that is shorter than a
+    window, which that app cannot answer, is one window of its own length.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the recording's spectrogram, >= 1.
+    duration_seconds : float
+        Length of its waveform in seconds, > 0.
+    window_seconds : float
+        Length of a window in seconds, long enough for a frame.
+
+    Returns
+    -------
+    list of (int, int)
+        First frame and the frame after the last, in ascending order.
+
+    Raises
+    ------
+    InvalidParameter
+        The duration is not positive, or a window is shorter than a frame.
+    """
+    if not duration_seconds > 0:
+        raise InvalidParameter("duration_seconds", f"must be positive, and is {duration_seconds:g}")
+    frames_per_window = int(window_seconds * n_frames / duration_seconds)
+    if frames_per_window < 1:
+        raise InvalidParameter("window_seconds", f"must be long enough for a frame, and is {window_seconds:g}")
+    count = n_frames // frames_per_window
+    if not count:
+        return [(0, n_frames)]
+    begin = int(0.5 * (n_frames - count * frames_per_window))
+    end = begin + count * frames_per_window
+    return [(start, start + frames_per_window) for start in range(begin, end, frames_per_window)]

@@ -25,7 +25,14 @@ import numpy as np
 import soxr
 from numpy.lib.stride_tricks import as_strided
 
-from ccmusic.errors import EmptyAudio, InvalidParameter
+from ccmusic.features.spectrogram import (
+    FRAMES_PER_SECOND,
+    HOP_LENGTH,
+    SAMPLE_RATE,
+    check_waveform,
+    cut_padded,
+    power_to_db,
+)
 
 __all__ = [
     "BINS_PER_OCTAVE",
@@ -36,19 +43,14 @@ __all__ = [
     "SAMPLE_RATE",
     "cqt_db",
     "cqt_magnitude",
-    "power_to_db",
 ]
 
-SAMPLE_RATE = 22050
-HOP_LENGTH = 512
 N_BINS = 84
 BINS_PER_OCTAVE = 12
 FMIN = 32.70319566257483  # C1, in Hz
-FRAMES_PER_SECOND = SAMPLE_RATE / HOP_LENGTH
 
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
 SPARSITY = 0.01  # share of each filter's spectral magnitude that librosa drops
-POWER_FLOOR = 1e-10  # librosa's amin
 BLOCK_SAMPLES = 2**17  # per block of frames; half a MB, so that a block stays in the processor's cache
 
 
@@ -76,13 +78,7 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     InvalidParameter
         The waveform is not one-dimensional, or holds NaN or infinity.
     """
-    if waveform.ndim != 1:
-        raise InvalidParameter("waveform", f"must be mono [n], not of shape {waveform.shape}")
-    if not waveform.size:
-        raise EmptyAudio("The recording has no samples; send one that plays.")
-    if not (np.isfinite(waveform.min()) and np.isfinite(waveform.max())):  # NaN passes through min and max
-        raise InvalidParameter("waveform", "must be finite; it holds NaN or infinity")
-
+    check_waveform(waveform)
     octave_waveform = np.ascontiguousarray(waveform, dtype=np.float32)
     hop_length = HOP_LENGTH
     magnitude = np.empty((N_BINS, 1 + len(waveform) // HOP_LENGTH), dtype=np.float32)
@@ -98,44 +94,8 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     return magnitude
 
 
-def power_to_db(magnitude: np.ndarray, top_db: float = 80.0) -> np.ndarray:
-    """Decibels below a spectrogram's own maximum.
-
-    Equals ``librosa.power_to_db(magnitude**2, ref=np.max, top_db=top_db)``.
-
-    Parameters
-    ----------
-    magnitude : np.ndarray [shape=(...), dtype=float32]
-        Not negative.
-    top_db : float
-        Range kept below the maximum, in dB, >= 0.
-
-    Returns
-    -------
-    np.ndarray [shape=(...), dtype=float32]
-        Between -`top_db` and 0; all 0 for silence.
-
-    Raises
-    ------
-    InvalidParameter
-        `top_db` is negative.
-    """
-    if top_db < 0:
-        raise InvalidParameter("top_db", f"must not be negative, and is {top_db:g}")
-    power = np.square(magnitude, dtype=np.float32)
-    reference = max(POWER_FLOOR, float(power.max()))
-    # The floors are applied to the power, before the logarithm: the same result with one pass less.
-    floor = max(POWER_FLOOR, reference * 10.0 ** (-top_db / 10.0))
-    np.maximum(power, np.float32(floor), out=power)
-    # numpy's float32 natural logarithm is vectorised, its log10 is not.
-    decibels: np.ndarray = np.log(power, out=power)
-    decibels -= np.float32(np.log(reference))
-    decibels *= np.float32(10.0 / np.log(10.0))
-    return decibels
-
-
 def cqt_db(waveform: np.ndarray) -> np.ndarray:
-    """Constant-Q spectrogram in dB below its own maximum: `power_to_db` of `cqt_magnitude`.
+    """Constant-Q spectrogram in dB below its own maximum: `power_to_db` of the square of `cqt_magnitude`.
 
     Parameters
     ----------
@@ -152,7 +112,9 @@ def cqt_db(waveform: np.ndarray) -> np.ndarray:
     EmptyAudio, InvalidParameter
         As `cqt_magnitude`.
     """
-    return power_to_db(cqt_magnitude(waveform))
+    power = cqt_magnitude(waveform)
+    np.square(power, out=power)
+    return power_to_db(power)
 
 
 def _halve_rate(waveform: np.ndarray) -> np.ndarray:
@@ -176,7 +138,7 @@ def _read_octave(waveform: np.ndarray, hop_length: int, out: np.ndarray) -> None
         last = min(first + rows_per_block * phases, n_frames)
         rows = -(-(last - first) // phases)
         begin = first * hop_length - width // 2
-        samples = _cut_padded(waveform, begin, begin + rows * phases * hop_length + width)
+        samples = cut_padded(waveform, begin, begin + rows * phases * hop_length + width)
         step = samples.itemsize
         frames = as_strided(
             samples,
@@ -190,17 +152,6 @@ def _read_octave(waveform: np.ndarray, hop_length: int, out: np.ndarray) -> None
         bins = out[:, first:last]
         np.add(power[:BINS_PER_OCTAVE], power[BINS_PER_OCTAVE:], out=bins)
         np.sqrt(bins, out=bins)
-
-
-def _cut_padded(waveform: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """`waveform[begin:end]`, with zeros where that lies outside; a view where it can be one."""
-    if begin >= 0 and end <= len(waveform):
-        return waveform[begin:end]
-    cut = np.zeros(end - begin, dtype=np.float32)
-    inside = waveform[max(0, begin) : max(0, end)]
-    offset = max(0, -begin)
-    cut[offset : offset + len(inside)] = inside
-    return cut
 
 
 @cache  # two threads that come first may both build it (1 ms); they get equal, read-only arrays

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ from PIL import Image
 from ccmusic.errors import InvalidParameter
 from ccmusic.features.magma import MAGMA
 
-__all__ = ["HEIGHT", "WIDTH", "draw", "network_picture"]
+__all__ = ["HEIGHT", "WIDTH", "draw", "network_picture", "save_jpeg"]
 
 DOTS_PER_INCH = 100  # rcParams["figure.dpi"]
 WIDTH = 496  # pixels: rcParams["figure.figsize"] is 640 x 480, of which the axes take 0.125 to 0.9 ...
@@ -75,6 +76,23 @@ def draw(window_db: np.ndarray) -> np.ndarray:
     return picture
 
 
+def save_jpeg(window_db: np.ndarray, file: BinaryIO) -> None:
+    """Draw a spectrogram into a JPEG file, byte for byte the one that matplotlib saves with the same Pillow.
+
+    Parameters
+    ----------
+    window_db : np.ndarray [shape=(bins, frames), dtype=float32]
+        In dB; the lowest frequency is row 0.
+    file : binary file, open for writing
+
+    Raises
+    ------
+    InvalidParameter
+        As `draw`.
+    """
+    Image.fromarray(draw(window_db)).save(file, "JPEG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+
+
 def network_picture(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -> np.ndarray:
     """The drawn window as the network takes it: through JPEG, resized, and scaled to -1 .. 1.
 
@@ -103,10 +121,9 @@ def network_picture(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -
     if height < 1 or width < 1:
         raise InvalidParameter("size", f"must be at least 1 x 1 pixels, not {height} x {width}")
     file = BytesIO()
-    Image.fromarray(draw(window_db)).save(file, "JPEG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+    save_jpeg(window_db, file)
     picture = Image.open(file).resize((width, height), Image.Resampling.BILINEAR)
-    channels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
-    scaled: np.ndarray = _SCALED.take(channels)
+    scaled: np.ndarray = _SCALED.take(np.asarray(picture).transpose(2, 0, 1))
     return scaled
 
 
@@ -120,7 +137,8 @@ def _colour_indices(window_db: np.ndarray, lowest: float, highest: float) -> np.
     share -= np.float64(lowest)
     share /= np.float64(highest) - np.float64(lowest)
     share *= 256
-    return np.minimum(share, 255).astype(np.uint8)
+    indices: np.ndarray = np.minimum(share, 255).astype(np.uint8)
+    return indices
 
 
 @lru_cache(maxsize=32)  # the windows of a recording are of one shape

@@ -10,16 +10,18 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from ccmusic.audio.decode import DecodeLimits, decode
-from ccmusic.audio.windows import WindowPlan, cut
-from ccmusic.errors import ModelRefused
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.features import cqt
 from ccmusic.genres import LABELS
 from ccmusic.inference.aggregate import flags, track_probabilities, window_probabilities
-from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.backend import Backend, Execution, device_for, open_backend
+from ccmusic.inference.front_end import FrontEnd, Places
 from ccmusic.inference.result import ModelIdentity, TrackResult, Window
 from ccmusic.models.card import Card
 from ccmusic.models.golden import SIGNALS, recording
@@ -27,6 +29,8 @@ from ccmusic.models.store import ModelLocation, read_model
 
 WINDOWS_PER_BATCH = 8
 """Bounds the network's memory on long recordings; larger batches are no faster on a CPU."""
+DRAWN_PER_BATCH = 4
+"""Of drawn windows, whose networks keep some 40 MB for each; 8 are no faster (`docs/precisions.md`)."""
 
 PICTURE_COLUMNS = 1200
 """Widest picture of a spectrogram."""
@@ -47,35 +51,40 @@ class Pipeline:
     Parameters
     ----------
     card : Card
-    backend : OnnxBackend
+    backend : Backend
     limits : DecodeLimits
 
     Attributes
     ----------
     on_stage : callable
         Told ``decode``, ``features`` and ``inference`` as each begins.
+    caveat : str or None
+        Why another network of the card runs than the one that it prefers.
     """
 
-    def __init__(self, card: Card, backend: OnnxBackend, limits: DecodeLimits | None = None) -> None:
+    def __init__(self, card: Card, backend: Backend, limits: DecodeLimits | None = None) -> None:
         self.card = card
+        self.front_end = FrontEnd(card)
+        self.caveat: str | None = None
         self.on_stage: Callable[[str], object] = _nobody_listens
+        self._stage = ""
         self.identity = ModelIdentity(card.name, card.version, card.sha256)
         self._backend = backend
         self._limits = limits or DecodeLimits()
         self._known_sound: np.ndarray | None = None
-        # as many as a recording of exactly this length has
-        self._frames_per_window = 1 + int(card.window_seconds * cqt.FRAMES_PER_SECOND)
 
     @classmethod
-    def load(cls, location: ModelLocation, limits: DecodeLimits | None = None, threads: int = 1) -> Pipeline:
+    def load(
+        cls, location: ModelLocation, limits: DecodeLimits | None = None, execution: Execution | None = None
+    ) -> Pipeline:
         """Read, check and prove a model.
 
         Parameters
         ----------
         location : ModelLocation
         limits : DecodeLimits, optional
-        threads : int
-            Threads of the network's runtime.
+        execution : Execution, optional
+            Where and on how many threads the network runs; one of the processor's by default.
 
         Returns
         -------
@@ -86,17 +95,30 @@ class Pipeline:
         ------
         ModelFileNotFound, ModelRefused
         """
+        execution = execution or Execution()
+        location = location.preferring("float32") if device_for(execution.device) == "cuda" else location
         card, model = read_model(location)
         if card.labels != LABELS:
             raise ModelRefused("the card's labels are not the 16 ccMusic genres in their order")
-        pipeline = cls(card, OnnxBackend(model, len(card.labels), threads), limits)
+        try:
+            return cls._proved(card, model, limits, execution)
+        except (ModelRefused, DependencyUnavailable) as error:
+            if location.precision is not None or card.precision == "float32":
+                raise
+            pipeline = cls.load(replace(location, precision="float32"), limits, execution)
+            pipeline.caveat = f"the network in {card.precision} cannot be used on this machine, float32 runs: {error}"
+            return pipeline
+
+    @classmethod
+    def _proved(cls, card: Card, model: bytes, limits: DecodeLimits | None, execution: Execution) -> Pipeline:
+        pipeline = cls(card, open_backend(model, card, execution), limits)
         pipeline.verify()
         return pipeline
 
     @property
     def backend(self) -> str:
-        """Name of what runs the network."""
-        return self._backend.name
+        """Name of what runs the network, and of what it computes in unless that is float32."""
+        return self._backend.name + ("" if self.card.precision == "float32" else f"-{self.card.precision}")
 
     def verify(self) -> str:
         """Ask the golden clips over the whole road, and compare with the card.
@@ -118,7 +140,7 @@ class Pipeline:
             if clip.signal not in SIGNALS:
                 raise ModelRefused(f"the card names an unknown golden signal {clip.signal!r}")
             waveform = decode(recording(clip.signal, clip.seconds), GOLDEN_LIMITS).waveform
-            logits = self._backend.logits(cqt.cqt_db(waveform)[np.newaxis])[0]
+            logits = self._backend.logits(self._one_window(waveform))[0]
             error = float(np.abs(logits - clip.logits).max())
             if error > GOLDEN_TOLERANCE:
                 raise ModelRefused(
@@ -141,8 +163,11 @@ class Pipeline:
         if self._known_sound is None:
             clip = self.card.golden[0]
             seconds = min(clip.seconds, max(VOUCH_SECONDS, self.card.min_seconds))
-            self._known_sound = cqt.cqt_db(SIGNALS[clip.signal](seconds))[np.newaxis]
+            self._known_sound = self._one_window(SIGNALS[clip.signal](seconds))
         return self._backend.logits(self._known_sound).tobytes()
+
+    def _one_window(self, waveform: np.ndarray) -> np.ndarray:
+        return self.front_end.network_input([self.front_end.spectrogram_db(waveform)])
 
     def classify(
         self, source: bytes | os.PathLike[str], plan: WindowPlan | None = None, *, spectrogram: bool = False
@@ -172,15 +197,15 @@ class Pipeline:
         plan = plan or WindowPlan()
         timings: dict[str, float] = {}
         self.on_stage("decode")
+        self._stage = "decode"
         heard = decode(source, self._limits, first_seconds=plan.first_seconds)
         timings["decode"] = heard.decode_seconds
         timings["resample"] = heard.resample_seconds
         with self._timed(timings, "features"):
-            spectrogram_db = cqt.cqt_db(self._padded(heard.waveform))
-        with self._timed(timings, "inference"):
-            places = cut(spectrogram_db.shape[1], self._frames_per_window, plan.count)
-            seconds = min(heard.duration_seconds, self.card.window_seconds)
-            windows = window_probabilities(self._logits(spectrogram_db, places), seconds, self.card)
+            spectrogram_db = self.front_end.spectrogram_db(heard.waveform)
+            places = self.front_end.places(spectrogram_db.shape[1], heard.duration_seconds, plan.count)
+        logits = self._logits(spectrogram_db, places, timings)
+        windows = window_probabilities(logits, min(heard.duration_seconds, self.card.window_seconds), self.card)
         probabilities = track_probabilities(windows)
         return TrackResult(
             model=self.identity,
@@ -198,26 +223,33 @@ class Pipeline:
                 self.card,
             ),
             timings=timings,
-            spectrogram_db=_picture(spectrogram_db) if spectrogram else None,
+            spectrogram_db=_picture(self._cqt_db(heard.waveform, spectrogram_db)) if spectrogram else None,
         )
 
     @contextmanager
     def _timed(self, timings: dict[str, float], stage: str) -> Iterator[None]:
-        self.on_stage(stage)
+        if stage != self._stage:  # or the age of a stage would begin anew with each batch of it
+            self.on_stage(stage)
+        self._stage = stage
         start = time.perf_counter()
         yield
-        timings[stage] = time.perf_counter() - start
+        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
 
-    def _padded(self, waveform: np.ndarray) -> np.ndarray:
-        n_min = round(self.card.min_seconds * cqt.SAMPLE_RATE)
-        return waveform if len(waveform) >= n_min else np.pad(waveform, (0, n_min - len(waveform)))
-
-    def _logits(self, spectrogram_db: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
+    def _logits(self, spectrogram_db: np.ndarray, places: Places, timings: dict[str, float]) -> np.ndarray:
         batches = []
-        for first in range(0, len(places), WINDOWS_PER_BATCH):
-            batch = [spectrogram_db[:, start:end] for start, end in places[first : first + WINDOWS_PER_BATCH]]
-            batches.append(self._backend.logits(np.stack(batch)))
+        at_once = WINDOWS_PER_BATCH if self.card.drawing is None else DRAWN_PER_BATCH
+        drawing = "inference" if self.card.drawing is None else "features"  # what only stacks is no stage of its own
+        for first in range(0, len(places), at_once):
+            windows = [spectrogram_db[:, start:end] for start, end in places[first : first + at_once]]
+            with self._timed(timings, drawing):
+                batch = self.front_end.network_input(windows)
+            with self._timed(timings, "inference"):
+                batches.append(self._backend.logits(batch))
         return np.concatenate(batches)
+
+    def _cqt_db(self, waveform: np.ndarray, spectrogram_db: np.ndarray) -> np.ndarray:
+        """What people are shown, whatever the network was fed."""
+        return spectrogram_db if self.card.features.kind == "cqt_db" else cqt.cqt_db(waveform)
 
     @staticmethod
     def _times(place: tuple[int, int], duration_seconds: float) -> tuple[float, float]:

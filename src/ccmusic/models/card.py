@@ -22,8 +22,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class FeatureConfiguration(_Record):
-    """What the network is fed: the constant-Q transform in decibels, as `ccmusic.features.cqt` computes it."""
+class CqtFeatures(_Record):
+    """The constant-Q transform in decibels, as `ccmusic.features.cqt` computes it."""
 
     kind: Literal["cqt_db"] = "cqt_db"
     sample_rate: Literal[22050] = 22050
@@ -32,6 +32,44 @@ class FeatureConfiguration(_Record):
     bins_per_octave: Literal[12] = 12
     fmin: float = 32.70319566257483
     top_db: float = 80.0
+
+
+class MelFeatures(_Record):
+    """The mel spectrogram in decibels, as `ccmusic.features.mel` computes it."""
+
+    kind: Literal["mel_db"] = "mel_db"
+    sample_rate: Literal[22050] = 22050
+    hop_length: Literal[512] = 512
+    n_fft: Literal[2048] = 2048
+    n_mels: Literal[128] = 128
+    top_db: float = 80.0
+
+
+Features = Annotated[CqtFeatures | MelFeatures, Field(discriminator="kind")]
+"""The spectrogram that the network is fed, or is shown a drawing of."""
+
+
+class Drawing(_Record):
+    """How each window is drawn for a network that looks at pictures, as `ccmusic.features.image` draws it.
+
+    Attributes
+    ----------
+    colormap : str
+        Its range is the window's own minimum and maximum.
+    canvas : tuple of int
+        Width and height of the drawing in pixels, saved as JPEG of `jpeg_quality`.
+    size : tuple of int
+        Width and height of what the network is shown.
+    mean, std : float
+        Of each channel, on a scale from 0 to 1: subtracted, and divided by.
+    """
+
+    colormap: Literal["magma"] = "magma"
+    canvas: tuple[Literal[496], Literal[369]] = (496, 369)
+    jpeg_quality: Literal[75] = 75
+    size: tuple[Literal[224], Literal[224]] = (224, 224)
+    mean: Annotated[float, Field(ge=0.5, le=0.5)] = 0.5
+    std: Annotated[float, Field(ge=0.5, le=0.5)] = 0.5
 
 
 class Calibration(_Record):
@@ -59,6 +97,55 @@ class GoldenClip(_Record):
     logits: tuple[float, ...]
 
 
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What the network computes in."""
+
+Runtime = Literal["onnxruntime", "openvino"]
+"""What runs it."""
+
+
+class Agreement(_Record):
+    """How a network of another precision compares with the one in float32, on the machine that made it.
+
+    Attributes
+    ----------
+    windows : int
+        How many were compared.
+    top1 : float
+        Share of them for which both name the same genre.
+    mean_probability_shift : float
+        Mean absolute difference of the probabilities.
+    max_logit_error : float
+    milliseconds, milliseconds_float32 : float
+        A window's time in either, median, on so many `threads`.
+    """
+
+    windows: Annotated[int, Field(ge=1)]
+    top1: Annotated[float, Field(ge=0, le=1)]
+    mean_probability_shift: Annotated[float, Field(ge=0, le=1)]
+    max_logit_error: Annotated[float, Field(ge=0)]
+    milliseconds: Annotated[float, Field(gt=0)]
+    milliseconds_float32: Annotated[float, Field(gt=0)]
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+class Network(_Record):
+    """One file with a network, what it computes in, and what it must answer.
+
+    Attributes
+    ----------
+    agreement : Agreement or None
+        With the network in float32; None for that one itself.
+    """
+
+    precision: Precision = "float32"
+    runtime: Runtime = "onnxruntime"
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    golden: Annotated[tuple[GoldenClip, ...], Field(min_length=1)]
+    agreement: Agreement | None = None
+
+
 class Training(_Record):
     """Where the weights come from, in words that a reader of the answer can judge."""
 
@@ -69,13 +156,19 @@ class Training(_Record):
     commit: str | None = None
 
 
-class Card(_Record):
-    """Everything that is promised about one model.
+class Card(Network):
+    """Everything that is promised about one model; it is itself the record of the network that runs by default.
 
     Attributes
     ----------
     labels : tuple of str
         Classes in the order of the network's outputs.
+    features, drawing : CqtFeatures or MelFeatures, Drawing or None
+        What the network is fed: that spectrogram, or a drawing of it.
+    placing : {"covering", "upstream"}
+        How a recording is cut: windows that leave no gap, or upstream's, which are side by side in the middle.
+    alternatives : tuple of Network
+        The same network in other precisions.
     window_seconds : float
         Length of the windows into which a longer recording is cut; a shorter recording is one window.
     min_seconds : float
@@ -93,16 +186,16 @@ class Card(_Record):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: str
     description: str
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    features: FeatureConfiguration = FeatureConfiguration()
+    features: Features = CqtFeatures()
+    drawing: Drawing | None = None
+    placing: Literal["covering", "upstream"] = "covering"
     window_seconds: Annotated[float, Field(gt=0, le=60)]
     min_seconds: Annotated[float, Field(gt=0)] = 0.3
     too_short_below_seconds: Annotated[float, Field(ge=0)] = 1.0
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
     calibration: Annotated[tuple[Calibration, ...], Field(min_length=1)]
-    golden: Annotated[tuple[GoldenClip, ...], Field(min_length=1)]
+    alternatives: tuple[Network, ...] = ()
     reference_mix: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     licence: str
     training: Training
@@ -112,11 +205,14 @@ class Card(_Record):
     def _consistent(self) -> Card:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be distinct")
-        for clip in self.golden:
+        for clip in (clip for network in self.networks for clip in network.golden):
             if len(clip.logits) != len(self.labels):
                 raise ValueError(
                     f"golden clip {clip.signal!r} has {len(clip.logits)} logits for {len(self.labels)} labels"
                 )
+        precisions = [network.precision for network in self.networks]
+        if len(set(precisions)) != len(precisions):
+            raise ValueError("alternatives must each have another precision")
         mix = self.reference_mix
         if mix is not None and (len(mix) != len(self.labels) or abs(sum(mix) - 1) > 0.01):
             raise ValueError(f"reference_mix must be {len(self.labels)} shares that sum to 1")
@@ -124,6 +220,41 @@ class Card(_Record):
         if lengths != sorted(set(lengths)):
             raise ValueError("calibration must be sorted by window_seconds, without repeats")
         return self
+
+    @property
+    def input_name(self) -> str:
+        """What each network calls its input: the kind of spectrogram, or ``picture``."""
+        return self.features.kind if self.drawing is None else "picture"
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Every network of this model, the one that runs by default first."""
+        return (self, *self.alternatives)
+
+    def running(self, network: Network) -> Card:
+        """This card with one of its own `networks` for the one that runs; the others become its alternatives."""
+        plain = [Network(**{name: getattr(other, name) for name in Network.model_fields}) for other in self.networks]
+        chosen = next(other for other in plain if other.precision == network.precision)
+        rest = tuple(other for other in plain if other is not chosen)
+        return self.model_copy(
+            update={**{name: getattr(chosen, name) for name in Network.model_fields}, "alternatives": rest}
+        )
+
+    def at(self, precision: Precision | None) -> Card:
+        """This card running in a precision; None leaves it as it is.
+
+        Raises
+        ------
+        ModelRefused
+            The model has no network in this precision; the text names those that it has.
+        """
+        if precision is None:
+            return self
+        for network in self.networks:
+            if network.precision == precision:
+                return self.running(network)
+        has = ", ".join(network.precision for network in self.networks)
+        raise ModelRefused(f"model {self.name} has no network in {precision}, only in {has}: set CCMUSIC_PRECISION")
 
     def temperature(self, window_seconds: float) -> float:
         """Softmax temperature for windows of this length, interpolated over the logarithm of the length.

@@ -3,66 +3,99 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
-from ccmusic.models.card import CARD_NAME, Card, read_card
+from ccmusic.models.card import CARD_NAME, Card, Precision, read_card
+from ccmusic.models.hub import HubReference, parse_reference
 
 EMBEDDED = "embedded"
 EMBEDDED_DIRECTORY = Path(__file__).parent / "embedded"
 
 
+CHECKPOINT_NAME = "save.pt"
+CHECKPOINT_SUFFIXES = (".pt", ".pth")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
-    """A model directory and the name under which it was asked for.
+    """Where a model lies, and what was asked for.
 
     Attributes
     ----------
     configured : str
         As the operator wrote it; messages repeat it.
-    directory : Path
-        Absolute.
+    directory : Path or None
+        The model directory, absolute; None while it has to be made from `checkpoint` or `reference`.
+    checkpoint : Path or None
+        A PyTorch checkpoint, absolute.
+    reference : HubReference or None
+        A checkpoint on a hub.
+    precision : str or None
+        The precision that is asked for; None leaves it to the card.
     """
 
     configured: str
-    directory: Path
+    directory: Path | None
+    checkpoint: Path | None = None
+    reference: HubReference | None = None
+    precision: Precision | None = None
 
     def missing(self) -> str | None:
         """The path, as configured, of the first file of this model that is not on disk; None when all are there."""
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            return self.configured
+        if self.directory is None:
+            return None
         card_path = self.directory / CARD_NAME
         if not card_path.is_file():
             return self._as_configured(CARD_NAME)
         try:
-            name = read_card(card_path).file
+            name = read_card(card_path).at(self.precision).file
         except ModelRefused:
             return None  # it is there; that it is no card is for the loader to say
         except ModelFileNotFound:
             return self._as_configured(CARD_NAME)
         return None if (self.directory / name).is_file() else self._as_configured(name)
 
+    def preferring(self, precision: Precision) -> ModelLocation:
+        """The same, in this precision unless another is asked for."""
+        return self if self.precision is not None else replace(self, precision=precision)
+
     def _as_configured(self, name: str) -> str:
-        if self.configured == EMBEDDED:
+        made = self.checkpoint is not None or self.reference is not None
+        if self.directory is not None and (made or self.configured == EMBEDDED):
             return str(self.directory / name)
         return self.configured if not Path(self.configured).is_dir() else str(Path(self.configured) / name)
 
 
-def locate(configured: str) -> ModelLocation:
-    """Turn the setting ``model`` into a place on disk; whether anything is there is not looked at.
+def locate(configured: str, precision: Precision | None = None) -> ModelLocation:
+    """Turn the setting ``model`` into a place; whether anything is there is not looked at.
 
     Parameters
     ----------
     configured : str
-        `embedded`, a model directory, or the path of its ``card.json``.
+        `embedded`; a model directory, or the path of its ``card.json``; a checkpoint, or the directory of its
+        ``save.pt``; or a checkpoint on a hub.
+    precision : str, optional
+        What the network shall compute in.
 
     Returns
     -------
     ModelLocation
+        Without a directory for a checkpoint: `ccmusic.importing` makes one.
     """
     if configured == EMBEDDED:
-        return ModelLocation(configured, EMBEDDED_DIRECTORY)
+        return ModelLocation(configured, EMBEDDED_DIRECTORY, precision=precision)
+    if (reference := parse_reference(configured)) is not None:
+        return ModelLocation(configured, None, reference=reference, precision=precision)
     path = Path(configured).expanduser().absolute()
-    return ModelLocation(configured, path.parent if path.name == CARD_NAME else path)
+    if path.suffix in CHECKPOINT_SUFFIXES and not path.is_dir():
+        return ModelLocation(configured, None, checkpoint=path, precision=precision)
+    if (path / CHECKPOINT_NAME).is_file() and not (path / CARD_NAME).exists():
+        return ModelLocation(configured, None, checkpoint=path / CHECKPOINT_NAME, precision=precision)
+    return ModelLocation(configured, path.parent if path.name == CARD_NAME else path, precision=precision)
 
 
 def read_model(location: ModelLocation) -> tuple[Card, bytes]:
@@ -87,7 +120,9 @@ def read_model(location: ModelLocation) -> tuple[Card, bytes]:
     """
     if (missing := location.missing()) is not None:
         raise ModelFileNotFound(missing)
-    card = read_card(location.directory / CARD_NAME)
+    if location.directory is None:
+        raise ModelRefused(f"{location.configured} is a checkpoint: import it first, with `ccmusic models import`")
+    card = read_card(location.directory / CARD_NAME).at(location.precision)
     path = location.directory / card.file
     try:
         model = path.read_bytes()

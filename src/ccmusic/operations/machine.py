@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import tempfile
 import threading
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # the rest is imported where it is used: a command line shoul
     from ccmusic.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
+IMPORT_NAMES = {"pillow": "PIL"}
+"""Of packages whose modules have another name than they."""
 WORKER_BYTES = 300 * 2**20
 """What a worker takes while it listens to a few minutes of sound, generously."""
 
@@ -47,11 +50,11 @@ def _python(_: Settings) -> Iterator[Finding]:
 
 def _libraries(settings: Settings) -> Iterator[Finding]:
     required = importlib.metadata.requires("ccmusic") or []
-    names = [text for text in required if "extra ==" not in text]
+    names = [re.split(r"[^\w.-]", text)[0] for text in required if "extra ==" not in text]
     found = []
-    for name in (text.split(">")[0].split("=")[0].split(";")[0].strip() for text in names):
+    for name in names:
         try:
-            importlib.import_module(name.replace("-", "_"))
+            importlib.import_module(IMPORT_NAMES.get(name, name.replace("-", "_")))
             found.append(f"{name} {importlib.metadata.version(name)}")
         except Exception as error:  # whatever a broken library raises as it is imported
             yield Finding("FAIL", name, f"cannot be imported: {error}; install the locked packages again")
@@ -114,12 +117,14 @@ def _temporary(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
+    from ccmusic.inference.backend import Execution
     from ccmusic.inference.pipeline import Pipeline
-    from ccmusic.models.store import locate
+    from ccmusic.operations.models import prepared
 
     began = time.perf_counter()
     try:
-        pipeline = Pipeline.load(locate(settings.model), settings.decode_limits, settings.threads_per_worker)
+        execution = Execution(settings.threads_per_worker, settings.device)
+        pipeline = Pipeline.load(prepared(settings), settings.decode_limits, execution)
     except CcmusicError as error:
         words = f"{type(error).__name__}: {error}; look at CCMUSIC_MODEL ({settings.model}), or fetch the model again"
         yield Finding("FAIL", "model", words)
@@ -172,7 +177,7 @@ def _clock(_: Settings) -> Iterator[Finding]:
 def _fork_server(settings: Settings) -> Iterator[Finding]:
     from ccmusic.workers.life import worker_context
 
-    context = worker_context(settings.threads_per_worker)
+    context = worker_context()
     method = context.get_start_method()
     began = time.perf_counter()
     process = context.Process(target=_nothing)  # type: ignore[attr-defined]  # BaseContext's own have it

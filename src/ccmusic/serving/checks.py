@@ -77,6 +77,7 @@ def service_checks(supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, 
         Check(
             "model_hash", _ModelHash(supervisor, settings.model_hash_seconds), period_seconds=1.0, stuck_seconds=30.0
         ),
+        Check("model_choice", lambda: _model_choice(supervisor)),
         Check("supervisor", lambda: _loop(supervisor), living, "age", component_type="system"),
         Check("workers", lambda: _workers(supervisor, settings), serving, "ready"),
         Check("crash_loop", lambda: _crash_loop(supervisor), serving, "restarts"),
@@ -103,11 +104,16 @@ def _model(supervisor: Supervisor) -> Observation:
         case "ready":
             return passed()
         case "loading":
-            return failed("still loading", message="Model is still loading...")
+            return failed("still loading", supervisor.preparing, message="Model is still loading...")
     error = supervisor.load_error
     if isinstance(supervisor.load_failure, DependencyUnavailable):
         return failed(f"{error}", message=f"Health check failed: {error}")
     return failed(f"{error}", message=f"Model loading failed: {error}")
+
+
+def _model_choice(supervisor: Supervisor) -> Observation:
+    caveat = supervisor.caveat
+    return passed() if caveat is None else warned(caveat)
 
 
 class _ModelHash:
@@ -129,10 +135,12 @@ class _ModelHash:
     def __call__(self) -> Observation:
         location = self._supervisor.location
         model = self._supervisor.model
-        if model is None or location.missing() is not None:
+        if model is None or location.directory is None or location.missing() is not None:
             return passed()  # not yet, or for the other check to say
         try:
-            path = location.directory / read_card(location.directory / CARD_NAME).file
+            card = read_card(location.directory / CARD_NAME)
+            file = next((network.file for network in card.networks if network.sha256 == model.sha256), card.file)
+            path = location.directory / file
             status = path.stat()
             seen = (path, model.sha256, status.st_mtime_ns, status.st_size, status.st_ino)
             if seen != self._seen or time.monotonic() - self._hashed_at > self._period_seconds:

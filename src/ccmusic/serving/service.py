@@ -70,7 +70,7 @@ class Service:
             logger.error(
                 "model file not found: %s (absolute: %s; working directory: %s)",
                 missing,
-                location.directory,
+                location.checkpoint or location.directory,
                 Path.cwd(),
             )
         self._loop_watch.start()

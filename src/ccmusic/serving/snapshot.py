@@ -24,6 +24,10 @@ class ServiceSnapshot(HealthSnapshot):
 
     Attributes
     ----------
+    preparing : str or None
+        What is being done to a checkpoint before workers can start.
+    caveat : str or None
+        Why another model or precision serves than was asked for.
     restarts : mapping of str to int
         Replaced workers by reason since the start; every reason is there.
     quarantined : int
@@ -39,6 +43,8 @@ class ServiceSnapshot(HealthSnapshot):
     workers: tuple[WorkerRecord, ...] = ()
     model: ModelIdentity | None = None
     backend: str | None = None
+    preparing: str | None = None
+    caveat: str | None = None
     restarts: Mapping[RestartReason, int] = field(default_factory=dict)
     queue: QueueState = field(default_factory=QueueState)
     self_test: SelfTestState | None = None
@@ -82,6 +88,8 @@ class ServiceHealth(Health):
             workers=supervisor.workers,
             model=supervisor.model,
             backend=supervisor.backend,
+            preparing=supervisor.preparing,
+            caveat=supervisor.caveat,
             restarts=supervisor.restart_counts,
             queue=supervisor.queue,
             self_test=supervisor.self_test,

@@ -13,6 +13,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr
 
+from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
 from ccmusic.errors import CcmusicError
 from ccmusic.settings import Settings
 from ccmusic.ui import cards
@@ -25,9 +26,6 @@ READINESS_SECONDS = 1.0
 """How often the page asks whether the model is ready, while it is not."""
 
 CSS_PATH = Path(__file__).with_name("page.css")
-
-# Where examples may lie: in a checkout, or inside the installed package.
-EXAMPLE_DIRECTORIES = (Path(__file__).parents[3] / "examples", Path(__file__).parents[1] / "examples")
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
 """Of the reader's own system; none is fetched."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import CcmusicError
 from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.models.store import ModelLocation
 
@@ -27,6 +29,7 @@ class WorkerOptions:
     niceness: int = 0
     fault_injection: bool = False
     faults: tuple[tuple[str, float], ...] = ()
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,22 @@ class Ready:
     ----------
     reference_mix : tuple of float or None [length=16]
         As in the model's card.
+    caveat : str or None
+        Why another network of the card runs than the one that it prefers.
     """
 
     model: ModelIdentity
     backend: str
     self_test_seconds: float
     reference_mix: tuple[float, ...] | None = None
+    caveat: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The worker could not load its model, or the job failed; the error belongs to `ccmusic.errors`."""
 
-    error: Exception
+    error: CcmusicError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from ccmusic.errors import (
+    CcmusicError,
     InferenceTimeout,
     ModelChanged,
-    ModelFileNotFound,
     ModelRefused,
     NonFiniteOutput,
     OutOfMemory,
@@ -184,8 +184,8 @@ class Keeper(threading.Thread):
                 return self._failed(error)
         raise TypeError(f"a worker that loads does not send {type(reply).__name__}")
 
-    def _failed(self, error: Exception, *, restart: bool = True) -> bool:
-        text = f"Model file not found: {error}" if isinstance(error, ModelFileNotFound) else str(error)
+    def _failed(self, error: CcmusicError, *, restart: bool = True) -> bool:
+        text = error.sentence
         logger.error("worker %d: loading failed: %s; next try in %.1f s", self._index, text, self._pause)
         self._pool.change(self._index, state="failed", error=text, pid=None)
         self._pool.load_failure = error

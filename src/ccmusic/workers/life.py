@@ -219,11 +219,11 @@ class Life:
         return text.decode("utf-8", "replace") or None
 
 
-def worker_context(threads: int) -> BaseContext:
+def worker_context() -> BaseContext:
     """A fork server where there is one: it imports the pipeline once, and each worker then starts in milliseconds."""
-    # The matrix library of numpy reads this when it is loaded, so it must stand in the environment of our children. One
-    # thread a core in each of N workers would have them all wait for one another.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
+    # The matrix library of numpy reads this when it is loaded, so it must stand in the environment of our children. Its
+    # threads spin for tens of milliseconds after each product, on the very cores that the network wants next.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

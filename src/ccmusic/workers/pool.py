@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing.context import BaseContext
 
-from ccmusic.errors import ModelFileNotFound
+from ccmusic.errors import CcmusicError, ModelFileNotFound
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
@@ -19,6 +19,7 @@ from ccmusic.workers.channel import Inject, Ready, WorkerOptions
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.keeper import Keeper
 from ccmusic.workers.ledger import Ledger
+from ccmusic.workers.preparation import Preparation
 from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.record import ModelStatus, RestartReason, SelfTestState, WorkerRecord, WorkerState
 
@@ -60,6 +61,9 @@ class Pool:
     ) -> None:
         self.settings = settings
         self.location = location
+        self.caveat: str | None = None
+        self._choice: str | None = None
+        self._preparation = None if location.directory is not None else Preparation(self)
         self.context = context
         self.ledger = ledger
         self.quarantine = quarantine
@@ -83,7 +87,10 @@ class Pool:
         self._keepers = [Keeper(self, index) for index in range(settings.workers)]
 
     def start(self) -> None:
-        """Start the workers; returns at once."""
+        """Start the workers, once there is a model directory for them; returns at once."""
+        if self._preparation is not None:
+            self._preparation.start()
+            return
         for keeper in self._keepers:
             keeper.start()
 
@@ -96,12 +103,15 @@ class Pool:
     def join(self, timeout_seconds: float) -> None:
         """Wait until the workers have ended; kill those that have not."""
         deadline = time.monotonic() + timeout_seconds
-        for keeper in self._keepers:
+        if self._preparation is not None and self._preparation.ident is not None:
+            self._preparation.join(max(0.0, deadline - time.monotonic()))
+        started = [keeper for keeper in self._keepers if keeper.ident is not None]
+        for keeper in started:
             keeper.join(max(0.0, deadline - time.monotonic()))
-        for keeper in self._keepers:
+        for keeper in started:
             if keeper.is_alive() and (life := keeper.life) is not None:
                 life.kill()
-        for keeper in self._keepers:
+        for keeper in started:
             keeper.join(5.0)
 
     def options(self) -> WorkerOptions:
@@ -114,6 +124,7 @@ class Pool:
             settings.worker_niceness,
             settings.fault_injection,
             self._faults(),
+            settings.device,
         )
 
     # what it knows
@@ -161,6 +172,11 @@ class Pool:
             return next((record.error for record in self._records if record.error is not None), None)
 
     @property
+    def preparing(self) -> str | None:
+        """What is being done to make a model directory; None when nothing is."""
+        return None if self._preparation is None else self._preparation.stage
+
+    @property
     def missing_file(self) -> bool:
         """Whether loading failed for want of a file."""
         return isinstance(self.load_failure, ModelFileNotFound)
@@ -202,6 +218,25 @@ class Pool:
             ages = [now - self._tested_at[index] for index in ready]
             idle = [self._busy_since.get(index, now) - self._idle_since_test[index] for index in ready]
             return replace(state, age_seconds=max(ages, default=0.0), idle_age_seconds=max(idle, default=0.0))
+
+    # what the preparation tells
+
+    def preparing_failed(self, error: CcmusicError) -> None:
+        """There is no model directory yet, and this is why."""
+        for record in self.records():
+            self.change(record.index, state="failed", error=error.sentence)
+        self.load_failure = error
+
+    def prepared(self, location: ModelLocation, caveat: str | None) -> None:
+        """There is a model directory: the workers start."""
+        self.location = location
+        self._choice = self.caveat = caveat
+        self.load_failure = None
+        for record in self.records():
+            self.change(record.index, state="starting", error=None)
+        for keeper in self._keepers:
+            if not self.closing.is_set():
+                keeper.start()
 
     # what keepers tell
 
@@ -260,6 +295,7 @@ class Pool:
             self.model = ready.model
             self.backend = ready.backend
             self.reference_mix = ready.reference_mix
+            self.caveat = "; ".join(filter(None, (self._choice, ready.caveat))) or None
             self.load_failure = None
         self.note_self_test(index, ready.self_test_seconds, None)
 

@@ -25,7 +25,7 @@ from ccmusic.errors import (
 )
 from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.models.store import ModelLocation, locate
-from ccmusic.settings import Settings
+from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Inject, Job
 from ccmusic.workers.job_queue import Ticket
@@ -66,7 +66,7 @@ class Supervisor:
         self._settings = settings
         self._ledger = Ledger(on_event)
         self._quarantine = Quarantine(settings.quarantine_seconds)
-        self._context = worker_context(settings.threads_per_worker)
+        self._context = worker_context()
         self._lock = threading.Lock()
         self._nothing_left = threading.Condition(self._lock)
         self._in_system = 0
@@ -74,7 +74,7 @@ class Supervisor:
         self._recent = RecentInputs()
         self._sticky: dict[str, float] = {}
         self.inject_at_start(settings.faults_at_start)
-        self._pool = self._new_pool(locate(settings.model))
+        self._pool = self._new_pool(locate(settings.model, asked_precision(settings)))
         self._candidate: Pool | None = None
         self._stopping = threading.Event()
         self._turned_at = time.monotonic()
@@ -126,6 +126,16 @@ class Supervisor:
     def load_failure(self) -> Exception | None:
         """The error behind `load_error`."""
         return self._pool.load_failure
+
+    @property
+    def caveat(self) -> str | None:
+        """Why something else serves than what was asked for; None when nothing else does."""
+        return self._pool.caveat
+
+    @property
+    def preparing(self) -> str | None:
+        """What is being done to make a model directory of a checkpoint; None when nothing is."""
+        return self._pool.preparing
 
     @property
     def restart_counts(self) -> Mapping[RestartReason, int]:
@@ -260,7 +270,7 @@ class Supervisor:
         if not self._swapping.acquire(blocking=False):
             raise SwapInProgress("another model is being loaded; wait for its outcome")
         try:
-            return self._swap(locate(str(directory / name)))
+            return self._swap(locate(str(directory / name), asked_precision(self._settings)))
         finally:
             self._swapping.release()
 
@@ -271,7 +281,9 @@ class Supervisor:
         candidate.ledger = Ledger(lambda: None)  # its failing to load is no restart of ours
         candidate.start()
         try:
-            wait_until_loaded(candidate, self._settings.load_timeout_seconds)
+            importing = location.directory is None
+            limit = self._settings.load_timeout_seconds + importing * self._settings.import_timeout_seconds
+            wait_until_loaded(candidate, limit)
             compared, agreement, slowdown = compare(old, candidate, self._recent.jobs())
             self._judge(compared, agreement, slowdown)
         except Exception:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+CHEAP_SECONDS = 0.005
+VOUCH_SHARE = 0.1
+"""A network that takes longer than `CHEAP_SECONDS` for the known sound is not asked it after every answer, but as often
+as costs this share of its work; that leaves the self-test, whose period bounds how long a change can go unseen."""
 EXIT_OUT_OF_MEMORY = 12
 """Nothing smaller can be done when there is no memory even to receive a recording: half of it is still in the pipe."""
 
@@ -108,6 +112,10 @@ class _Worker:
         pipeline.on_stage = lambda stage: pulse.enter(cast("Stage", stage))
         self._signature = pipeline.verify()
         self._voucher = pipeline.vouch()
+        self._unvouched_seconds = 0.0
+        started = time.perf_counter()
+        pipeline.vouch()
+        self._vouch_seconds = time.perf_counter() - started
         started = time.perf_counter()
         if pipeline.verify() != self._signature:
             raise ModelRefused("the network answers the same golden clips differently each time")
@@ -115,7 +123,7 @@ class _Worker:
 
     def ready(self) -> Ready:
         pipeline = self._pipeline
-        return Ready(pipeline.identity, pipeline.backend, self._seconds, pipeline.card.reference_mix)
+        return Ready(pipeline.identity, pipeline.backend, self._seconds, pipeline.card.reference_mix, pipeline.caveat)
 
     def obey(self, order: Order) -> Reply:
         match order:
@@ -129,8 +137,9 @@ class _Worker:
     def _answer(self, job: Job) -> Reply:
         try:
             self._armed.before(job)
+            started = time.perf_counter()
             result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram)
-            self._vouch()
+            self._vouch(time.perf_counter() - started)
         except CcmusicError as error:
             return Failed(error)
         except Exception as error:
@@ -141,7 +150,11 @@ class _Worker:
             return Failed(CcmusicError(f"an unexpected {type(error).__name__} while classifying"))
         return result
 
-    def _vouch(self) -> None:
+    def _vouch(self, worked_seconds: float) -> None:
+        self._unvouched_seconds += worked_seconds
+        if self._vouch_seconds > max(CHEAP_SECONDS, VOUCH_SHARE * self._unvouched_seconds):
+            return
+        self._unvouched_seconds = 0.0
         if self._pipeline.vouch() != self._voucher:
             raise ModelChanged("the network answers a known sound with other bits than at the start")
 
@@ -161,9 +174,10 @@ class _Worker:
 
 def _load(options: WorkerOptions) -> Pipeline:
     # Here and not above: the front process imports this module too, and needs no codec and no network runtime.
+    from ccmusic.inference.backend import Execution
     from ccmusic.inference.pipeline import Pipeline
 
-    return Pipeline.load(options.location, options.limits, options.threads)
+    return Pipeline.load(options.location, options.limits, Execution(options.threads, options.device))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

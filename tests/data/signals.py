@@ -1,6 +1,6 @@
-"""Computed waveforms for checking the constant-Q transform: each is hard on a different step of it.
+"""Computed waveforms for checking the spectrograms: each is hard on a different step of the constant-Q transform.
 
-Shared by the golden arrays' script, the tests and ``bench/cqt.py``; the same numbers on every machine and numpy.
+Shared by the golden arrays' script, the tests and the benchmarks; the same numbers on every machine and numpy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,178 @@
+"""The other place where a network may run: OpenVINO on the CPU, for bfloat16 and where it is the faster one.
+
+An extra: nothing here is imported unless a precision that needs it is chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ccmusic.errors import DependencyUnavailable, ModelRefused, NonFiniteOutput
+
+OUTPUT_NAME = "logits"
+
+Precision = Literal["float32", "bfloat16", "int8"]
+
+HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""What OpenVINO is told; in an 8-bit network the integers stand in the file, and the hint is for what remains."""
+
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"})
+"""As the kernel spells them: x86 with tiles, with wide vectors, with narrow ones; Arm."""
+
+
+class OpenVinoBackend:
+    """A network in OpenVINO on the CPU, with the surface of `ccmusic.inference.backend.OnnxBackend`.
+
+    Parameters
+    ----------
+    model : bytes
+        An ONNX file with one input [shape=(batch, ...), dtype=float32] and an output ``logits``
+        [shape=(batch, n_labels)]. Bytes and not a path, so that what runs is what was hashed.
+    n_labels : int
+        Classes that the card promises.
+    threads : int
+        Threads within one operator.
+    precision : str
+        ``float32``; ``bfloat16``, for a float32 file on a processor that has it; ``int8``, for a file of
+        `ccmusic.models.quantize`.
+    input_name : str
+        The network's input.
+
+    Raises
+    ------
+    DependencyUnavailable
+        OpenVINO is not installed, or this processor has no bfloat16.
+    ModelRefused
+        Not an ONNX model, or not with this input and output.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        n_labels: int,
+        threads: int = 1,
+        precision: Precision = "float32",
+        input_name: str = "picture",
+    ) -> None:
+        openvino = _import_openvino(precision)
+        self.name = f"openvino-cpu-{precision}"
+        core = openvino.Core()
+        if precision == "bfloat16":
+            _require_bfloat16(core)
+        try:
+            network = core.read_model(model)
+        except Exception as error:  # one class for everything, and it is the library's own
+            raise ModelRefused(f"OpenVINO cannot read the network: {_last_line(error)}") from error
+        _check(network, n_labels, input_name)
+        properties = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            # pinned, the workers of one machine would all sit on its first processors
+            "ENABLE_CPU_PINNING": False,
+            "CACHE_DIR": "",
+        }
+        try:
+            compiled = core.compile_model(network, "CPU", properties)
+        except Exception as error:
+            raise ModelRefused(f"OpenVINO cannot run the network: {_last_line(error)}") from error
+        self._request = compiled.create_infer_request()
+        self._input_name = input_name
+        self._n_labels = n_labels
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """Run the network.
+
+        Parameters
+        ----------
+        batch : np.ndarray [shape=(batch, ...), dtype=float32]
+            What the network eats, one row per window.
+
+        Returns
+        -------
+        np.ndarray [shape=(batch, n_labels), dtype=float32]
+
+        Raises
+        ------
+        NonFiniteOutput
+            The network answered NaN or infinity.
+        """
+        answer: np.ndarray = self._request.infer({self._input_name: batch})[OUTPUT_NAME]
+        if answer.shape != (len(batch), self._n_labels):
+            raise ModelRefused(f"the network answered with shape {answer.shape} for {self._n_labels} labels")
+        if not np.isfinite(answer).all():
+            raise NonFiniteOutput("the network answered NaN or infinity")
+        return answer
+
+
+def has_bfloat16(cpuinfo: str) -> bool:
+    """Whether a processor computes in bfloat16, and does not only imitate it.
+
+    Parameters
+    ----------
+    cpuinfo : str
+        Content of ``/proc/cpuinfo``.
+
+    Returns
+    -------
+    bool
+    """
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return not BFLOAT16_FLAGS.isdisjoint(value.split())
+    return False
+
+
+def _require_bfloat16(core: Any) -> None:
+    # OpenVINO lists BF16 also for AVX-512 processors on which it imitates it, slower than float32
+    known = Path("/proc/cpuinfo")
+    offered = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if not offered or (known.exists() and not has_bfloat16(known.read_text(encoding="utf-8"))):
+        raise DependencyUnavailable(
+            "this processor has no bfloat16 arithmetic (avx512_bf16, amx_bf16 or avx_ne_convert in /proc/cpuinfo): "
+            "choose the precision int8 or float32"
+        )
+
+
+def _import_openvino(precision: Precision) -> Any:
+    # OpenVINO's package imports its converter, which tells its makers of every import and keeps an identifier in the
+    # home directory. Nobody converts here, and without it the import is also sooner and smaller.
+    converter = "openvino.tools.ovc"
+    blocked = converter not in sys.modules
+    if blocked:
+        sys.modules[converter] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise DependencyUnavailable(
+            f"the precision {precision} was asked of OpenVINO, which cannot be imported ({error}): "
+            "install the extra with pip install 'ccmusic[openvino]', or choose ONNX Runtime"
+        ) from error
+    finally:
+        if blocked:
+            del sys.modules[converter]
+
+
+def _check(network: Any, n_labels: int, input_name: str) -> None:
+    inputs = sorted(name for node in network.inputs for name in node.names)
+    outputs = {name: node for node in network.outputs for name in node.names}
+    if inputs != [input_name] or OUTPUT_NAME not in outputs:
+        raise ModelRefused(
+            f"the network has inputs {inputs} and outputs {sorted(outputs)}; "
+            f"expected the input {input_name!r} and an output {OUTPUT_NAME!r}"
+        )
+    width = outputs[OUTPUT_NAME].partial_shape[-1]
+    if width.is_static and width.get_length() != n_labels:
+        raise ModelRefused(f"the network has {width.get_length()} outputs for the card's {n_labels} labels")
+
+
+def _last_line(error: Exception) -> str:
+    """The cause stands last, after the places in OpenVINO's source that it passed."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

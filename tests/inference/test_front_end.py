@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.features.cqt import FRAMES_PER_SECOND
+from ccmusic.features.image import network_picture
+from ccmusic.inference.front_end import FrontEnd
+from ccmusic.inference.pipeline import Pipeline
+from ccmusic.models.card import MelFeatures, read_card
+from ccmusic.models.store import locate
+from pictures_model import write_mel_model, write_picture_model
+from recordings import bin_frequency, tone, wav
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return write_picture_model(tmp_path_factory.mktemp("models") / "drawn")
+
+
+@pytest.fixture(scope="module")
+def pipeline(drawn):
+    return Pipeline.load(locate(str(drawn)))
+
+
+@pytest.mark.parametrize("genre", [1, 8, 14])
+def test_a_tone_is_a_line_in_the_picture_at_its_height(pipeline, genre):
+    # 84 bins over 16 stripes: the middle of a stripe
+    result = pipeline.classify(wav(tone(bin_frequency(int(84 * (genre + 0.5) / 16)), 12.0)))
+    assert result.probabilities[16].argmax() == genre
+
+
+def test_windows_lie_as_upstream_lays_them(pipeline):
+    seconds = 30.0
+    windows = pipeline.classify(wav(tone(440, seconds))).windows
+    frames = 1 + int(seconds * FRAMES_PER_SECOND)
+    step = int(11.4 * frames / seconds)
+    begin = int(0.5 * (frames - 2 * step))
+    starts = [begin / FRAMES_PER_SECOND, (begin + step) / FRAMES_PER_SECOND]
+    assert [w.start_seconds for w in windows] == pytest.approx(starts)
+    assert windows[-1].end_seconds == pytest.approx((begin + 2 * step) / FRAMES_PER_SECOND)
+
+
+def test_as_many_windows_as_asked_for(pipeline):
+    assert len(pipeline.classify(wav(tone(440, 30.0)), WindowPlan(count=5)).windows) == 5
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 11.3])
+def test_a_shorter_recording_is_one_stretched_window(pipeline, seconds):
+    result = pipeline.classify(wav(tone(bin_frequency(42), seconds)))
+    assert len(result.windows) == 1
+    assert result.probabilities[16].argmax() == 8
+
+
+def test_what_the_network_is_shown_is_the_drawing_of_the_window(drawn):
+    front_end = FrontEnd(read_card(drawn / "card.json"))
+    spectrogram_db = front_end.spectrogram_db(tone(440, 25.0))
+    places = front_end.places(spectrogram_db.shape[1], 25.0, None)
+    windows = [spectrogram_db[:, start:end] for start, end in places]
+    pictures = front_end.network_input(windows)
+    assert pictures.shape == (2, 3, 224, 224)
+    assert np.array_equal(pictures[1], network_picture(windows[1]))
+
+
+def test_people_see_the_cqt_whatever_the_network_is_fed(tmp_path):
+    pipeline = Pipeline.load(locate(str(write_mel_model(tmp_path / "mel"))))
+    result = pipeline.classify(wav(tone(bin_frequency(40), 12.0)), spectrogram=True)
+    assert result.spectrogram_db.shape[0] == 84
+    assert set(result.spectrogram_db.argmax(axis=0)) == {40}
+    assert result.timings["features"] > 0
+
+
+def test_a_high_tone_is_high_in_the_mel_spectrogram(tmp_path):
+    pipeline = Pipeline.load(locate(str(write_mel_model(tmp_path / "mel"))))
+    low, high = (pipeline.classify(wav(tone(f, 12.0))).probabilities[16].argmax() for f in (200, 5200))
+    assert (low, high) == (0, 12)
+
+
+def test_a_drawn_mel_spectrogram(tmp_path):
+    pipeline = Pipeline.load(locate(str(write_picture_model(tmp_path / "m", MelFeatures()))))
+    assert pipeline.classify(wav(tone(5200, 12.0))).probabilities[16].argmax() == 12

@@ -1,0 +1,63 @@
+"""The first start with a model that is not there yet, as a client of ``/health`` sees it."""
+
+from __future__ import annotations
+
+import httpx
+
+from checkpoints import write_checkpoint, write_recordings
+from recordings import tone, wav
+from running_server import running_server
+from waiting import wait_until
+
+
+def test_a_checkpoint_is_loading_until_it_answers(tmp_path):
+    audio, cache = write_recordings(tmp_path / "audio", 1), tmp_path / "cache"
+    seen = []
+    with running_server(
+        "--no-page",
+        "--workers",
+        "1",
+        CCMUSIC_MODEL=str(write_checkpoint(tmp_path)),
+        CCMUSIC_MODEL_CACHE=str(cache),
+        CCMUSIC_IMPORT_AUDIO=str(audio),
+    ) as server:
+
+        def healthy() -> bool:
+            answer = server.health()
+            body = answer.json()
+            seen.append((answer.status_code, body["model_status"], body.get("message")))
+            return answer.status_code == 200
+
+        wait_until(healthy, "/health is 200")
+        song = {"audio": ("tone.wav", wav(tone(440, 12.0)), "audio/wav")}
+        answer = httpx.post(f"{server.url}/v1/classify", files=song, timeout=60)
+        running = server.health().json()["checks"]
+    assert set(seen[:-1]) == {(503, "loading", "Model is still loading...")}
+    assert seen[-1][1] == "ready"
+    assert answer.json()["model"]["name"] == "vgg19-bn-cqt"
+    assert running["model_choice"] == {"status": "pass"}
+    assert list(cache.glob("imported/*/card.json"))
+
+
+def test_a_checkpoint_that_is_not_there_is_named():
+    with running_server("--no-page", "--workers", "1", CCMUSIC_MODEL="./vgg19_bn_cqt/save.pt") as server:
+        wait_until(lambda: "not found" in (server.health().json()["message"] or ""), "the missing file is told")
+        assert server.health().json()["message"] == "Model file not found: ./vgg19_bn_cqt/save.pt"
+        assert server.health().status_code == 503
+
+
+def test_without_a_network_the_embedded_model_serves_and_health_warns(tmp_path):
+    with running_server(
+        "--no-page",
+        "--workers",
+        "1",
+        CCMUSIC_MODEL="hf://owner/name",
+        CCMUSIC_MODEL_CACHE=str(tmp_path),
+        CCMUSIC_HUB_OFFLINE="true",
+    ) as server:
+        server.wait_healthy()
+        body = server.health().json()
+    assert body["checks"]["model_choice"]["status"] == "warn"
+    assert body["model"]["name"] == "ccmusic-embedded"
+    (warning,) = [text for text in body["warnings"] if text.startswith("model_choice: ")]
+    assert "hf://owner/name could not be fetched, so the embedded model serves" in warning

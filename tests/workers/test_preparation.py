@@ -1,0 +1,149 @@
+"""A pool whose model must be made first: what is said meanwhile, what is tried again, what ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import ModelFileNotFound, ModelNotReady, ModelRefused
+from ccmusic.workers import preparation
+from ccmusic.workers.channel import Job
+from ccmusic.workers.preparation import run_importing
+from ccmusic.workers.supervisor import Supervisor
+from checkpoints import write_checkpoint, write_recordings
+from recordings import tone, wav
+from waiting import wait_until
+
+JOB = Job(wav(tone(440, 12.0)), WindowPlan(), False)
+
+
+@pytest.fixture
+def start(make_settings, tmp_path):
+    started = []
+
+    def begin(model: Path | str, **changes) -> Supervisor:
+        settings = make_settings(
+            model=str(model), model_cache=tmp_path / "cache", import_audio=tmp_path / "audio", **changes
+        )
+        supervisor = Supervisor(settings)
+        started.append(supervisor)
+        supervisor.start()
+        return supervisor
+
+    write_recordings(tmp_path / "audio", 1)
+    yield begin
+    for supervisor in started:
+        supervisor.stop()
+
+
+def answer(supervisor: Supervisor):
+    future = supervisor.submit(JOB)
+    assert isinstance(future, Future)
+    return future.result(60)
+
+
+def test_a_checkpoint_becomes_the_model_that_answers(start, tmp_path):
+    supervisor = start(write_checkpoint(tmp_path))
+    assert supervisor.model_status == "loading"
+    with pytest.raises(ModelNotReady, match=r"Model is still loading\.\.\."):
+        supervisor.submit(JOB)
+    wait_until(lambda: supervisor.preparing is not None, "a stage is told")
+    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+    assert (supervisor.preparing, supervisor.caveat) == (None, None)
+    assert answer(supervisor).model.name == "vgg19-bn-cqt"
+
+
+def test_a_checkpoint_that_comes_later_is_taken_then(start, tmp_path):
+    supervisor = start(tmp_path / "vgg19_bn_cqt" / "save.pt")
+    wait_until(lambda: supervisor.model_status == "error", "the missing file is told")
+    assert isinstance(supervisor.load_failure, ModelFileNotFound)
+    write_checkpoint(tmp_path)
+    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+
+
+def test_a_checkpoint_that_is_refused_says_why_and_is_tried_when_it_changes(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "FIRST_PAUSE_SECONDS", 3600.0)
+    path = write_checkpoint(tmp_path)
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 2])
+    supervisor = start(path)
+    wait_until(lambda: supervisor.model_status == "error", "the damage is told")
+    assert isinstance(supervisor.load_failure, ModelRefused)
+    assert str(path) in str(supervisor.load_failure)
+    path.write_bytes(good)
+    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+
+
+def test_without_a_network_the_embedded_model_serves_and_it_is_said(start):
+    supervisor = start("hf://owner/name", hub_offline=True)
+    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+    assert supervisor.model.name != "vgg19-bn-cqt"
+    assert "hf://owner/name could not be fetched, so the embedded model serves" in supervisor.caveat
+
+
+# The process that does it
+
+
+def importing_children() -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            status, command = (entry / "stat").read_text(), (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"ccmusic.importing" in command and status.rsplit(")", 1)[1].split()[1] == str(os.getpid()):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def stopped_child(monkeypatch):
+    """A child that is held as soon as it tells a stage."""
+
+    def hold(stage):
+        for pid in importing_children():
+            os.kill(pid, signal.SIGSTOP)
+
+    return hold
+
+
+def test_one_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child):
+    settings = make_settings(model_cache=tmp_path, import_timeout_seconds=2.0, import_audio=tmp_path / "audio")
+    write_recordings(tmp_path / "audio", 1)
+    with pytest.raises(ModelRefused, match="importing took longer than 2 seconds"):
+        run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), stopped_child)
+    assert not importing_children()
+
+
+def test_one_that_is_killed_says_so(make_settings, tmp_path):
+    def kill(stage):
+        for pid in importing_children():
+            os.kill(pid, signal.SIGKILL)
+
+    settings = make_settings(model_cache=tmp_path)
+    with pytest.raises(ModelRefused, match="ended with exit code -9, perhaps for want of memory"):
+        run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), kill)
+
+
+def test_closing_ends_it(make_settings, tmp_path, stopped_child):
+    closing = threading.Event()
+
+    def close(stage):
+        stopped_child(stage)
+        closing.set()
+
+    with pytest.raises(ModelRefused, match="or was ended"):
+        run_importing(str(write_checkpoint(tmp_path)), make_settings(model_cache=tmp_path), closing, close)
+    assert not importing_children()
+
+
+def test_errors_keep_their_class(make_settings, tmp_path):
+    with pytest.raises(ModelFileNotFound) as caught:
+        run_importing("./nowhere/save.pt", make_settings(model_cache=tmp_path), threading.Event(), print)
+    assert caught.value.sentence == "Model file not found: ./nowhere/save.pt"
