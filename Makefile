@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-training faults monitoring-test soak check format bench rivals train lock clean
+.PHONY: help run test test-training faults monitoring-test soak check format bench bench-data rivals train reference lock clean
 
 help:  ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,7 +21,7 @@ test: $(VENV)/.test  ## install and run the tests
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
-	$(BIN)/python -m pytest tests/training tests/models/test_torch_file.py $(PYTEST)
+	$(BIN)/python -m pytest tests/training tests/finetuning tests/models/test_torch_file.py $(PYTEST)
 
 # Rows that take long have 5 repeats at most; only a run of all of them makes the page.
 REPEATS ?= 20
@@ -55,12 +55,23 @@ bench: $(VENV)/.test  ## measure: CQT, mel and drawing against librosa and matpl
 	$(BIN)/python bench/drawing.py --audio $(AUDIO) examples
 	$(BIN)/python bench/road.py
 	$(BIN)/python bench/checkpoints.py
+	$(BIN)/python bench/explain.py --audio $(AUDIO) examples --write docs/explain.md
+
+SPEECH ?=
+bench-data: $(VENV)/.train  ## measure over DATA: how soon drift is seen, which odd inputs are; writes docs/drift.md and docs/odd-inputs.md
+	$(BIN)/python bench/drift.py --data $(DATA) --write docs/drift.md
+	$(BIN)/python bench/oddity.py --data $(DATA) --audio $(AUDIO) examples --speech $(SPEECH) --write docs/odd-inputs.md
 
 rivals: $(VENV)/.test  ## the same faults against other serving frameworks; writes docs/health-rivals.md
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md
 
 train: $(VENV)/.train  ## train, evaluate and export the embedded model from DATA
-	$(BIN)/python -m ccmusic.training --data $(DATA) --work .train --out src/ccmusic/models/embedded
+	$(BIN)/python -m ccmusic.training --data $(DATA) --work .train --out .train/first
+	$(BIN)/python -m ccmusic.training.second --data $(DATA) --audio $(AUDIO) --work .train --long .train/first \
+	  --out src/ccmusic/models/embedded
+
+reference: $(VENV)/.train  ## write into the embedded model's card what its recordings in DATA are like: what drift is told from
+	$(BIN)/python -m ccmusic.training.reference --data $(DATA) --model src/ccmusic/models/embedded
 
 lock:  ## pin the dependencies anew (needs uv)
 	./requirements/lock

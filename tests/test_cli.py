@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -8,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bands_model import write_model
+from bands_model import NOTHING_IS_ODD, write_model, write_own_model, write_world_model
 from ccmusic import cli
-from ccmusic.genres import LABELS
+from ccmusic.genres import LABELS, WORLD
 from recordings import bin_frequency, tone, wav
 
 
@@ -55,11 +56,20 @@ def test_table_names_the_likeliest_first(recordings, capsys):
     assert line.index("Teen pop") < line.index("%, ")
 
 
+def test_table_says_what_is_no_music(recordings, tmp_path, capsys):
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(wav(tone(440, 3.0, 0.0)))
+    assert cli.main(["classify", str(recordings[0]), str(silence)]) == cli.EXIT_OK
+    song, silent = capsys.readouterr().out.splitlines()
+    assert song.endswith("[uncertain, tone]")
+    assert silent.endswith("[silence, uncertain]")
+
+
 def test_table_with_one_genre_still_tells_classical_from_not(recordings, capsys):
     assert cli.main(["classify", "--top-k", "1", str(recordings[0])]) == cli.EXIT_OK
     line = capsys.readouterr().out
     assert "classical " in line
-    assert ", " not in line
+    assert ", " not in line.partition("[")[0]
 
 
 def test_level_and_windows(recordings, capsys):
@@ -67,6 +77,49 @@ def test_level_and_windows(recordings, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert [p["genre"] for p in answer["predictions"]] == ["Non_classic", "Classic"]
     assert len(answer["windows"]) == 1
+
+
+@pytest.fixture
+def world_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MODEL", str(write_world_model(tmp_path / "world")))
+
+
+def test_another_taxonomy(recordings, world_model, capsys):
+    song = str(recordings[0])  # in band 6
+    cli.main(["classify", "--json", "--taxonomy", "world", song])
+    assert json.loads(capsys.readouterr().out)["predictions"][0]["genre"] == WORLD.labels[15 - 6]
+    cli.main(["classify", "--csv", "--taxonomy", "world", "--top-k", "1", song])
+    [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["genre_1"], row["classic_probability"], row["error"]) == (WORLD.labels[15 - 6], "", "")
+    cli.main(["classify", "--taxonomy", "world", song])
+    line = capsys.readouterr().out
+    assert "Rock" in line
+    assert "classical" not in line
+    cli.main(["classify", "--json", song])
+    assert json.loads(capsys.readouterr().out)["predictions"][0]["genre"] == LABELS[6]
+
+
+def test_the_table_says_when_only_a_group_is_sure(recordings, tmp_path, capsys):
+    model = str(write_model(tmp_path / "sure", sure={"16": 1.0, "9": 1.0, "2": 0.1}, odd=NOTHING_IS_ODD))
+    cli.main(["classify", "--model", model, str(recordings[0])])
+    assert "  [sure only of Non-classical]" in capsys.readouterr().out
+    model = str(write_model(tmp_path / "surer", sure={"16": 0.1}, odd=NOTHING_IS_ODD))
+    cli.main(["classify", "--model", model, str(recordings[0])])
+    assert "sure only" not in capsys.readouterr().out
+
+
+def test_labels_of_ones_own(recordings, tmp_path, capsys):
+    model = str(write_own_model(tmp_path / "own", ("low", "high")))
+    assert cli.main(["classify", "--model", model, str(recordings[0])]) == cli.EXIT_OK
+    assert re.search(r"3\.0 s  (low|high) \d+%, (low|high) \d+%", capsys.readouterr().out)
+
+
+def test_a_taxonomy_or_level_that_the_model_lacks_is_a_usage_error(recordings, capsys):
+    song = str(recordings[0])
+    assert cli.main(["classify", "--taxonomy", "world", song]) == cli.EXIT_USAGE
+    assert "taxonomy must be ccmusic, not 'world'" in capsys.readouterr().err
+    assert cli.main(["classify", "--level", "4", song]) == cli.EXIT_USAGE
+    assert "level must be one of 16, 9, 2, not 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--top-k", "0"], ["--top-k", "17"], ["--windows", "half"]])

@@ -47,14 +47,14 @@ def _answers() -> Iterator[Line]:
             decimals=0,
         ),
         stat(
-            "漂移分 Drift score",
-            query(f"max(ccmusic_drift_score{{{JOB}}})", instant=True),
-            decimals=3,
-            limits=thresholds("green", (0.1, "orange")),
+            "漂移证据 Evidence of drift",
+            query(f"max(ccmusic_drift_statistic{{{JOB}}})", instant=True),
+            decimals=2,
+            limits=thresholds("green", (1, "orange")),
             description=(
-                "最近 200 首与模型卡参考分布的 JS 散度（比特）；满 200 首后才有。",
-                "Jensen-Shannon divergence in bits between the last 200 recordings and the model "
-                "card's reference; there after 200.",
+                "录音与模型卡参考不同的证据（对数尺度，达到 1 即告警）。",
+                "Evidence, on a logarithmic scale, that the recordings are not like those of the model card's "
+                "reference; warned of from 1.",
             ),
             runbooks=["CcmusicDrift"],
         ),
@@ -126,9 +126,10 @@ def _trust() -> Iterator[Line]:
         8,
         graph(
             "漂移 Drift",
-            query(f"max(ccmusic_drift_score{{{JOB}}})", "漂移 drift"),
-            limit("drift_score"),
-            decimals=3,
+            query(f"max by (kind) (ccmusic_drift_statistic{{{JOB}}})", "{{kind}}"),
+            query(f"max(ccmusic_drift_score{{{JOB}}})", "JS (bit)"),
+            limit("drift_statistic"),
+            decimals=2,
             unit="none",
             runbooks=["CcmusicDrift"],
         ),

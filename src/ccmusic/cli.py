@@ -1,7 +1,7 @@
-"""The command line: ``ccmusic classify``, ``serve``, ``gate``, ``doctor``, ``wecom-bridge``, ``metrics``,
-``settings``.
+"""The command line: ``ccmusic classify``, ``serve``, ``models``, ``train``, ``evaluate``, ``gate``,
+``doctor``, ``wecom-bridge``, ``metrics``, ``settings``.
 
-Exit codes: 0 all is well; 1 a recording could not be classified; 2 the command's words are off; 3 the configuration is
+Exit codes: 0 all is well; 1 a recording could not be used; 2 the command's words are off; 3 the configuration is
 refused; 4 the address cannot be listened on; 5 the model cannot be loaded. ``gate``: 6 not green before its deadline,
 7 its golden answer is wrong, 8 not reachable. ``doctor``: 9 something is wrong, 10 an injected fault was not noticed,
 11 the service did not recover from it.
@@ -23,8 +23,9 @@ from typing import Any, TextIO
 from ccmusic import __version__
 from ccmusic.alerting import command as wecom_bridge
 from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError
-from ccmusic.genres import LEVELS
-from ccmusic.operations import doctor, gate, models
+from ccmusic.evaluation import command as evaluation
+from ccmusic.finetuning import command as finetuning
+from ccmusic.operations import doctor, explain, gate, models
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -68,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_const", const="json", dest="form", help="one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="one row per recording")
     classify.add_argument("--top-k", type=int, default=5, metavar="N", help="how many genres (default: 5)")
-    classify.add_argument("--level", type=int, default=16, choices=LEVELS, help="level of the taxonomy (default: 16)")
+    classify.add_argument(
+        "--taxonomy", metavar="T", help="ccmusic, world or own, if the model has it (default: its first)"
+    )
+    classify.add_argument(
+        "--level", type=int, metavar="N", help="level of the taxonomy: 16, 9 or 2 (default: the finest)"
+    )
     classify.add_argument(
         "--windows", default="whole", metavar="W", help="whole, first30, or how many windows (default: whole)"
     )
@@ -84,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--no-page", action="store_const", const=False, dest="page", help="the API alone")
     serve.set_defaults(run=_serve)
 
+    explain.add_commands(commands)
     models.add_commands(commands)
+    finetuning.add_commands(commands)
+    evaluation.add_commands(commands)
     gate.add_commands(commands)
     doctor.add_commands(commands)
     wecom_bridge.add_commands(commands)
@@ -107,6 +116,7 @@ def _classify(options: argparse.Namespace) -> int:
     from ccmusic.audio.windows import parse_windows
     from ccmusic.inference.backend import Execution
     from ccmusic.inference.pipeline import Pipeline
+    from ccmusic.inference.result import chosen_taxonomy
     from ccmusic.operations.models import prepared
     from ccmusic.settings import read_settings
 
@@ -116,10 +126,13 @@ def _classify(options: argparse.Namespace) -> int:
     plan = parse_windows(options.windows, settings.max_windows)
     location = prepared(settings, quiet=options.quiet)
     pipeline = Pipeline.load(location, settings.decode_limits, Execution(settings.workers, settings.device))
+    taxonomy = chosen_taxonomy(options.taxonomy, pipeline.card.taxonomies)
+    level = taxonomy.level(options.level)
 
     def answer(file: Path) -> dict[str, Any]:
         try:
-            return pipeline.classify(file, plan).as_json(level=options.level, top_k=options.top_k)
+            result = pipeline.classify(file, plan)
+            return result.as_json(taxonomy=taxonomy.name, level=level, top_k=options.top_k)
         except CcmusicError as error:
             return {"error": {"type": error.slug, "detail": str(error)}}
 
@@ -161,7 +174,9 @@ def _write_csv(answers: Answers, out: TextIO, top_k: int) -> int:
             continue
         cells = [cell for p in answer["predictions"] for cell in (p["genre"], p["probability"])]
         cells += [""] * (len(ranks) - len(cells))
-        writer.writerow([file, answer["duration_seconds"], _classic(answer), " ".join(answer["flags"]), *cells, ""])
+        classic = _classic(answer)
+        row = [file, answer["duration_seconds"], "" if classic is None else classic, " ".join(answer["flags"])]
+        writer.writerow([*row, *cells, ""])
     return n_failed
 
 
@@ -175,17 +190,24 @@ def _write_table(answers: Answers, out: TextIO, _: int) -> int:
             )
             continue
         likeliest = ", ".join(f"{p['label_en']} {100 * p['probability']:.0f}%" for p in answer["predictions"])
-        flags = f"  [{', '.join(answer['flags'])}]" if answer["flags"] else ""
-        side = f"classical {100 * _classic(answer):.0f}%"
+        told = dict.fromkeys([*answer["flags"], *filter(None, [answer["odd"]])])  # silence is both
+        flags = f"  [{', '.join(told)}]" if told else ""
+        if (level := answer.get("sure_level")) and level != max(map(int, answer["levels"])):
+            flags = f"  [sure only of {answer['levels'][str(level)][0]['label_en']}]{flags}"
+        classic = _classic(answer)
+        side = "" if classic is None else f"{f'classical {100 * classic:.0f}%':>14}  "
         print(
-            f"{_fit(file.name, 34)} {answer['duration_seconds']:7.1f} s  {side:>14}  {likeliest}{flags}",
+            f"{_fit(file.name, 34)} {answer['duration_seconds']:7.1f} s  {side}{likeliest}{flags}",
             file=out,
             flush=True,
         )
     return n_failed
 
 
-def _classic(answer: dict[str, Any]) -> float:
+def _classic(answer: dict[str, Any]) -> float | None:
+    """Share of the classical side; None in a taxonomy without sides."""
+    if answer["taxonomy"] != "ccmusic":
+        return None
     return next(float(p["probability"]) for p in answer["levels"]["2"] if p["genre"] == "Classic")
 
 

@@ -1,19 +1,18 @@
-"""The ccMusic taxonomy: 16 leaves in the order of the networks' outputs, rolled up to 9 and to 2 groups.
+"""Taxonomies: what the outputs of a network name, and how that is rolled up into fewer groups.
 
-Source: the label tree of the public dataset ``ccmusic-database/music_genre``.
+`CCMUSIC` has 16 genres, 9 and 2 groups; its source is the label tree of the public dataset
+``ccmusic-database/music_genre``. `WORLD` has 16 genres of other collections. A model of one's own brings its labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from ccmusic.errors import InvalidParameter
-
-LEVELS: tuple[int, ...] = (16, 9, 2)
-"""Levels of the taxonomy, named by how many groups each has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,90 @@ class Genre:
 
 
 @dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """A set of genres, at one or more levels.
+
+    Attributes
+    ----------
+    name : str
+        What ``taxonomy=`` asks for.
+    levels : tuple of tuple of Genre
+        The finest first, in the order of a network's outputs. A level is named by how many groups it has.
+    parents : tuple of tuple of int
+        For each coarser level, the group that each genre of the finest belongs to.
+    """
+
+    name: str
+    levels: tuple[tuple[Genre, ...], ...]
+    parents: tuple[tuple[int, ...], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as its name and labels: answers carry it from process to process."""
+        return taxonomy_of, (self.name, self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Identifiers of the finest level, in the order of a network's outputs."""
+        return tuple(genre.label for genre in self.levels[0])
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The names of its levels, finest first."""
+        return tuple(map(len, self.levels))
+
+    def level(self, asked: int | None = None) -> int:
+        """A level by its size; the finest when none is asked for.
+
+        Raises
+        ------
+        InvalidParameter
+            There is no such level; the text names those that there are.
+        """
+        if asked is None:
+            return self.sizes[0]
+        if asked not in self.sizes:
+            sizes = ", ".join(map(str, self.sizes))
+            raise InvalidParameter("level", f"must be {'one of ' * (len(self.sizes) > 1)}{sizes}, not {asked!r}")
+        return asked
+
+    def genres(self, level: int | None = None) -> tuple[Genre, ...]:
+        """The groups of a level, the finest when none is given, in order of first appearance among the genres.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        return self.levels[self.sizes.index(self.level(level))]
+
+    def roll_up(self, probabilities: np.ndarray, level: int | None = None) -> np.ndarray:
+        """Sum probabilities of the finest level into the groups of a coarser one.
+
+        Parameters
+        ----------
+        probabilities : np.ndarray [shape=(..., n_labels)]
+            In the order of `labels`.
+        level : int, optional
+            One of `sizes`.
+
+        Returns
+        -------
+        np.ndarray [shape=(..., level)]
+            In the order of ``genres(level)``.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        place = self.sizes.index(self.level(level))
+        if place == 0:
+            return np.asarray(probabilities)
+        groups = np.eye(self.sizes[place])[list(self.parents[place - 1])]
+        return np.asarray(np.asarray(probabilities) @ groups)
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf(Genre):
-    """One of the 16 genres, with the group it belongs to at each coarser level."""
+    """One of the 16 ccMusic genres, with the group it belongs to at each coarser level."""
 
     level9: str
     level2: str
@@ -54,9 +135,6 @@ LEAVES: tuple[Leaf, ...] = (
 )
 # fmt: on
 
-LABELS: tuple[str, ...] = tuple(leaf.label for leaf in LEAVES)
-"""The 16 labels in the order of the networks' outputs."""
-
 _GROUP_NAMES = {
     "Symphony": ("Symphony", "交响乐"),
     "Opera": ("Opera", "歌剧 / 戏曲"),
@@ -72,42 +150,74 @@ _GROUP_NAMES = {
 }
 
 
-def _groups(level: int) -> tuple[Genre, ...]:
-    ordered = dict.fromkeys(leaf.level9 if level == 9 else leaf.level2 for leaf in LEAVES)
-    return tuple(Genre(label, *_GROUP_NAMES[label]) for label in ordered)
+def _ccmusic() -> Taxonomy:
+    coarser = ([leaf.level9 for leaf in LEAVES], [leaf.level2 for leaf in LEAVES])
+    groups = [list(dict.fromkeys(names)) for names in coarser]
+    return Taxonomy(
+        "ccmusic",
+        (LEAVES, *(tuple(Genre(label, *_GROUP_NAMES[label]) for label in level) for level in groups)),
+        tuple(tuple(level.index(name) for name in names) for names, level in zip(coarser, groups, strict=True)),
+    )
 
 
-GENRES: MappingProxyType[int, tuple[Genre, ...]] = MappingProxyType({16: LEAVES, 9: _groups(9), 2: _groups(2)})
-"""The groups of every level, in order of first appearance among the leaves."""
+CCMUSIC = _ccmusic()
+"""The ccMusic taxonomy, levels 16, 9 and 2."""
 
-_PARENTS = {
-    9: np.array([[leaf.level9 == group.label for leaf in LEAVES] for group in GENRES[9]], dtype=np.float64),
-    2: np.array([[leaf.level2 == group.label for leaf in LEAVES] for group in GENRES[2]], dtype=np.float64),
-}
+LABELS: tuple[str, ...] = CCMUSIC.labels
+"""The 16 labels in the order of the networks' outputs."""
+
+LEVELS: tuple[int, ...] = CCMUSIC.sizes
+"""Levels of the ccMusic taxonomy, named by how many groups each has."""
+
+roll_up = CCMUSIC.roll_up
+"""Sum probabilities of the 16 into 9 or 2 groups."""
+
+WORLD = Taxonomy(
+    "world",
+    (
+        (
+            Genre("Blues", "Blues", "蓝调"),
+            Genre("Classical", "Classical", "古典"),
+            Genre("Country", "Country", "乡村"),
+            Genre("Disco", "Disco", "迪斯科"),
+            Genre("Hip-Hop", "Hip-hop", "嘻哈"),
+            Genre("Jazz", "Jazz", "爵士"),
+            Genre("Metal", "Metal", "金属"),
+            Genre("Pop", "Pop", "流行"),
+            Genre("Reggae", "Reggae", "雷鬼"),
+            Genre("Rock", "Rock", "摇滚"),
+            Genre("Electronic", "Electronic", "电子"),
+            Genre("Folk", "Folk", "民谣"),
+            Genre("Latin", "Latin", "拉丁"),
+            Genre("R&B", "R&B", "节奏布鲁斯"),
+            Genre("Rap", "Rap", "说唱"),
+            Genre("World", "World music", "世界音乐"),
+        ),
+    ),
+)
+"""Genres that other collections are sorted by; one level."""
+
+TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (CCMUSIC, WORLD)}
+"""Those whose labels stand here, by name."""
+
+OWN = "own"
+"""Name of the taxonomy of a model that brings its own labels."""
 
 
-def roll_up(probabilities: np.ndarray, level: int) -> np.ndarray:
-    """Sum leaf probabilities into the groups of a coarser level.
+def taxonomy_of(name: str, labels: Sequence[str]) -> Taxonomy:
+    """The taxonomy of a model's output.
 
     Parameters
     ----------
-    probabilities : np.ndarray [shape=(..., 16)]
-        Probabilities of the leaves, in the order of `LABELS`.
-    level : int
-        16, 9 or 2.
+    name : str
+        A key of `TAXONOMIES`, or `OWN`.
+    labels : sequence of str
+        Those of the output; a taxonomy of one's own is made of them, and has one level.
 
     Returns
     -------
-    np.ndarray [shape=(..., level)]
-        Probabilities of the groups, in the order of ``GENRES[level]``.
-
-    Raises
-    ------
-    InvalidParameter
-        The level is not one of `LEVELS`.
+    Taxonomy
     """
-    if level not in LEVELS:
-        raise InvalidParameter("level", f"must be one of {', '.join(map(str, LEVELS))}, not {level!r}")
-    if level == 16:
-        return np.asarray(probabilities)
-    return np.asarray(probabilities) @ _PARENTS[level].T
+    if name == OWN:
+        return Taxonomy(OWN, (tuple(Genre(label, label, label) for label in labels),))
+    return TAXONOMIES[name]

@@ -160,6 +160,16 @@ class Settings(BaseSettings):
     max_error_share: Share = Field(
         0.5, description="/readyz is false when more of the last answers than this were internal errors."
     )
+    explain_windows: Annotated[int, Field(ge=0, le=100)] = Field(
+        3,
+        description="Windows that one request may have explained; each costs seventy answers of the network, or "
+        "twenty-one where it is shown a drawing. 0 turns explaining off.",
+    )
+    drift_recordings: Annotated[int, Field(ge=0)] = Field(
+        10_000,
+        description="So many recordings like those of the model's training, or more, pass on average until a false "
+        "warning of drift; fewer warn sooner of the true ones. 0 never warns.",
+    )
     last_replica: bool = Field(
         False, description="This replica has no others beside it: many internal errors turn /health red, not /readyz."
     )

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ccmusic.genres import LEAVES
+from bands_model import write_world_model
+from ccmusic.genres import LEAVES, WORLD
 from ccmusic.settings import Settings
 from ccmusic.ui.texts import TEXTS, TITLE
 from recordings import bin_frequency, tone, wav
@@ -101,6 +102,26 @@ def test_the_page_speaks_the_browsers_language(server, visit, locale, language):
     page.get_by_role("tab", name=texts["tab.status"]).click()
     page.locator("#status .cc-status").wait_for()
     assert texts["status.healthy"] in page.locator("#status").inner_text()
+
+
+@pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("en-GB", "en")])
+def test_why_unfolds_and_says_it_in_words_and_in_a_picture(server, visit, locale, language):
+    opened = visit(server.url, locale)
+    page = opened.page
+    texts = TEXTS[language]
+    page.get_by_role("button", name=texts["why.title"]).click()
+    page.locator("#why-run").click()
+    page.get_by_text(texts["notice.no_clip"]).wait_for()
+    classify(page, OPERA)
+    page.locator("#why-run").click()
+    page.locator("#why-answer img").wait_for()
+    opera = LEAVES[1].label_zh if language == "zh" else LEAVES[1].label_en
+    assert page.locator("#why-answer h3").inner_text().startswith(opera)
+    assert page.locator("#why-answer img").evaluate("image => image.naturalWidth") > 10
+    page.locator("#why-window input").fill("2")
+    page.locator("#why-run").click()
+    page.locator("#why-answer figcaption", has_text="0:01–0:04").wait_for()
+    assert opened.errors == []
 
 
 def test_the_status_tab_refreshes_only_while_it_is_open(server, visit):
@@ -216,3 +237,31 @@ def test_the_api_documentation_needs_no_other_origin(server, browser):
     page.locator("#operations-classification-classify_v1_classify_post").wait_for()
     assert {urlsplit(url).netloc for url in requests if url.startswith("http")} == {urlsplit(server.url).netloc}
     page.close()
+
+
+def test_a_model_with_two_taxonomies_lets_the_reader_choose(visit, tmp_path):
+    directory = write_world_model(tmp_path / "world")
+    with running_server(CCMUSIC_MODEL=str(directory), CCMUSIC_WORKERS="1") as running:
+        running.wait_healthy()
+        wait_for_page(running.url)
+        opened = visit(running.url)
+        page = opened.page
+        page.locator("#taxonomy").wait_for()
+        classify(page, OPERA)  # in band 1
+        assert confidences(page)[0][0] == "Opera"
+        page.locator("#taxonomy").get_by_label(TEXTS["en"]["taxonomy.world"]).check()
+        page.locator("#run").click()
+        name = WORLD.genres()[15 - 1].label_en
+        page.locator("#label .confidence-set", has_text=name).first.wait_for()
+        page.locator("#genres h4, #genres h3").first.wait_for()
+        assert confidences(page)[0][0] == name
+        assert page.locator("#genres [data-level='16'] li.cc-top").inner_text().startswith(name)
+        assert page.locator("#levels .cc-levels").count() == 0
+        assert opened.errors == []
+        page.close()
+
+
+def test_a_model_with_one_taxonomy_offers_no_choice(server, visit):
+    page = visit(server.url).page
+    page.locator("#run").wait_for()
+    assert page.locator("#taxonomy").count() == 0

@@ -58,6 +58,8 @@ CATALOGUE: dict[str, Entry] = {
     "T1": Entry("overload burst, 10 x capacity", bound="at once", slow=True),
     "T2": Entry("slow headers, slow body, half upload", bound="its timeout", slow=True),
     "T6": Entry("poison pill", bound="2nd death"),
+    "T7": Entry("silence, noise, a tone, clicks, speech", bound="1 request"),
+    "T8": Entry("drift: another mix, one class collapsing, biased logits", bound="200 recordings", slow=True),
     "O1": Entry("SIGTERM under load", bound="at once", slow=True),
     "O2": Entry("self-test itself stuck", bound="3 periods", slow=True),
     "O3": Entry("fast-failing replica", 10.0, slow=True),

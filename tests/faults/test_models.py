@@ -147,7 +147,7 @@ def test_a_card_that_lies_is_not_served(row, start, model_copy):
     )
     cases = (
         ({"labels": permuted}, "labels"),
-        ({"labels": tuple(labels[:-1]), "golden": fewer, "reference_mix": None}, "labels"),
+        ({"labels": tuple(labels[:-1]), "golden": fewer, "reference_mix": None, "reference": None}, "labels"),
         ({"golden": swapped}, "golden clip"),
     )
     for once in row.repeats():

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, load_model_from_string
 
 pytest.importorskip("openvino")
 
@@ -135,3 +136,24 @@ print(told)
     )
     assert done.stdout == "[]\n"
     assert list(tmp_path.rglob("*")) == []
+
+
+def with_another_output(network: bytes) -> bytes:
+    """The same, with its logits' negatives as ``world_logits``."""
+    model = load_model_from_string(network)
+    model.graph.node.append(helper.make_node("Neg", ["logits"], ["world_logits"]))
+    model.graph.output.append(helper.make_tensor_value_info("world_logits", TensorProto.FLOAT, ["batch", N_LABELS]))
+    return model.SerializeToString()
+
+
+def test_every_output_comes_from_one_run_and_the_first_has_the_same_bits(networks):
+    batch = pictures(3)
+    backend = OpenVinoBackend(with_another_output(networks["float32"]), N_LABELS, heads={"world_logits": N_LABELS})
+    logits, world = backend.all_logits(batch)
+    assert (world == -logits).all()
+    assert logits.tobytes() == OpenVinoBackend(networks["float32"], N_LABELS).logits(batch).tobytes()
+
+
+def test_an_output_that_is_not_there_is_named(networks):
+    with pytest.raises(ModelRefused, match="an output 'world_logits'"):
+        OpenVinoBackend(networks["float32"], N_LABELS, heads={"world_logits": N_LABELS})

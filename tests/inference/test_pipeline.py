@@ -11,7 +11,7 @@ from ccmusic.genres import LABELS
 from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
 from ccmusic.inference.result import STAGES
 from ccmusic.models.card import Card, Network, read_card
-from ccmusic.models.store import locate
+from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
 from recordings import bin_frequency, tone, wav
 
 
@@ -147,3 +147,13 @@ def test_float32_runs_where_the_preferred_network_answers_wrongly(tmp_path):
     assert re.search("network in int8 cannot be used on this machine, float32 runs: golden clip", pipeline.caveat)
     with pytest.raises(ModelRefused, match="golden clip"):  # asked for by name, nothing takes its place
         Pipeline.load(locate(str(directory), "int8"))
+
+
+def test_the_sounds_that_follow_an_answer_reach_the_weights_for_short_and_for_long_ones(monkeypatch):
+    pipeline = Pipeline.load(locate(str(EMBEDDED_DIRECTORY)))
+    asked = []
+    answer = pipeline._backend.all_logits
+    monkeypatch.setattr(pipeline._backend, "all_logits", lambda batch: asked.append(batch.shape[-1]) or answer(batch))
+    assert pipeline.vouch() == pipeline.vouch()
+    short, long = asked[:2]
+    assert short <= 44 < long  # where the embedded network changes over

@@ -2,9 +2,12 @@ import json
 
 import pytest
 
+from bands_model import world_head, write_own_model, write_world_model
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.models.card import Calibration, CqtFeatures, Drawing, MelFeatures, Network, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
+
+HEAD = world_head().model_dump(mode="json")
 
 
 @pytest.fixture
@@ -14,6 +17,19 @@ def card(model_directory):
 
 def test_round_trip(card, tmp_path):
     assert read_card(card.save(tmp_path)) == card
+
+
+def test_a_card_with_a_second_output(tmp_path):
+    card = read_card(write_world_model(tmp_path) / "card.json")
+    assert [taxonomy.name for taxonomy in card.taxonomies] == ["ccmusic", "world"]
+    assert card.heads[0].temperature(10.0) == 1.0
+    assert read_card(card.save(tmp_path)) == card
+
+
+def test_a_card_with_labels_of_its_own(tmp_path):
+    card = read_card(write_own_model(tmp_path, ("low", "high")) / "card.json")
+    assert [taxonomy.labels for taxonomy in card.taxonomies] == [("low", "high")]
+    assert card.taxonomies[0].sizes == (2,)
 
 
 def test_the_embedded_model_says_what_it_was_made_with():
@@ -53,6 +69,16 @@ def test_a_missing_card_is_a_missing_file(tmp_path):
         ({"reference_mix": [0.1] * 16}, "reference_mix must be 16 shares that sum to 1"),
         ({"reference_mix": [2.0] + [-1 / 15] * 15}, "reference_mix"),
         ({"colour": "red"}, "colour"),
+        ({"taxonomy": "world"}, "taxonomy"),
+        ({"labels": ["a", ""]}, "labels.1"),
+        ({"labels": ["a", "b\nc"]}, "labels.1"),
+        ({"sure": {"9": 0.5, "4": 0.5}}, "sure must have the levels 16, 9, 2 or some of them"),
+        ({"sure": {"9": 1.5}}, "sure.9"),
+        ({"heads": [HEAD]}, "golden clip 'chords' must have logits for every label of every head"),
+        ({"heads": [HEAD, HEAD]}, "heads must each have another taxonomy and output"),
+        ({"heads": [HEAD | {"labels": ["a", "a"]}]}, "heads.0: .*labels must be distinct"),
+        ({"heads": [HEAD | {"reference_mix": [0.5, 0.5]}]}, "heads.0: .*reference_mix must be 16 shares"),
+        ({"heads": [HEAD | {"output": "no name"}]}, "heads.0.output"),
     ],
 )
 def test_an_impossible_card_is_refused_by_the_field(card, tmp_path, change, message):

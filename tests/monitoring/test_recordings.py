@@ -4,9 +4,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ccmusic.errors import SLUGS
-from ccmusic.genres import LABELS, roll_up
+from ccmusic.genres import CCMUSIC, LABELS, roll_up, taxonomy_of
 from ccmusic.inference.result import FLAGS, STAGES, ModelIdentity, TrackResult
 from ccmusic.monitoring import drift
+from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.recordings import ABANDONED, RecordingMetrics
 
 
@@ -69,6 +70,22 @@ def test_an_answer():
     assert found["ccmusic_stage_duration_seconds_count", "decode"] == 0
 
 
+def test_the_genres_are_those_of_the_model_in_use():
+    registry = CollectorRegistry()
+    taxonomy = own = taxonomy_of("own", ("low", "high"))
+    metrics = RecordingMetrics(registry, lambda: Expected("a" * 64, taxonomy=taxonomy))
+    metrics.answered(result(0, 0.5, probabilities={2: np.array([0.2, 0.8])}, taxonomy=own))
+
+    def counts():
+        return {key[1]: value for key, value in read(registry).items() if key[0] == "ccmusic_predictions_total"}
+
+    assert counts() == {"low": 0, "high": 1}
+    taxonomy = CCMUSIC  # another model serves
+    assert counts() == dict.fromkeys(LABELS, 0)
+    taxonomy = taxonomy_of("own", ("high", "low"))
+    assert counts() == {"low": 0, "high": 1}
+
+
 def test_a_failure_has_a_reason_of_the_closed_set():
     registry = CollectorRegistry()
     metrics = RecordingMetrics(registry)
@@ -85,9 +102,20 @@ def test_a_failure_has_a_reason_of_the_closed_set():
 def test_the_drift_against_what_the_card_expects():
     expected = [1 / 16] * 16
     registry = CollectorRegistry()
-    metrics = RecordingMetrics(registry, lambda: expected)
+    metrics = RecordingMetrics(registry, lambda: Expected("a" * 64, expected))
     for _ in range(drift.RECORDINGS):
         metrics.answered(result(0, 1.0))
     # all on one of sixteen: by hand, M = (17/32, 1/32 ...)
     bits = ((1 / 16) * np.log2(2 / 17) + (15 / 16) * 1 + np.log2(32 / 17)) / 2
     assert read(registry)["ccmusic_drift_score",] == pytest.approx(bits)
+
+
+def test_the_evidence_of_drift_is_a_series_of_its_own_for_each_kind_that_the_card_knows():
+    registry = CollectorRegistry()
+    metrics = RecordingMetrics(registry, lambda: Expected("a" * 64, [1 / 16] * 16))
+    assert not any(name == "ccmusic_drift_statistic" for name, *_ in read(registry))
+    for seconds in range(20):
+        metrics.answered(result(0, 1.0, duration_seconds=10.0 + seconds))
+    kinds = {key[1]: value for key, value in read(registry).items() if key[0] == "ccmusic_drift_statistic"}
+    assert list(kinds) == ["mix"]
+    assert kinds["mix"] > 1

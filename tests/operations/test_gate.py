@@ -5,7 +5,7 @@ import socket
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model
+from bands_model import band_network, write_model, write_own_model, write_world_model
 from ccmusic import cli
 from ccmusic.errors import InvalidParameter, ModelFileNotFound
 from ccmusic.genres import LABELS
@@ -36,15 +36,21 @@ def green(method, path, models=None):
 
 
 def predictions(probabilities, labels=LABELS):
-    return {
-        "predictions": [
-            {"genre": label, "probability": p} for label, p in zip(labels, map(float, probabilities), strict=True)
-        ]
-    }
+    named = zip(labels, map(float, probabilities), strict=True)
+    return {"levels": {"0": [], str(len(labels)): [{"genre": label, "probability": p} for label, p in named]}}
 
 
 def right_answers():
     return [window_probabilities(np.array([clip.logits]), clip.seconds, EMBEDDED)[0] for clip in EMBEDDED.golden]
+
+
+def in_full(answers):
+    """Replies to every question of the gate: for each golden clip one such answer, and the right ones of the heads."""
+    for clip, answer in zip(EMBEDDED.golden, answers, strict=True):
+        yield 200, predictions(answer)
+        for head in EMBEDDED.heads:
+            of_head = window_probabilities(np.array([clip.heads[head.taxonomy]]), clip.seconds, head)[0]
+            yield 200, predictions(of_head, head.labels)
 
 
 def classifying(replies, models=None):
@@ -94,6 +100,26 @@ def test_another_model_needs_its_card(tmp_path, lines):
         # healthy, and not what was meant to be deployed
         assert gate(running.url, card=other, echo=lines.append) == EXIT_WRONG_ANSWER
         assert "it serves the model" in lines[-1]
+
+
+def test_every_output_of_the_network_is_compared(tmp_path, lines):
+    directory = write_world_model(tmp_path)
+    right = read_card(directory / CARD_NAME)
+    with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(directory)) as running:
+        assert gate(running.url, card=directory, echo=lines.append) == EXIT_GREEN
+        assert lines[-1].startswith("gate: 2 golden answers of bands")
+        golden = tuple(clip.model_copy(update={"heads": {"world": clip.heads["world"][::-1]}}) for clip in right.golden)
+        (tmp_path / "wrong").mkdir()
+        wrong = right.model_copy(update={"golden": golden}).save(tmp_path / "wrong")
+        assert gate(running.url, card=wrong, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert "a probability is off by" in lines[-1]
+
+
+def test_a_model_with_labels_of_its_own(tmp_path, lines):
+    directory = write_own_model(tmp_path)
+    with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(directory)) as running:
+        assert gate(running.url, card=directory, echo=lines.append) == EXIT_GREEN
+    assert lines[-1].startswith("gate: 2 golden answers of bands")
 
 
 def test_a_real_service_that_never_gets_green(tmp_path, lines):
@@ -154,7 +180,7 @@ def test_a_line_whenever_the_cause_changes(lines):
 
 
 def test_right_golden_answers(lines):
-    replies = [(503, {}), *((200, predictions(p)) for p in right_answers())]  # busy at first, which is not wrong
+    replies = [(503, {}), *in_full(right_answers())]  # busy at first, which is not wrong
     with stub_http(classifying(replies)) as url:
         assert gate(url, echo=lines.append) == EXIT_GREEN
     assert lines[-1].startswith("gate: 2 golden answers")
@@ -163,7 +189,7 @@ def test_right_golden_answers(lines):
 def off_by(error):
     wrong = right_answers()
     wrong[1] = wrong[1] + np.eye(16)[0] * error - np.eye(16)[1] * error
-    return [(200, predictions(p)) for p in wrong]
+    return list(in_full(wrong))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bands_model import write_own_model, write_world_model
 from ccmusic.cli import main
 from checkpoints import write_checkpoint, write_recordings
 from fake_hub import REPOSITORY, FakeHub
@@ -68,3 +69,13 @@ def test_pull_without_a_network_says_what_to_do(capsys):
 def test_pull_wants_a_repository(capsys):
     assert main(["models", "pull", "embedded"]) != 0
     assert "must name a hub's repository, such as OWNER/NAME" in capsys.readouterr().err
+
+
+def test_the_list_says_what_each_model_names_genres_by(tmp_path, monkeypatch, capsys):
+    write_own_model(tmp_path / "own")
+    write_world_model(tmp_path / "world")
+    monkeypatch.setenv("CCMUSIC_MODEL_REPOSITORY", str(tmp_path))
+    assert main(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "float32  own (3)\n" in listed
+    assert "float32  ccmusic (16), world (16)\n" in listed

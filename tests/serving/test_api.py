@@ -12,7 +12,9 @@ import pytest
 from bands_model import write_model
 from ccmusic import __version__
 from ccmusic.genres import LABELS
+from ccmusic.inference.result import FLAGS, ODDITIES
 from ccmusic.serving.schemas import Classification, Genres, Models, Problem
+from ccmusic.settings import Settings
 from recordings import bin_frequency, tone, wav
 from running_server import running_server
 from waiting import wait_until
@@ -76,6 +78,27 @@ def test_parameters(client):
     assert [p["genre"] for p in answer["predictions"]] == ["Non_classic", "Classic"]
     assert len(answer["windows"]) == 3
     assert answer["request_id"] == "mine-1"
+
+
+def test_explain_says_what_the_genre_would_be_without_each_part(client):
+    song = wav(tone(bin_frequency(12), 5.0))
+    plain = client.post("/v1/classify", content=song, headers={"Content-Type": "audio/wav"}).json()
+    assert all("saliency" not in window for window in plain["windows"])
+    explained = client.post(
+        "/v1/classify?explain=true&windows=5", content=song, headers={"Content-Type": "audio/wav"}
+    ).json()
+    Classification.model_validate(explained)
+    told = [window["saliency"] for window in explained["windows"] if "saliency" in window]
+    assert len(told) == Settings.model_fields["explain_windows"].default
+    assert told[0]["genre"] == LABELS[2]
+    assert min(told[0]["without"][1]) < told[0]["probability"]  # the octave of the tone
+    assert len(told[0]["octave_hz"]) == 8
+
+
+def test_the_schema_knows_every_flag_and_oddity():
+    properties = Classification.model_json_schema()["properties"]
+    assert tuple(properties["flags"]["items"]["enum"]) == FLAGS
+    assert tuple(properties["odd"]["anyOf"][0]["enum"]) == ODDITIES
 
 
 def test_a_request_id_that_could_forge_a_log_line_is_replaced(client):

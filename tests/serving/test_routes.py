@@ -1,6 +1,7 @@
 """Routes against a service of the test's own, for what a running one shows only by chance."""
 
 import asyncio
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -11,14 +12,21 @@ from recordings import tone, wav
 RECORDING = wav(tone(440, 1.0))
 
 
-class Waiting:
+class Unproved:
+    """A service that has no model yet, so that nothing is known of its taxonomies."""
+
+    def snapshot(self):
+        return SimpleNamespace(taxonomies=())
+
+
+class Waiting(Unproved):
     """A service whose answer never comes; it notes that it was begun, and given up."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.given_up = asyncio.Event()
 
-    async def classify(self, source, *, windows):
+    async def classify(self, source, *, windows, explain=None):
         self.begun.set()
         try:
             await asyncio.Event().wait()
@@ -26,13 +34,13 @@ class Waiting:
             self.given_up.set()
 
 
-class Failing:
+class Failing(Unproved):
     """A service that fails as it is told to."""
 
     def __init__(self, error) -> None:
         self.error = error
 
-    async def classify(self, source, *, windows):
+    async def classify(self, source, *, windows, explain=None):
         raise self.error
 
 

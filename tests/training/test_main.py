@@ -41,6 +41,9 @@ def test_two_epochs_end_in_a_loadable_model(trained: tuple[Path, list[str]]) -> 
     assert [entry.window_seconds for entry in card.calibration] == [0.3, 1.0, 3.0, 10.0]
     assert {clip.signal for clip in card.golden} == {"chords", "beat"}
     assert sum(card.reference_mix) == pytest.approx(1, abs=1e-3)
+    assert (card.reference.recordings, card.reference.artists) == (40, 20)
+    assert card.reference.bandwidth_hz.variance > 0
+    assert card.reference.level_dbfs is None  # all the same in the made data
     assert 0 <= card.metrics["out_of_fold"]["top1_16"] <= card.metrics["out_of_fold"]["top5_16"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,9 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from ccmusic.errors import ModelNotReady
-from ccmusic.genres import roll_up
+from ccmusic.genres import CCMUSIC, LEAVES, WORLD, Taxonomy, roll_up
 from ccmusic.health import CheckResult
-from ccmusic.inference.result import ModelIdentity, TrackResult, Window
+from ccmusic.inference.result import ModelIdentity, Reading, TrackResult, Window
+from ccmusic.inference.saliency import ExplainPlan, Saliency
 from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
@@ -53,31 +55,53 @@ def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: b
     track = np.mean([window.probabilities for window in windows], axis=0)
     levels = {16: track, 9: roll_up(track, 9), 2: roll_up(track, 2)}
     picture = np.arange(84, dtype=np.uint8)[:, np.newaxis].repeat(50, axis=1) if spectrogram else None
-    return TrackResult(MODEL, 30.0, levels, windows, flags, {"decode": 0.1, "inference": 0.3}, picture)
+    world = Reading(
+        WORLD, {16: track[::-1]}, np.array([window.probabilities[::-1] for window in windows]), ("uncertain",)
+    )
+    timings = {"decode": 0.1, "inference": 0.3}
+    return TrackResult(MODEL, 30.0, levels, windows, flags, timings, picture, readings=(world,))
+
+
+def saliency(window: int = 0) -> Saliency:
+    """A window in which the second octave's third block alone speaks for Opera."""
+    without = np.full((7, 10), 0.6)
+    without[1, 2] = 0.2
+    picture = np.full((84, 100), 200, dtype=np.uint8)
+    return Saliency(window, 10.0 * window, 10.0 * (window + 1), LEAVES[1], 0.6, without, picture)
 
 
 class StubService:
-    """Answers `result`, or raises it when it is an error; not ready until `ready` is set."""
+    """Answers `result`, or raises it when it is an error; not ready until `ready` is set; offers `taxonomies`."""
 
     def __init__(self, result: TrackResult | Exception | None = None, ready: bool = True) -> None:
         self.result = result or track_result()
         self.ready = ready
+        self.taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
         self.calls: list[tuple[Path, str | int, bool]] = []
 
-    async def classify(self, source: Path, *, windows: str | int = "whole", spectrogram: bool = False) -> TrackResult:
+    async def classify(
+        self,
+        source: Path,
+        *,
+        windows: str | int = "whole",
+        spectrogram: bool = False,
+        explain: ExplainPlan | None = None,
+    ) -> TrackResult:
         self.calls.append((source, windows, spectrogram))
         if not self.ready:
             raise ModelNotReady("Model is still loading...")
         if isinstance(self.result, Exception):
             raise self.result
-        return self.result
+        return self.result if explain is None else replace(self.result, explanations=(saliency(explain.window or 0),))
 
     def snapshot(self) -> ServiceSnapshot:
         if not self.ready:
             starting = (WorkerRecord(0, "starting", 7, 0, 0),)
             return snapshot("loading", "Model is still loading...", 1.0, workers=starting)
         workers = (WorkerRecord(0, "idle", 7, 0, 2),)
-        return snapshot("ready", None, 3700.0, workers=workers, model=MODEL, self_test=TESTED)
+        return snapshot(
+            "ready", None, 3700.0, workers=workers, model=MODEL, taxonomies=self.taxonomies, self_test=TESTED
+        )
 
 
 def stub_app(service: StubService, settings: Settings) -> FastAPI:

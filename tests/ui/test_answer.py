@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from ccmusic.errors import CcmusicError, ModelNotReady, Overloaded, UndecodableAudio, WorkerDied
+from ccmusic.genres import WORLD
 from ccmusic.ui.answer import Answer, answer_clip, readiness_html
 from ui.stub_service import StubService, snapshot, track_result
 
@@ -37,6 +38,21 @@ def test_an_answer_has_every_piece(clip):
 
 def test_names_follow_the_language(clip):
     assert next(iter(answer(StubService(), clip, "zh").confidences)) == "室内乐"
+
+
+def test_the_answer_is_in_the_taxonomy_that_is_chosen(clip):
+    service = StubService(track_result(likeliest=3))
+    got = asyncio.run(answer_clip(service, clip, "whole", "zh", "world"))
+    assert next(iter(got.confidences)) == WORLD.genres()[15 - 3].label_zh
+    assert "不太确定" in got.notice  # by the flags of this taxonomy
+    assert got.levels == ""
+    assert 'data-level="16"' in got.genres
+
+
+def test_a_taxonomy_that_is_gone_is_told(clip):
+    got = asyncio.run(answer_clip(StubService(), clip, "whole", "en", "own"))
+    assert "A setting is not allowed" in got.notice
+    assert "must be one of ccmusic, world" in got.notice
 
 
 def test_flags_are_told(clip):

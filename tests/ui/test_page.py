@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccmusic.errors import UndecodableAudio
+from ccmusic.genres import CCMUSIC, WORLD, taxonomy_of
 from ccmusic.ui.texts import TEXTS, TITLE
 from ui.stub_service import StubService, track_result
 
@@ -62,6 +63,23 @@ def test_many_at_once_are_all_answered(gradio_client, clip):
             pool.submit(gradio_client.predict, gradio_client.handle_file(clip), api_name="/classify") for _ in range(16)
         ]
         assert {job.result()["label"] for job in jobs} == {"Chamber"}
+
+
+@pytest.mark.parametrize(
+    ("taxonomies", "visible"),
+    [((CCMUSIC,), False), ((), False), ((CCMUSIC, WORLD), True), ((taxonomy_of("own", ("a", "b")), WORLD), True)],
+)
+def test_there_is_a_choice_only_where_there_is_one(page_server, tmp_path, taxonomies, visible):
+    from ccmusic.settings import Settings
+    from ccmusic.ui.page import Page
+
+    page_server.service.taxonomies = taxonomies
+    request = SimpleNamespace(headers={"accept-language": "zh-CN"})
+    _, _, choice = asyncio.run(Page(page_server.service, Settings(), tmp_path).readiness(request))
+    assert choice["visible"] is visible
+    if visible:
+        assert choice["value"] == taxonomies[0].name
+        assert choice["choices"] == [(TEXTS["zh"][f"taxonomy.{t.name}"], t.name) for t in taxonomies]
 
 
 def test_own_routes_come_first(client):
@@ -117,7 +135,7 @@ def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_
 
     request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
     page = Page(page_server.service, Settings(), tmp_path)
-    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", request))
+    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", None, request))
     assert notice == ""
     assert label["visible"] is True
     assert next(iter(label["value"])) == "室内乐"
@@ -126,7 +144,7 @@ def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_
     page_server.service.result = RuntimeError("no")
     logging.disable(logging.ERROR)
     try:
-        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", request))
+        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", None, request))
     finally:
         logging.disable(logging.NOTSET)
     assert TEXTS["zh"]["error.unexpected"] in notice

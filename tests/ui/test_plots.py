@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccmusic.genres import GENRES, LABELS
-from ccmusic.inference.result import Window
+from ccmusic.genres import CCMUSIC, LABELS, taxonomy_of
+from ccmusic.inference.result import TrackResult, Window
 from ccmusic.ui import plots
 from ui.stub_service import probabilities, track_result
 
@@ -36,7 +36,7 @@ def test_colour_map_rises_evenly_in_lightness():
 
 def test_every_genre_and_group_has_a_colour():
     for level in (16, 9, 2):
-        assert {genre.label for genre in GENRES[level]} <= plots.GENRE_COLOURS.keys()
+        assert {genre.label for genre in CCMUSIC.genres(level)} <= plots.GENRE_COLOURS.keys()
     leaves = [plots.GENRE_COLOURS[label] for label in LABELS]
     assert len(set(leaves)) == 16
 
@@ -105,6 +105,35 @@ def test_the_notes_are_named_and_the_picture_is_in_the_page():
     assert ">C8<" not in html
     assert html.count('<img alt="') == 1
     assert "<img" not in plots.track_html(track_result(spectrogram=False), "en")
+
+
+def own_result() -> TrackResult:
+    taxonomy = taxonomy_of("own", ("Wind & <rain>", "雷"))
+    row = np.array([0.25, 0.75])
+    windows = (Window(0.0, 10.0, row),)
+    return dataclasses.replace(track_result(), probabilities={2: row}, windows=windows, taxonomy=taxonomy)
+
+
+@pytest.mark.parametrize(
+    ("result", "leaves"), [(track_result(likeliest=3).under("world"), 16), (own_result(), 2)], ids=["world", "own"]
+)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_another_taxonomy_is_drawn_in_its_own_names(result, leaves, language):
+    assert plots.levels_html(result, language) == ""  # it has one level
+    genres = elements(plots.genres_html(result, language))
+    assert len(genres.findall(".//li")) == leaves
+    assert str(leaves) in genres.find(".//h3").text
+    track = elements(plots.track_html(result, language))
+    names = [element.get("data-genre") for element in track.iter("i") if element.get("data-genre")]
+    assert names == [result.taxonomy.labels[int(window.probabilities.argmax())] for window in result.windows]
+    assert plots.genre_name(result.predictions()[0], language) in "".join(track.itertext())
+
+
+@pytest.mark.parametrize("n", [2, 16, 40])
+def test_genres_without_colours_of_their_own_get_one_each(n):
+    colours = plots.colours(taxonomy_of("own", [f"genre {i}" for i in range(n)]))
+    assert len(set(colours.values())) == n
+    assert set(plots.colours(CCMUSIC, 9).values()) <= set(plots.GENRE_COLOURS.values())
 
 
 def test_the_roll_up_has_all_groups_and_their_sums():

@@ -3,10 +3,10 @@ import threading
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model
+from bands_model import band_network, write_model, write_own_model, write_world_model
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelFileNotFound, ModelRefused, SwapInProgress
-from ccmusic.genres import LABELS
+from ccmusic.genres import LABELS, WORLD
 from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
@@ -89,6 +89,26 @@ def test_a_damaged_model_is_refused(supervisor):
         supervisor.load_model("damaged")
     assert supervisor.model_status == "ready"
     listen(supervisor, 1)
+
+
+def test_a_model_of_other_labels_is_refused_and_says_how_to_serve_it(supervisor, tmp_path):
+    write_own_model(tmp_path / "own")
+    with pytest.raises(ModelRefused, match=r"names 3 genres of the taxonomy 'own', and not the 16 of 'ccmusic'"):
+        supervisor.load_model("own")
+    assert [taxonomy.name for taxonomy in supervisor.taxonomies] == ["ccmusic"]
+    listen(supervisor, 1)
+
+
+def test_a_model_with_a_further_output_takes_over(supervisor, tmp_path):
+    write_world_model(tmp_path / "world", version="0.0.5")
+    listen(supervisor)
+    assert supervisor.load_model("world").agreement == 1.0
+    assert [taxonomy.name for taxonomy in supervisor.taxonomies] == ["ccmusic", "world"]
+    answer = supervisor.submit(song(3)).result(30)
+    assert (answer.predictions()[0].genre, answer.under("world").predictions()[0].genre) == (
+        LABELS[3],
+        WORLD.labels[15 - 3],
+    )
 
 
 def test_an_unknown_model_is_not_found(supervisor):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccmusic.genres import LEVELS, roll_up
-from ccmusic.models.card import Card
+from ccmusic.genres import CCMUSIC, Taxonomy
+from ccmusic.inference.result import FLAGS
+from ccmusic.models.card import Card, Head
 
 SILENCE_PEAK = 1e-3
 """A recording whose largest sample lies below this (-60 dB of full scale) is taken for silence."""
@@ -28,7 +29,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card) -> np.ndarray:
+def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card | Head) -> np.ndarray:
     """Calibrated probabilities of windows of one length.
 
     Parameters
@@ -36,8 +37,8 @@ def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card) 
     logits : np.ndarray [shape=(n_windows, n_labels)]
     window_seconds : float
         How much sound each window holds.
-    card : Card
-        Holds the temperatures.
+    card : Card or Head
+        Holds the temperatures of this output.
 
     Returns
     -------
@@ -46,22 +47,26 @@ def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card) 
     return softmax(np.asarray(logits, dtype=np.float64) / card.temperature(window_seconds))
 
 
-def track_probabilities(windows: np.ndarray) -> dict[int, np.ndarray]:
-    """Mean over the windows, then summed into the coarser levels, so that the three levels agree.
+def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> dict[int, np.ndarray]:
+    """Mean over the windows, then summed into the coarser levels, so that the levels agree.
 
     Parameters
     ----------
-    windows : np.ndarray [shape=(n_windows, 16)]
+    windows : np.ndarray [shape=(n_windows, n_labels)]
+    taxonomy : Taxonomy
+        Of the labels.
 
     Returns
     -------
     dict of int to np.ndarray [shape=(level,)]
     """
     mean = windows.mean(axis=0)
-    return {level: roll_up(mean, level) for level in LEVELS}
+    return {level: taxonomy.roll_up(mean, level) for level in taxonomy.sizes}
 
 
-def flags(waveform: np.ndarray, duration_seconds: float, truncated: bool, top: float, card: Card) -> tuple[str, ...]:
+def flags(
+    waveform: np.ndarray, duration_seconds: float, truncated: bool, top: float, card: Card, odd: str | None = None
+) -> tuple[str, ...]:
     """What a reader of the answer should know before trusting it.
 
     Parameters
@@ -72,9 +77,11 @@ def flags(waveform: np.ndarray, duration_seconds: float, truncated: bool, top: f
     truncated : bool
         The recording broke off before its declared end.
     top : float
-        The largest of the 16 probabilities.
+        The largest probability of the card's own labels.
     card : Card
         Holds the thresholds.
+    odd : str, optional
+        What the recording seems to be instead of music.
 
     Returns
     -------
@@ -86,7 +93,55 @@ def flags(waveform: np.ndarray, duration_seconds: float, truncated: bool, top: f
     raised = {
         "silence": silent,
         "too_short": duration_seconds < card.too_short_below_seconds,
-        "uncertain": silent or top < card.uncertain_below,
+        "uncertain": silent or odd is not None or top < card.uncertain_below,
         "truncated": truncated,
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
+
+
+def flags_of_head(flags: tuple[str, ...], top: float, head: Head, odd: str | None = None) -> tuple[str, ...]:
+    """The flags of a recording's answer by another output: its own ``uncertain``, and what holds of the recording.
+
+    Parameters
+    ----------
+    flags : tuple of str
+        Of the answer by the card's own labels.
+    top : float
+        The largest probability of the head's labels.
+    head : Head
+        Holds the threshold.
+    odd : str, optional
+        What the recording seems to be instead of music, ``silence`` too.
+
+    Returns
+    -------
+    tuple of str
+        Some of `ccmusic.inference.result.FLAGS`, in that order.
+    """
+    uncertain = odd is not None or top < head.uncertain_below
+    return tuple(flag for flag in FLAGS if (uncertain if flag == "uncertain" else flag in flags))
+
+
+def sure_level(probabilities: dict[int, np.ndarray], odd: str | None, card: Card) -> int | None:
+    """The finest level whose likeliest group is as probable as the card asks for there.
+
+    Parameters
+    ----------
+    probabilities : dict of int to np.ndarray [shape=(level,)]
+    odd : str or None
+        What the recording seems to be instead of music: of that nothing is sure.
+    card : Card
+        Holds the thresholds.
+
+    Returns
+    -------
+    int or None
+        0 when no level is sure; None when the card has no thresholds.
+    """
+    if card.sure is None:
+        return None
+    for level in sorted(probabilities, reverse=True):
+        threshold = card.sure.get(str(level))
+        if threshold is not None and odd is None and probabilities[level].max() >= threshold:
+            return level
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -59,6 +60,16 @@ class Backend(Protocol):
         """
         ...
 
+    def all_logits(self, windows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Answer a batch with every output that was asked for when the network was loaded, from one run.
+
+        Returns
+        -------
+        tuple of np.ndarray [shape=(batch, n_labels), dtype=float32]
+            What `logits` gives, to the last bit, then the heads in their order.
+        """
+        ...
+
 
 def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
     """Load a network with what its card says runs it.
@@ -68,7 +79,7 @@ def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
     model : bytes
         An ONNX file. Bytes and not a path, so that what runs is what was hashed.
     card : Card
-        Names runtime and precision; its features name the network's input.
+        Names runtime and precision; its features name the network's input, its heads further outputs.
     execution : Execution
 
     Returns
@@ -82,13 +93,19 @@ def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
     DependencyUnavailable
         The runtime, or the GPU that was asked for, is not there.
     """
+    heads = {head.output: len(head.labels) for head in card.heads}
     if card.runtime == "openvino":
         # Here and not above: an extra that few need.
         from ccmusic.inference.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, len(card.labels), execution.threads, card.precision)
+        return OpenVinoBackend(model, len(card.labels), execution.threads, card.precision, heads=heads)
     return OnnxBackend(
-        model, len(card.labels), execution.threads, device_for(execution.device), input_name=card.input_name
+        model,
+        len(card.labels),
+        execution.threads,
+        device_for(execution.device),
+        input_name=card.input_name,
+        heads=heads,
     )
 
 
@@ -131,6 +148,8 @@ class OnnxBackend:
         A key of `PROVIDERS`.
     input_name : str
         What the network must call its input.
+    heads : mapping of str to int
+        Further outputs, and how many classes each has.
 
     Raises
     ------
@@ -141,7 +160,14 @@ class OnnxBackend:
     """
 
     def __init__(
-        self, model: bytes, n_labels: int, threads: int = 1, device: str = "cpu", *, input_name: str = "cqt_db"
+        self,
+        model: bytes,
+        n_labels: int,
+        threads: int = 1,
+        device: str = "cpu",
+        *,
+        input_name: str = "cqt_db",
+        heads: Mapping[str, int] | None = None,
     ) -> None:
         self.name = f"onnxruntime-{device}"
         options = onnxruntime.SessionOptions()
@@ -164,21 +190,50 @@ class OnnxBackend:
             )
         inputs = [node.name for node in self._session.get_inputs()]
         outputs = {node.name: node for node in self._session.get_outputs()}
-        if inputs != [input_name] or OUTPUT_NAME not in outputs:
-            raise ModelRefused(
-                f"the network has inputs {sorted(inputs)} and outputs {sorted(outputs)}; "
-                f"expected the input {input_name!r} and an output {OUTPUT_NAME!r}"
-            )
+        self._widths = {OUTPUT_NAME: n_labels, **(heads or {})}
+        require_interface(inputs, {name: node.shape[-1] for name, node in outputs.items()}, input_name, self._widths)
         self._input_name = input_name
-        width = outputs[OUTPUT_NAME].shape[-1]
-        if isinstance(width, int) and width != n_labels:
-            raise ModelRefused(f"the network has {width} outputs for the card's {n_labels} labels")
-        self._n_labels = n_labels
 
     def logits(self, windows: np.ndarray) -> np.ndarray:
         """`Backend.logits`."""
-        (answer,) = self._session.run([OUTPUT_NAME], {self._input_name: windows})
-        return checked(answer, len(windows), self._n_labels)
+        return self.all_logits(windows)[0]
+
+    def all_logits(self, windows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`Backend.all_logits`."""
+        answers = self._session.run([*self._widths], {self._input_name: windows})
+        widths = self._widths.values()
+        return tuple(checked(answer, len(windows), n) for answer, n in zip(answers, widths, strict=True))
+
+
+def require_interface(
+    inputs: list[str], outputs: Mapping[str, int | str | None], input_name: str, widths: Mapping[str, int]
+) -> None:
+    """Refuse a network without the card's input and outputs.
+
+    Parameters
+    ----------
+    inputs : list of str
+    outputs : mapping of str to int, str or None
+        By name, how many numbers each gives; no number where the network leaves it open.
+    input_name : str
+    widths : mapping of str to int
+        What the card promises of the outputs.
+
+    Raises
+    ------
+    ModelRefused
+    """
+    missing = [name for name in widths if name not in outputs]
+    if inputs != [input_name] or missing:
+        raise ModelRefused(
+            f"the network has inputs {sorted(inputs)} and outputs {sorted(outputs)}; "
+            f"expected the input {input_name!r} and an output {(missing or [OUTPUT_NAME])[0]!r}"
+        )
+    for name, n_labels in widths.items():
+        width = outputs[name]
+        if isinstance(width, int) and width != n_labels:
+            of = "" if name == OUTPUT_NAME else f" in {name}"
+            raise ModelRefused(f"the network has {width} outputs{of} for the card's {n_labels} labels")
 
 
 def checked(logits: np.ndarray, n_windows: int, n_labels: int) -> np.ndarray:

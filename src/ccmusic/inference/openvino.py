@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ccmusic.errors import DependencyUnavailable, ModelRefused, NonFiniteOutput
-
-OUTPUT_NAME = "logits"
+from ccmusic.errors import DependencyUnavailable, ModelRefused
+from ccmusic.inference.backend import OUTPUT_NAME, checked, require_interface
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
@@ -42,6 +42,8 @@ class OpenVinoBackend:
         `ccmusic.models.quantize`.
     input_name : str
         The network's input.
+    heads : mapping of str to int
+        Further outputs, and how many classes each has.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class OpenVinoBackend:
         threads: int = 1,
         precision: Precision = "float32",
         input_name: str = "picture",
+        heads: Mapping[str, int] | None = None,
     ) -> None:
         openvino = _import_openvino(precision)
         self.name = f"openvino-cpu-{precision}"
@@ -68,7 +71,10 @@ class OpenVinoBackend:
             network = core.read_model(model)
         except Exception as error:  # one class for everything, and it is the library's own
             raise ModelRefused(f"OpenVINO cannot read the network: {_last_line(error)}") from error
-        _check(network, n_labels, input_name)
+        self._widths = {OUTPUT_NAME: n_labels, **(heads or {})}
+        inputs = sorted(name for node in network.inputs for name in node.names)
+        outputs = {name: _width(node) for node in network.outputs for name in node.names}
+        require_interface(inputs, outputs, input_name, self._widths)
         properties = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -83,31 +89,15 @@ class OpenVinoBackend:
             raise ModelRefused(f"OpenVINO cannot run the network: {_last_line(error)}") from error
         self._request = compiled.create_infer_request()
         self._input_name = input_name
-        self._n_labels = n_labels
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Run the network.
+        """`Backend.logits`."""
+        return self.all_logits(batch)[0]
 
-        Parameters
-        ----------
-        batch : np.ndarray [shape=(batch, ...), dtype=float32]
-            What the network eats, one row per window.
-
-        Returns
-        -------
-        np.ndarray [shape=(batch, n_labels), dtype=float32]
-
-        Raises
-        ------
-        NonFiniteOutput
-            The network answered NaN or infinity.
-        """
-        answer: np.ndarray = self._request.infer({self._input_name: batch})[OUTPUT_NAME]
-        if answer.shape != (len(batch), self._n_labels):
-            raise ModelRefused(f"the network answered with shape {answer.shape} for {self._n_labels} labels")
-        if not np.isfinite(answer).all():
-            raise NonFiniteOutput("the network answered NaN or infinity")
-        return answer
+    def all_logits(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`Backend.all_logits`."""
+        answers = self._request.infer({self._input_name: batch})
+        return tuple(checked(answers[name], len(batch), n_labels) for name, n_labels in self._widths.items())
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
@@ -159,17 +149,9 @@ def _import_openvino(precision: Precision) -> Any:
             del sys.modules[converter]
 
 
-def _check(network: Any, n_labels: int, input_name: str) -> None:
-    inputs = sorted(name for node in network.inputs for name in node.names)
-    outputs = {name: node for node in network.outputs for name in node.names}
-    if inputs != [input_name] or OUTPUT_NAME not in outputs:
-        raise ModelRefused(
-            f"the network has inputs {inputs} and outputs {sorted(outputs)}; "
-            f"expected the input {input_name!r} and an output {OUTPUT_NAME!r}"
-        )
-    width = outputs[OUTPUT_NAME].partial_shape[-1]
-    if width.is_static and width.get_length() != n_labels:
-        raise ModelRefused(f"the network has {width.get_length()} outputs for the card's {n_labels} labels")
+def _width(node: Any) -> int | None:
+    width = node.partial_shape[-1]
+    return int(width.get_length()) if width.is_static else None
 
 
 def _last_line(error: Exception) -> str:

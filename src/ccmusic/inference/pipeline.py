@@ -16,15 +16,19 @@ import numpy as np
 
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import DependencyUnavailable, ModelRefused
+from ccmusic.errors import DependencyUnavailable, InvalidParameter, ModelRefused
 from ccmusic.features import cqt
-from ccmusic.genres import LABELS
-from ccmusic.inference.aggregate import flags, track_probabilities, window_probabilities
+from ccmusic.genres import Taxonomy
+from ccmusic.inference.aggregate import flags, flags_of_head, sure_level, track_probabilities, window_probabilities
 from ccmusic.inference.backend import Backend, Execution, device_for, open_backend
 from ccmusic.inference.front_end import FrontEnd, Places
-from ccmusic.inference.result import ModelIdentity, TrackResult, Window
-from ccmusic.models.card import Card
+from ccmusic.inference.measures import bandwidth_hz, level_dbfs
+from ccmusic.inference.oddity import oddity
+from ccmusic.inference.result import ModelIdentity, Reading, TrackResult, Window
+from ccmusic.inference.saliency import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Saliency, chosen_windows, silenced
+from ccmusic.models.card import Card, GoldenClip, Head
 from ccmusic.models.golden import SIGNALS, recording
+from ccmusic.models.odd import OddLimits
 from ccmusic.models.store import ModelLocation, read_model
 
 WINDOWS_PER_BATCH = 8
@@ -38,8 +42,8 @@ PICTURE_COLUMNS = 1200
 GOLDEN_TOLERANCE = 0.02
 """Largest difference of a golden clip's logits between machines that is still the same model on the same road."""
 
-VOUCH_SECONDS = 1.0
-"""Length of the sound that follows every answer."""
+VOUCH_SECONDS = (1.0, 1.5)
+"""Lengths of the sounds that follow every answer."""
 
 GOLDEN_LIMITS = DecodeLimits()
 """Our own clips need not fit what an operator allows clients."""
@@ -71,7 +75,9 @@ class Pipeline:
         self.identity = ModelIdentity(card.name, card.version, card.sha256)
         self._backend = backend
         self._limits = limits or DecodeLimits()
-        self._known_sound: np.ndarray | None = None
+        self._taxonomies = card.taxonomies
+        self._odd_limits = card.odd or OddLimits()
+        self._known_sounds: list[np.ndarray] | None = None
 
     @classmethod
     def load(
@@ -98,8 +104,7 @@ class Pipeline:
         execution = execution or Execution()
         location = location.preferring("float32") if device_for(execution.device) == "cuda" else location
         card, model = read_model(location)
-        if card.labels != LABELS:
-            raise ModelRefused("the card's labels are not the 16 ccMusic genres in their order")
+        card.require_known_labels()
         try:
             return cls._proved(card, model, limits, execution)
         except (ModelRefused, DependencyUnavailable) as error:
@@ -140,13 +145,14 @@ class Pipeline:
             if clip.signal not in SIGNALS:
                 raise ModelRefused(f"the card names an unknown golden signal {clip.signal!r}")
             waveform = decode(recording(clip.signal, clip.seconds), GOLDEN_LIMITS).waveform
-            logits = self._backend.logits(self._one_window(waveform))[0]
-            error = float(np.abs(logits - clip.logits).max())
-            if error > GOLDEN_TOLERANCE:
-                raise ModelRefused(
-                    f"golden clip {clip.signal!r}: logits off by {error:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
-                )
-            bits.update(logits.tobytes())
+            answers = self._backend.all_logits(self._one_window(waveform))
+            for name, logits, expected in zip(self._outputs(), answers, self._promised(clip), strict=True):
+                error = float(np.abs(logits[0] - expected).max())
+                if error > GOLDEN_TOLERANCE:
+                    raise ModelRefused(
+                        f"golden clip {clip.signal!r}: {name} off by {error:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
+                    )
+                bits.update(logits.tobytes())
         return bits.hexdigest()
 
     def vouch(self) -> bytes:
@@ -158,19 +164,35 @@ class Pipeline:
         Returns
         -------
         bytes
-            The logits.
+            The logits of every output.
         """
-        if self._known_sound is None:
+        if self._known_sounds is None:
             clip = self.card.golden[0]
-            seconds = min(clip.seconds, max(VOUCH_SECONDS, self.card.min_seconds))
-            self._known_sound = self._one_window(SIGNALS[clip.signal](seconds))
-        return self._backend.logits(self._known_sound).tobytes()
+            # A network may have other weights for short sounds than for long ones; drawn windows are all of one size.
+            lengths = VOUCH_SECONDS if self.card.drawing is None else VOUCH_SECONDS[:1]
+            self._known_sounds = [
+                self._one_window(SIGNALS[clip.signal](min(clip.seconds, max(seconds, self.card.min_seconds))))
+                for seconds in lengths
+            ]
+        answers = [logits for sound in self._known_sounds for logits in self._backend.all_logits(sound)]
+        return b"".join(logits.tobytes() for logits in answers)
+
+    def _outputs(self) -> tuple[str, ...]:
+        return ("logits", *(head.output for head in self.card.heads))
+
+    def _promised(self, clip: GoldenClip) -> tuple[tuple[float, ...], ...]:
+        return (clip.logits, *(clip.heads[head.taxonomy] for head in self.card.heads))
 
     def _one_window(self, waveform: np.ndarray) -> np.ndarray:
         return self.front_end.network_input([self.front_end.spectrogram_db(waveform)])
 
     def classify(
-        self, source: bytes | os.PathLike[str], plan: WindowPlan | None = None, *, spectrogram: bool = False
+        self,
+        source: bytes | os.PathLike[str],
+        plan: WindowPlan | None = None,
+        *,
+        spectrogram: bool = False,
+        explain: ExplainPlan | None = None,
     ) -> TrackResult:
         """Name the genre of one recording.
 
@@ -182,6 +204,8 @@ class Pipeline:
             What to listen to; the whole recording by default.
         spectrogram : bool
             Whether the answer carries the CQT for a picture.
+        explain : ExplainPlan, optional
+            Which windows the answer says the reasons for; none by default.
 
         Returns
         -------
@@ -191,10 +215,14 @@ class Pipeline:
         ------
         AudioError
             The recording cannot be used.
+        InvalidParameter
+            There is no such window or genre to explain, or the model cannot be explained.
         NonFiniteOutput
             The network answered NaN or infinity.
         """
         plan = plan or WindowPlan()
+        if explain is not None:
+            self._check(explain)
         timings: dict[str, float] = {}
         self.on_stage("decode")
         self._stage = "decode"
@@ -204,9 +232,20 @@ class Pipeline:
         with self._timed(timings, "features"):
             spectrogram_db = self.front_end.spectrogram_db(heard.waveform)
             places = self.front_end.places(spectrogram_db.shape[1], heard.duration_seconds, plan.count)
-        logits = self._logits(spectrogram_db, places, timings)
-        windows = window_probabilities(logits, min(heard.duration_seconds, self.card.window_seconds), self.card)
-        probabilities = track_probabilities(windows)
+            # of the constant-Q transform alone: limits and references for other spectrograms are not known
+            is_cqt = self.card.features.kind == "cqt_db"
+            bandwidth = bandwidth_hz(spectrogram_db) if is_cqt else None
+            odd = oddity(spectrogram_db, self._odd_limits) if is_cqt else None
+        logits, *of_heads = self._logits(spectrogram_db, places, timings)
+        seconds = min(heard.duration_seconds, self.card.window_seconds)
+        windows = window_probabilities(logits, seconds, self.card)
+        probabilities = track_probabilities(windows, self._taxonomies[0])
+        top = float(probabilities[self._taxonomies[0].level()].max())
+        raised = flags(heard.waveform, heard.duration_seconds, heard.truncated, top, self.card, odd)
+        odd = "silence" if "silence" in raised else odd
+        explanations: tuple[Saliency, ...] = ()
+        if explain is not None:
+            explanations = self._explained(explain, spectrogram_db, places, windows, heard.duration_seconds, timings)
         return TrackResult(
             model=self.identity,
             duration_seconds=heard.duration_seconds,
@@ -215,15 +254,19 @@ class Pipeline:
                 Window(*self._times(place, heard.duration_seconds), row)
                 for place, row in zip(places, windows, strict=True)
             ),
-            flags=flags(
-                heard.waveform,
-                heard.duration_seconds,
-                heard.truncated,
-                float(probabilities[16].max()),
-                self.card,
-            ),
+            flags=raised,
             timings=timings,
             spectrogram_db=_picture(self._cqt_db(heard.waveform, spectrogram_db)) if spectrogram else None,
+            taxonomy=self._taxonomies[0],
+            sure_level=sure_level(probabilities, odd, self.card),
+            readings=tuple(
+                _reading(head, taxonomy, window_probabilities(answer, seconds, head), raised, odd)
+                for head, taxonomy, answer in zip(self.card.heads, self._taxonomies[1:], of_heads, strict=True)
+            ),
+            level_dbfs=level_dbfs(heard.waveform),
+            bandwidth_hz=bandwidth,
+            odd=odd,
+            explanations=explanations,
         )
 
     @contextmanager
@@ -235,17 +278,61 @@ class Pipeline:
         yield
         timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
 
-    def _logits(self, spectrogram_db: np.ndarray, places: Places, timings: dict[str, float]) -> np.ndarray:
+    def _logits(self, spectrogram_db: np.ndarray, places: Places, timings: dict[str, float]) -> list[np.ndarray]:
+        """Of every window, by output."""
+        return self._answers([spectrogram_db[:, start:end] for start, end in places], timings)
+
+    def _answers(self, windows_db: list[np.ndarray], timings: dict[str, float]) -> list[np.ndarray]:
         batches = []
         at_once = WINDOWS_PER_BATCH if self.card.drawing is None else DRAWN_PER_BATCH
         drawing = "inference" if self.card.drawing is None else "features"  # what only stacks is no stage of its own
-        for first in range(0, len(places), at_once):
-            windows = [spectrogram_db[:, start:end] for start, end in places[first : first + at_once]]
+        for first in range(0, len(windows_db), at_once):
             with self._timed(timings, drawing):
-                batch = self.front_end.network_input(windows)
+                batch = self.front_end.network_input(windows_db[first : first + at_once])
             with self._timed(timings, "inference"):
-                batches.append(self._backend.logits(batch))
-        return np.concatenate(batches)
+                batches.append(self._backend.all_logits(batch))
+        return [np.concatenate(answers) for answers in zip(*batches, strict=True)]
+
+    def _check(self, explain: ExplainPlan) -> None:
+        if self.card.features.kind != "cqt_db":
+            raise InvalidParameter(
+                "explain", "is not possible with this model: only answers from the constant-Q transform are explained"
+            )
+        if explain.genre is not None and explain.genre not in self.card.labels:
+            raise InvalidParameter("genre", f"must be one of {', '.join(self.card.labels)}, not {explain.genre!r}")
+
+    def _explained(
+        self,
+        explain: ExplainPlan,
+        spectrogram_db: np.ndarray,
+        places: Places,
+        windows: np.ndarray,
+        duration_seconds: float,
+        timings: dict[str, float],
+    ) -> tuple[Saliency, ...]:
+        if explain.window is not None and not 0 <= explain.window < len(places):
+            raise InvalidParameter("window", f"must be 1 to {len(places)}, not {explain.window + 1}")
+        labels = self.card.labels
+        genre = int(windows.mean(axis=0).argmax()) if explain.genre is None else labels.index(explain.genre)
+        window_seconds = min(duration_seconds, self.card.window_seconds)
+        explanations = []
+        for index in chosen_windows(windows[:, genre], explain):
+            window_db = spectrogram_db[:, slice(*places[index])]
+            copies, shape = silenced(window_db, BLOCKS if self.card.drawing is None else DRAWN_BLOCKS)
+            without = window_probabilities(self._answers(copies, timings)[0], window_seconds, self.card)[:, genre]
+            start, end = self._times(places[index], duration_seconds)
+            explanations.append(
+                Saliency(
+                    window=index,
+                    start_seconds=start,
+                    end_seconds=end,
+                    genre=self._taxonomies[0].genres()[genre],
+                    probability=float(windows[index, genre]),
+                    without=without.reshape(shape),
+                    spectrogram_db=_picture(window_db),
+                )
+            )
+        return tuple(explanations)
 
     def _cqt_db(self, waveform: np.ndarray, spectrogram_db: np.ndarray) -> np.ndarray:
         """What people are shown, whatever the network was fed."""
@@ -255,6 +342,12 @@ class Pipeline:
     def _times(place: tuple[int, int], duration_seconds: float) -> tuple[float, float]:
         start, end = (frame / cqt.FRAMES_PER_SECOND for frame in place)
         return min(start, duration_seconds), min(end, duration_seconds)
+
+
+def _reading(head: Head, taxonomy: Taxonomy, windows: np.ndarray, raised: tuple[str, ...], odd: str | None) -> Reading:
+    probabilities = track_probabilities(windows, taxonomy)
+    top = float(probabilities[taxonomy.level()].max())
+    return Reading(taxonomy, probabilities, windows, flags_of_head(raised, top, head, odd))
 
 
 def _picture(spectrogram_db: np.ndarray) -> np.ndarray:

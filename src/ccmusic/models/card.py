@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
+from ccmusic.genres import TAXONOMIES, Taxonomy, taxonomy_of
+from ccmusic.models.odd import OddLimits
+from ccmusic.models.reference import Reference
 
 CARD_NAME = "card.json"
 
@@ -90,11 +93,54 @@ class GoldenClip(_Record):
         Its length.
     logits : tuple of float [length=n_labels]
         The network's output for the whole clip as one window, through decode-free waveform -> CQT -> network.
+    heads : dict of str to tuple of float
+        The same of the card's `heads`, by taxonomy.
     """
 
     signal: str
     seconds: Annotated[float, Field(gt=0)]
     logits: tuple[float, ...]
+    heads: dict[str, tuple[float, ...]] = {}
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
+Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
+Temperatures = Annotated[tuple[Calibration, ...], Field(min_length=1)]
+
+
+class Head(_Record):
+    """A further output of the same network, which names the genres of another taxonomy.
+
+    Attributes
+    ----------
+    taxonomy : {"world"}
+    output : str
+        The network's name for it [shape=(batch, n_labels)].
+    labels : tuple of str
+        In the order of the output.
+    calibration, uncertain_below, reference_mix
+        As the card's own, for this output.
+    notes : tuple of str
+        What a reader should know: which labels rest on labelled recordings, which on other networks' opinion alone.
+    """
+
+    taxonomy: Literal["world"] = "world"
+    output: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "world_logits"
+    labels: Labels
+    calibration: Temperatures
+    uncertain_below: Share
+    reference_mix: tuple[Share, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Head:
+        _check_output(self.labels, self.calibration, self.reference_mix)
+        return self
+
+    def temperature(self, window_seconds: float) -> float:
+        """`Card.temperature` of this output."""
+        return _interpolated(self.calibration, window_seconds)
 
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -163,6 +209,13 @@ class Card(Network):
     ----------
     labels : tuple of str
         Classes in the order of the network's outputs.
+    taxonomy : {"ccmusic", "own"}
+        What the labels are: the 16 ccMusic genres, or any others.
+    heads : tuple of Head
+        Further outputs of the network.
+    sure : dict of str to float, or None
+        By level of the taxonomy ("16", "9", "2"): the probability that the likeliest group of that level must have for
+        the answer to be called sure of it. None: not known, and answers do not say.
     features, drawing : CqtFeatures or MelFeatures, Drawing or None
         What the network is fed: that spectrogram, or a drawing of it.
     placing : {"covering", "upstream"}
@@ -177,54 +230,91 @@ class Card(Network):
         Answers for recordings shorter than this carry the flag ``too_short``.
     uncertain_below : float
         Answers whose largest probability lies below this carry the flag ``uncertain``.
+    odd : OddLimits or None
+        Beyond these a recording is taken for something else than music, and carries the flag too. None: the defaults.
     reference_mix : tuple of float or None [length=n_labels]
         Mean of the tracks' probabilities over the recordings that the model was made with, in the order of `labels`:
         what another mix of music, or a network that favours one class, is told from. None: not known.
+    reference : Reference or None
+        The same recordings' confidence, level and bandwidth, and how far the mix may go. None: not known.
     """
 
     schema_version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: str
     description: str
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    labels: Labels
+    taxonomy: Literal["ccmusic", "own"] = "ccmusic"
+    heads: tuple[Head, ...] = ()
     features: Features = CqtFeatures()
     drawing: Drawing | None = None
     placing: Literal["covering", "upstream"] = "covering"
     window_seconds: Annotated[float, Field(gt=0, le=60)]
     min_seconds: Annotated[float, Field(gt=0)] = 0.3
     too_short_below_seconds: Annotated[float, Field(ge=0)] = 1.0
-    uncertain_below: Annotated[float, Field(ge=0, le=1)]
-    calibration: Annotated[tuple[Calibration, ...], Field(min_length=1)]
+    uncertain_below: Share
+    odd: OddLimits | None = None
+    sure: dict[str, Share] | None = None
+    calibration: Temperatures
     alternatives: tuple[Network, ...] = ()
-    reference_mix: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    reference_mix: tuple[Share, ...] | None = None
+    reference: Reference | None = None
     licence: str
     training: Training
     metrics: dict[str, Any]
 
     @model_validator(mode="after")
     def _consistent(self) -> Card:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be distinct")
+        _check_output(self.labels, self.calibration, self.reference_mix)
+        expected = {head.taxonomy: len(head.labels) for head in self.heads}
+        if len(expected) != len(self.heads) or len({head.output for head in self.heads}) != len(self.heads):
+            raise ValueError("heads must each have another taxonomy and output")
         for clip in (clip for network in self.networks for clip in network.golden):
             if len(clip.logits) != len(self.labels):
                 raise ValueError(
                     f"golden clip {clip.signal!r} has {len(clip.logits)} logits for {len(self.labels)} labels"
                 )
+            if {name: len(logits) for name, logits in clip.heads.items()} != expected:
+                raise ValueError(f"golden clip {clip.signal!r} must have logits for every label of every head")
         precisions = [network.precision for network in self.networks]
         if len(set(precisions)) != len(precisions):
             raise ValueError("alternatives must each have another precision")
-        mix = self.reference_mix
-        if mix is not None and (len(mix) != len(self.labels) or abs(sum(mix) - 1) > 0.01):
-            raise ValueError(f"reference_mix must be {len(self.labels)} shares that sum to 1")
-        lengths = [entry.window_seconds for entry in self.calibration]
-        if lengths != sorted(set(lengths)):
-            raise ValueError("calibration must be sorted by window_seconds, without repeats")
+        levels = tuple(map(str, taxonomy_of(self.taxonomy, self.labels).sizes))
+        if self.sure is not None and not set(self.sure) <= set(levels):
+            raise ValueError(f"sure must have the levels {', '.join(levels)} or some of them")
+        tolerance = None if self.reference is None else self.reference.mix_tolerance
+        if tolerance is not None and len(tolerance) != len(self.labels):
+            raise ValueError(f"reference.mix_tolerance must be {len(self.labels)} shares")
         return self
 
     @property
     def input_name(self) -> str:
         """What each network calls its input: the kind of spectrogram, or ``picture``."""
         return self.features.kind if self.drawing is None else "picture"
+
+    @property
+    def taxonomies(self) -> tuple[Taxonomy, ...]:
+        """What the network names, by output: its own labels' first, then each head's."""
+        heads = (taxonomy_of(head.taxonomy, head.labels) for head in self.heads)
+        return (taxonomy_of(self.taxonomy, self.labels), *heads)
+
+    def require_known_labels(self) -> None:
+        """Refuse labels that are not those of the taxonomy that they claim to be: the names would be wrong.
+
+        Raises
+        ------
+        ModelRefused
+        """
+        if self.taxonomy == "ccmusic" and self.labels != TAXONOMIES["ccmusic"].labels:
+            raise ModelRefused(
+                "the card's labels are not the 16 ccMusic genres in their order; "
+                'other labels need "taxonomy": "own" in the card'
+            )
+        for head in self.heads:
+            if head.labels != (known := TAXONOMIES[head.taxonomy].labels):
+                raise ModelRefused(
+                    f"the labels of the head {head.taxonomy!r} are not its {len(known)} genres in their order"
+                )
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -269,22 +359,37 @@ class Card(Network):
         float
             What the logits are divided by before the softmax.
         """
-        lengths = [entry.window_seconds for entry in self.calibration]
-        values = [entry.temperature for entry in self.calibration]
-        right = bisect.bisect_left(lengths, window_seconds)
-        if right == 0:
-            return values[0]
-        if right == len(lengths):
-            return values[-1]
-        low, high = lengths[right - 1], lengths[right]
-        share = math.log(window_seconds / low) / math.log(high / low)
-        return values[right - 1] + share * (values[right] - values[right - 1])
+        return _interpolated(self.calibration, window_seconds)
 
     def save(self, directory: Path) -> Path:
         """Write the card into a model directory and return its path."""
         path = directory / CARD_NAME
         path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return path
+
+
+def _check_output(labels: tuple[str, ...], calibration: tuple[Calibration, ...], mix: tuple[float, ...] | None) -> None:
+    """Raise ValueError for what no output of a network can be."""
+    if len(set(labels)) != len(labels):
+        raise ValueError("labels must be distinct")
+    if mix is not None and (len(mix) != len(labels) or abs(sum(mix) - 1) > 0.01):
+        raise ValueError(f"reference_mix must be {len(labels)} shares that sum to 1")
+    lengths = [entry.window_seconds for entry in calibration]
+    if lengths != sorted(set(lengths)):
+        raise ValueError("calibration must be sorted by window_seconds, without repeats")
+
+
+def _interpolated(calibration: tuple[Calibration, ...], window_seconds: float) -> float:
+    lengths = [entry.window_seconds for entry in calibration]
+    values = [entry.temperature for entry in calibration]
+    right = bisect.bisect_left(lengths, window_seconds)
+    if right == 0:
+        return values[0]
+    if right == len(lengths):
+        return values[-1]
+    low, high = lengths[right - 1], lengths[right]
+    share = math.log(window_seconds / low) / math.log(high / low)
+    return values[right - 1] + share * (values[right] - values[right - 1])
 
 
 def read_card(path: Path) -> Card:

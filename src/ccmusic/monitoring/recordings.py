@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ccmusic.errors import SLUGS
 from ccmusic.genres import LABELS
 from ccmusic.inference.result import FLAGS, STAGES, TrackResult
 from ccmusic.monitoring.drift import RECORDINGS, GenreMix
+from ccmusic.monitoring.drift_watch import DRIFT_KINDS, DriftWatch, Expected
 
 ABANDONED = "abandoned"
 """The caller left before the answer."""
@@ -29,12 +31,21 @@ class RecordingMetrics:
     Parameters
     ----------
     registry : CollectorRegistry
-    reference_mix : callable
-        What the model in use expects of the mean probabilities; None when it says nothing.
+    expected : callable
+        What the card of the model in use says of its recordings; None before there is a model.
+    false_alarm_recordings : int
+        As of `DriftWatch`.
+
+    Attributes
+    ----------
+    drift : DriftWatch
     """
 
     def __init__(
-        self, registry: CollectorRegistry, reference_mix: Callable[[], Sequence[float] | None] = lambda: None
+        self,
+        registry: CollectorRegistry,
+        expected: Callable[[], Expected | None] = lambda: None,
+        false_alarm_recordings: int = 10_000,
     ) -> None:
         self._answers = Counter(
             "ccmusic_classifications", "Recordings answered, over API, page and inference protocol.", registry=registry
@@ -49,9 +60,8 @@ class RecordingMetrics:
             buckets=STAGE_BUCKETS,
             registry=registry,
         )
-        self._predictions = Counter(
-            "ccmusic_predictions", "Recordings by their likeliest genre.", ["genre"], registry=registry
-        )
+        self._predictions = _Predictions(lambda: _labels(expected()))
+        registry.register(self._predictions)
         self._confidence = Histogram(
             "ccmusic_prediction_confidence",
             "Probability of the likeliest genre.",
@@ -61,12 +71,12 @@ class RecordingMetrics:
         self._flags = Counter("ccmusic_flags", "Answers that carry a flag.", ["flag"], registry=registry)
         self._seconds = Counter("ccmusic_audio_seconds", "Seconds of sound listened to.", registry=registry)
         self._mix = GenreMix()
-        registry.register(_Drift(self._mix, reference_mix))
+        self.drift = DriftWatch(expected, false_alarm_recordings)
+        registry.register(_Drift(self._mix, self.drift, expected))
         # there from the first scrape on: a rate of nothing is 0, not absent
         for children, names in (
             (self._failures, FAILURES),
             (self._stages, STAGES),
-            (self._predictions, LABELS),
             (self._flags, FLAGS),
         ):
             for name in names:
@@ -74,16 +84,17 @@ class RecordingMetrics:
 
     def answered(self, result: TrackResult) -> None:
         """Note one answer."""
-        best = result.predictions(16, 1)[0]
+        best = result.predictions(None, 1)[0]
         self._answers.inc()
         self._seconds.inc(result.duration_seconds)
-        self._predictions.labels(best.genre).inc()
+        self._predictions.note(best.genre)
         self._confidence.observe(best.probability)
         for stage, seconds in result.timings.items():
             self._stages.labels(stage).observe(seconds)
         for flag in result.flags:
             self._flags.labels(flag).inc()
-        self._mix.note(result.model.sha256, result.probabilities[16])
+        self._mix.note(result.model.sha256, result.leaves)
+        self.drift.note(result)
 
     def failed(self, reason: str) -> None:
         """Note one recording without an answer; the reason is one of `FAILURES`."""
@@ -92,10 +103,41 @@ class RecordingMetrics:
         self._failures.labels(reason).inc()
 
 
+def _labels(expected: Expected | None) -> Sequence[str]:
+    return LABELS if expected is None else expected.taxonomy.labels
+
+
+class _Predictions(Collector):
+    """A counter whose series are the genres of the model in use, whichever that is at a scrape."""
+
+    def __init__(self, labels: Callable[[], Sequence[str]]) -> None:
+        self._labels = labels
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+
+    def note(self, genre: str) -> None:
+        with self._lock:
+            self._counts[genre] = self._counts.get(genre, 0) + 1
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the registry would otherwise collect while the application is still being built."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Every genre from the first scrape on; those of a model that is no longer in use have no series."""
+        family = CounterMetricFamily("ccmusic_predictions", "Recordings by their likeliest genre.", labels=["genre"])
+        with self._lock:
+            counts = {label: self._counts.get(label, 0) for label in self._labels()}
+        for label, n in counts.items():
+            family.add_metric([label], n)
+        yield family
+
+
 class _Drift(Collector):
-    def __init__(self, mix: GenreMix, reference_mix: Callable[[], Sequence[float] | None]) -> None:
+    def __init__(self, mix: GenreMix, watch: DriftWatch, expected: Callable[[], Expected | None]) -> None:
         self._mix = mix
-        self._reference_mix = reference_mix
+        self._watch = watch
+        self._expected = expected
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would otherwise collect while the application is still being built."""
@@ -107,4 +149,15 @@ class _Drift(Collector):
             f"Jensen-Shannon divergence, in bits, of the mean probabilities of the last {RECORDINGS} recordings "
             "from what the model's card expects."
         )
-        yield GaugeMetricFamily("ccmusic_drift_score", words, value=self._mix.score(self._reference_mix()))
+        expected = self._expected()
+        score = None if expected is None else self._mix.score(expected.mix)
+        yield GaugeMetricFamily("ccmusic_drift_score", words, value=score)
+        statistic = GaugeMetricFamily(
+            "ccmusic_drift_statistic",
+            "Evidence that the recordings are not like those that the model's card describes, on a logarithmic scale "
+            f"on which the check `drift` warns at 1; by what has changed: {', '.join(DRIFT_KINDS)}.",
+            labels=["kind"],
+        )
+        for kind in self._watch.state().kinds:
+            statistic.add_metric([kind.kind], kind.statistic)
+        yield statistic

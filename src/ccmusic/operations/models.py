@@ -62,8 +62,10 @@ def _list(_: argparse.Namespace) -> int:
             continue
         others = ", ".join(network.precision for network in card.alternatives)
         also = f" (also {others})" if others else ""
+        genres = ", ".join(f"{taxonomy.name} ({taxonomy.level()})" for taxonomy in card.taxonomies)
         where = "embedded" if place == EMBEDDED_DIRECTORY else place
-        print(f"{card.name} {card.version}  {card.sha256[:12]}  {card.precision}{also}\n    CCMUSIC_MODEL={where}")
+        print(f"{card.name} {card.version}  {card.sha256[:12]}  {card.precision}{also}  {genres}")
+        print(f"    CCMUSIC_MODEL={where}")
     return 0
 
 

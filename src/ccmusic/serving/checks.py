@@ -17,6 +17,7 @@ from ccmusic.health.system import (
     memory_check,
 )
 from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.monitoring.drift_watch import DriftOf, DriftWatch
 from ccmusic.settings import Settings
 from ccmusic.workers.supervisor import Supervisor
 
@@ -55,7 +56,9 @@ class Outcomes:
             return n, sum(inside for _, inside in self._last) / n if n else 0.0
 
 
-def service_checks(supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, settings: Settings) -> list[Check]:
+def service_checks(
+    supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, drift: DriftWatch, settings: Settings
+) -> list[Check]:
     """Every check of the service except that of the HTTP loop, which the application adds.
 
     Parameters
@@ -64,6 +67,7 @@ def service_checks(supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, 
     outcomes : Outcomes
     disk : DiskSpace
         Of the directory of temporary files.
+    drift : DriftWatch
     settings : Settings
     """
     serving: frozenset[Probe] = frozenset({"health", "readyz"})
@@ -94,6 +98,7 @@ def service_checks(supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, 
         descriptor_check(),
         disk_check(disk.directory),
         disk.check(),
+        Check("drift", lambda: _drift(drift), measurement="statistic"),
     ]
     gpu = gpu_memory_check()
     return checks if gpu is None else [*checks, gpu]
@@ -226,3 +231,24 @@ def _errors(outcomes: Outcomes, settings: Settings) -> Observation:
     if n >= MIN_ANSWERS and share > settings.max_error_share:
         return failed(f"{share:.0%} of the last {n} answers were internal errors", round(share, 3))
     return passed(round(share, 3))
+
+
+def _drift(drift: DriftWatch) -> Observation:
+    """Never a fail: the answers are as right as they ever were for such recordings."""
+    state = drift.state()
+    if not state.kinds:
+        return passed()
+    statistic = max(kind.statistic for kind in state.kinds)
+    if not state.drifted:
+        return passed(statistic)
+    return warned("; ".join(map(_drift_words, state.drifted)), statistic)
+
+
+def _drift_words(of: DriftOf) -> str:
+    over = f"over the last {of.recordings} recordings"
+    if of.group is not None:
+        return f"mix: {of.group.label_en} has {of.mean:.1%} {over}, {of.expected:.1%} are expected"
+    unit, digits = {"confidence": ("", 2), "level": (" dBFS", 1), "bandwidth": (" Hz", 0)}[of.kind]
+    means = f"{of.mean:.{digits}f}{unit} on average {over}, {of.expected:.{digits}f}{unit} expected"
+    how = {"more": "higher", "less": "lower", "wider": "more spread", "narrower": "less spread"}[of.change]
+    return f"{of.kind}: {how} than expected ({means})"

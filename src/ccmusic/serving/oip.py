@@ -24,7 +24,7 @@ from ccmusic import __version__
 from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
-from ccmusic.serving.oip_tensors import INPUT, OUTPUTS, answer_body, decompressed, parse_request
+from ccmusic.serving.oip_tensors import INPUT, answer_body, decompressed, outputs_of, parse_request
 from ccmusic.serving.problems import problem_response
 from ccmusic.serving.routes import unless_gone
 from ccmusic.serving.service import Service
@@ -107,13 +107,14 @@ def _probe(request: Request, word: str, probe: Literal["livez", "readyz"]) -> JS
 async def model_metadata(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """One encoded recording in, probabilities and genres out."""
     model = _held(request, name, version)
+    names = [taxonomy.name for taxonomy in _service(request).snapshot().taxonomies]
     return {
         "name": model.name,
         "versions": [model.version],
         "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}],
-        "outputs": [output.described() for output in OUTPUTS.values()],
-        "parameters": {"sha256": model.sha256},
+        "outputs": [output.described() for output in outputs_of(_service(request).snapshot().taxonomies).values()],
+        "parameters": {"sha256": model.sha256, "taxonomies": ",".join(names)},
     }
 
 
@@ -136,7 +137,7 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding:  # in a thread: it takes long, and lets go of the interpreter's lock
         body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
-    wanted = parse_request(body, request.headers.get(HEADER_LENGTH))
+    wanted = parse_request(body, request.headers.get(HEADER_LENGTH), outputs_of(service.snapshot().taxonomies))
     del body  # a copy of the recording that need not wait in the queue
     result = await unless_gone(request, service.classify(wanted.recording))
     _refuse_other(result.model, name, version)  # the model may have been changed meanwhile

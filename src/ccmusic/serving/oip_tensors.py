@@ -14,15 +14,15 @@ import binascii
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ccmusic.errors import InvalidParameter, UnsupportedMedia, UploadTooLarge
-from ccmusic.genres import LABELS
-from ccmusic.inference.result import TrackResult
+from ccmusic.genres import Taxonomy
+from ccmusic.inference.result import Prediction, TrackResult
 
 INPUT = "audio"
 TOP = 5
@@ -54,22 +54,6 @@ class Output:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
-OUTPUTS: dict[str, Output] = {
-    output.name: output
-    for output in (
-        Output("probabilities", "FP32", (1, len(LABELS)), lambda r: np.asarray(r.probabilities[16], "<f4")),
-        Output("labels", "BYTES", (1, len(LABELS)), lambda _: list(LABELS)),
-        Output("top_labels", "BYTES", (1, TOP), lambda r: [p.genre for p in r.predictions(16, TOP)]),
-        Output(
-            "top_probabilities",
-            "FP32",
-            (1, TOP),
-            lambda r: np.array([p.probability for p in r.predictions(16, TOP)], "<f4"),
-        ),
-    )
-}
-
-
 @dataclass(frozen=True, slots=True)
 class InferRequest:
     """What a client asks.
@@ -87,6 +71,44 @@ class InferRequest:
     id: str | None
     recording: bytes
     outputs: tuple[tuple[Output, bool], ...]
+
+
+def outputs_of(taxonomies: Sequence[Taxonomy]) -> dict[str, Output]:
+    """Every tensor that a model can answer with, by name.
+
+    Parameters
+    ----------
+    taxonomies : sequence of Taxonomy
+        What it answers in. The tensors of the first have plain names, those of another begin with its name.
+    """
+    outputs = (
+        output
+        for i, taxonomy in enumerate(taxonomies)
+        for output in _tensors(taxonomy, f"{taxonomy.name}_" if i else "")
+    )
+    return {output.name: output for output in outputs}
+
+
+def _tensors(taxonomy: Taxonomy, prefix: str) -> tuple[Output, ...]:
+    n, top = len(taxonomy.labels), min(TOP, len(taxonomy.labels))
+
+    def likeliest(result: TrackResult) -> tuple[Prediction, ...]:
+        return result.under(taxonomy.name).predictions(None, top)
+
+    def probabilities(result: TrackResult) -> np.ndarray:
+        return np.asarray(result.under(taxonomy.name).leaves, "<f4")
+
+    return (
+        Output(f"{prefix}probabilities", "FP32", (1, n), probabilities),
+        Output(f"{prefix}labels", "BYTES", (1, n), lambda _: list(taxonomy.labels)),
+        Output(f"{prefix}top_labels", "BYTES", (1, top), lambda r: [p.genre for p in likeliest(r)]),
+        Output(
+            f"{prefix}top_probabilities",
+            "FP32",
+            (1, top),
+            lambda r: np.array([p.probability for p in likeliest(r)], "<f4"),
+        ),
+    )
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -112,7 +134,7 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return content
 
 
-def parse_request(body: bytes, header_length: str | None) -> InferRequest:
+def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, Output]) -> InferRequest:
     """Read a request for inference.
 
     Parameters
@@ -120,6 +142,8 @@ def parse_request(body: bytes, header_length: str | None) -> InferRequest:
     body : bytes
     header_length : str or None
         Header ``Inference-Header-Content-Length``; without one the whole body is JSON.
+    offered : mapping of str to Output
+        What may be asked for.
 
     Returns
     -------
@@ -150,7 +174,7 @@ def parse_request(body: bytes, header_length: str | None) -> InferRequest:
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidParameter("id", "must be a string")
-    return InferRequest(request_id, _recording(request, body[n_json:]), tuple(_outputs(request)))
+    return InferRequest(request_id, _recording(request, body[n_json:]), tuple(_outputs(request, offered)))
 
 
 def _recording(request: dict[str, Any], binary: bytes) -> bytes:
@@ -184,20 +208,20 @@ def _from_json(data: object) -> bytes:
         raise InvalidParameter(INPUT, f"is not base64, as JSON wants it: {error}") from error
 
 
-def _outputs(request: dict[str, Any]) -> Iterator[tuple[Output, bool]]:
+def _outputs(request: dict[str, Any], offered: Mapping[str, Output]) -> Iterator[tuple[Output, bool]]:
     default = _parameters(request).get("binary_data_output", False)
     # none asked for means all
-    wanted = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in OUTPUTS]
+    wanted = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in offered]
     for tensor in wanted:
         name = tensor["name"]
         parameters = _parameters(tensor)
-        if name not in OUTPUTS:
-            raise InvalidParameter("outputs", f"must be of {', '.join(OUTPUTS)}, not {name!r}")
+        if name not in offered:
+            raise InvalidParameter("outputs", f"must be of {', '.join(offered)}, not {name!r}")
         if parameters.get("classification"):
             raise InvalidParameter("outputs", "have no classification here: ask for top_labels and top_probabilities")
         if _SHARED_MEMORY in parameters:
             raise InvalidParameter("outputs", "cannot go through shared memory here")
-        yield OUTPUTS[name], parameters.get("binary_data", default) is True
+        yield offered[name], parameters.get("binary_data", default) is True
 
 
 def _list_of_tensors(request: dict[str, Any], field: str) -> list[dict[str, Any]]:

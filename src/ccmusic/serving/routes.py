@@ -13,10 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
-from ccmusic.genres import GENRES, LEAVES, LEVELS
-from ccmusic.inference.result import TrackResult
+from ccmusic.genres import TAXONOMIES, Genre, Leaf
+from ccmusic.inference.result import TrackResult, chosen_taxonomy
+from ccmusic.inference.saliency import ExplainPlan
 from ccmusic.serving.limits import RequestTooSlow
-from ccmusic.serving.schemas import Classification, GenreInfo, Genres, LeafInfo, Models, ModelState, Problem
+from ccmusic.serving.schemas import Classification, GenreInfo, Genres, Models, ModelState, Problem, TaxonomyInfo
 from ccmusic.serving.service import Service
 
 router = APIRouter(prefix="/v1", tags=["classification"])
@@ -65,16 +66,24 @@ async def classify(
     request: Request,
     top_k: Annotated[int, Query(ge=1, le=16, description="How many predictions the track and each window have.")] = 5,
     windows: Annotated[str, Query(description="`whole`, `first30`, or how many windows.")] = "whole",
-    level: Annotated[int, Query(description="Level of the taxonomy: 16, 9 or 2.")] = 16,
+    level: Annotated[int | None, Query(description="Level of the taxonomy: 16, 9 or 2; the finest by default.")] = None,
+    taxonomy: Annotated[
+        str | None,
+        Query(description="One of the model's taxonomies, as `/v1/models` lists them; its first by default."),
+    ] = None,
+    explain: Annotated[
+        bool, Query(description="Whether the windows that speak most for the likeliest genre say why (`saliency`).")
+    ] = False,
 ) -> JSONResponse:
     """Send the recording as the multipart field `audio`, or as the body with an audio content type."""
-    if level not in LEVELS:
-        raise InvalidParameter("level", f"must be one of {', '.join(map(str, LEVELS))}, not {level}")
     service: Service = request.app.state.service
+    if offered := service.snapshot().taxonomies:  # refused here, before the recording is read
+        chosen_taxonomy(taxonomy, offered).level(level)
     recording = await _recording(request)
-    result = await unless_gone(request, service.classify(recording, windows=windows))
+    plan = ExplainPlan(windows=service.settings.explain_windows) if explain else None
+    result = await unless_gone(request, service.classify(recording, windows=windows, explain=plan))
     request_id = request.scope["request_id"]
-    return JSONResponse(result.as_json(level=level, top_k=top_k, request_id=request_id))
+    return JSONResponse(result.as_json(taxonomy=taxonomy, level=level, top_k=top_k, request_id=request_id))
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
@@ -114,17 +123,21 @@ async def _recording(request: Request) -> bytes:
     )
 
 
-@router.get("/genres", summary="The taxonomy")
-async def genres() -> Genres:
-    """Every genre at every level, with its Chinese and English name."""
-    return Genres(
-        level16=[
-            LeafInfo(genre=g.label, label_zh=g.label_zh, label_en=g.label_en, level9=g.level9, level2=g.level2)
-            for g in LEAVES
-        ],
-        level9=[GenreInfo(genre=g.label, label_zh=g.label_zh, label_en=g.label_en) for g in GENRES[9]],
-        level2=[GenreInfo(genre=g.label, label_zh=g.label_zh, label_en=g.label_en) for g in GENRES[2]],
-    )
+@router.get("/genres", response_model=Genres, response_model_exclude_none=True, summary="The genres of a taxonomy")
+async def genres(
+    request: Request,
+    taxonomy: Annotated[str | None, Query(description="Its name; by default what the model answers in.")] = None,
+) -> dict[str, Any]:
+    """Every genre at every level, with its Chinese and English name; before a model is proved, those known by name."""
+    service: Service = request.app.state.service
+    chosen = chosen_taxonomy(taxonomy, service.snapshot().taxonomies or tuple(TAXONOMIES.values()))
+    levels = zip(chosen.sizes, chosen.levels, strict=True)
+    return {"taxonomy": chosen.name, **{f"level{size}": list(map(_genre, level)) for size, level in levels}}
+
+
+def _genre(genre: Genre) -> GenreInfo:
+    parents = {"level9": genre.level9, "level2": genre.level2} if isinstance(genre, Leaf) else {}
+    return GenreInfo(genre=genre.label, label_zh=genre.label_zh, label_en=genre.label_en, **parents)
 
 
 @router.get("/models", summary="The models and their state")
@@ -133,10 +146,12 @@ async def models(request: Request) -> Models:
     service: Service = request.app.state.service
     snapshot = service.snapshot()
     held = snapshot.model
-    ready = held is not None and snapshot.model_status == "ready"
+    taxonomies = [TaxonomyInfo(name=taxonomy.name, levels=list(taxonomy.sizes)) for taxonomy in snapshot.taxonomies]
     return Models(
-        models=[ModelState(name=held.name, version=held.version, sha256=held.sha256, status="ready")]
-        if ready and held is not None
+        models=[
+            ModelState(name=held.name, version=held.version, sha256=held.sha256, status="ready", taxonomies=taxonomies)
+        ]
+        if held is not None and snapshot.model_status == "ready"
         else [],
         model_status=snapshot.model_status,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelInfo(BaseModel):
@@ -24,12 +24,25 @@ class PredictionInfo(BaseModel):
     probability: float = Field(ge=0, le=1)
 
 
+class SaliencyInfo(BaseModel):
+    """Why a window is taken for a genre."""
+
+    genre: str
+    probability: float = Field(ge=0, le=1)
+    octave_hz: list[float] = Field(description="Edges of the rows of `without`, the lowest first.")
+    block_seconds: list[float] = Field(description="Edges of the columns of `without`, in the recording.")
+    without: list[list[float]] = Field(description="What the probability would be without each part.")
+    words_en: str
+    words_zh: str
+
+
 class WindowInfo(BaseModel):
     """One stretch of the recording."""
 
     start_seconds: float
     end_seconds: float
     predictions: list[PredictionInfo]
+    saliency: SaliencyInfo | None = Field(None, description="Only with `explain=true`, and of some windows.")
 
 
 class Timings(BaseModel):
@@ -47,38 +60,51 @@ class Classification(BaseModel):
 
     model: ModelInfo
     duration_seconds: float = Field(description="Seconds of sound that were listened to.")
-    level: Literal[16, 9, 2]
+    taxonomy: str = Field(description="Whose genres: `ccmusic`, `world`, or `own` for a model's own labels.")
+    level: int
     predictions: list[PredictionInfo] = Field(description="Likeliest first, at the level asked for.")
-    levels: dict[Literal["16", "9", "2"], list[PredictionInfo]] = Field(
-        description="Every group of every level, likeliest first."
-    )
+    levels: dict[str, list[PredictionInfo]] = Field(description="Every group of every level, likeliest first.")
     windows: list[WindowInfo]
     flags: list[Literal["silence", "too_short", "uncertain", "truncated"]]
+    odd: Literal["silence", "empty", "tone", "pulses", "noise", "speech"] | None = Field(
+        None, description="What the recording seems to be instead of music; `uncertain` is then among the flags."
+    )
     timings: Timings
+    sure_level: int | None = Field(
+        None,
+        description="The finest level that the answer is sure of; null when it is of none. "
+        "Absent when the model has no thresholds for it.",
+    )
     request_id: str
 
 
 class GenreInfo(BaseModel):
-    """One genre, or group of genres."""
+    """One genre, or group of genres; one of the 16 ccMusic genres also has the groups that it belongs to."""
 
     genre: str
     label_zh: str
     label_en: str
-
-
-class LeafInfo(GenreInfo):
-    """One of the 16 genres, and where it belongs."""
-
-    level9: str
-    level2: str
+    level9: str | None = None
+    level2: str | None = None
 
 
 class Genres(BaseModel):
-    """Answer of ``GET /v1/genres``, each level in the order of the network's outputs."""
+    """Answer of ``GET /v1/genres``: ``level16``, ``level9``, ``level2`` for the ccMusic taxonomy, one for others.
 
-    level16: list[LeafInfo]
-    level9: list[GenreInfo]
-    level2: list[GenreInfo]
+    Each level is in the order of the network's outputs.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, list[GenreInfo]]
+
+    taxonomy: str
+
+
+class TaxonomyInfo(BaseModel):
+    """A set of genres that a model answers in."""
+
+    name: str
+    levels: list[int] = Field(description="Named by how many groups each has, finest first.")
 
 
 class ModelState(BaseModel):
@@ -88,6 +114,7 @@ class ModelState(BaseModel):
     version: str
     sha256: str
     status: Literal["ready"]
+    taxonomies: list[TaxonomyInfo] = Field(description="The first is what answers are in unless another is asked for.")
 
 
 class Models(BaseModel):

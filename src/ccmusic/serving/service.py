@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ccmusic.audio.windows import parse_windows
 from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
 from ccmusic.health import DiskSpace, LoopWatch
 from ccmusic.inference.result import TrackResult
+from ccmusic.inference.saliency import ExplainPlan
+from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.metrics import Metrics
 from ccmusic.monitoring.recordings import ABANDONED, RecordingMetrics
 from ccmusic.serving.checks import Outcomes, service_checks
@@ -54,14 +57,22 @@ class Service:
         self.health = ServiceHealth(started_at)
         self._supervisor = Supervisor(settings, self.health.wake)
         self.metrics = Metrics(self.snapshot)
-        self._recordings = RecordingMetrics(self.metrics.registry, lambda: self._supervisor.reference_mix)
+        self._recordings = RecordingMetrics(self.metrics.registry, self._expected, settings.drift_recordings)
         self._outcomes = Outcomes()
         self._loop_watch = LoopWatch()
         disk = DiskSpace(tempfile.gettempdir())
-        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds, lambda: disk.use)
-        for check in service_checks(self._supervisor, self._outcomes, disk, settings):
+        drift = self._recordings.drift
+        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds, lambda: disk.use, drift.state)
+        for check in service_checks(self._supervisor, self._outcomes, disk, drift, settings):
             self.health.add(check)
         self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
+
+    def _expected(self) -> Expected | None:
+        supervisor = self._supervisor
+        if supervisor.model is None or not supervisor.taxonomies:
+            return None
+        taxonomy = supervisor.taxonomies[0]
+        return Expected(supervisor.model.sha256, supervisor.reference_mix, supervisor.reference, taxonomy)
 
     def start(self) -> None:
         """Begin loading the model in the background, on the event loop that is to be watched; returns at once."""
@@ -102,7 +113,12 @@ class Service:
         return next((dump.text for dump in self._supervisor.stack_dumps if dump.id == number), None)
 
     async def classify(
-        self, source: bytes | os.PathLike[str], *, windows: str | int = "whole", spectrogram: bool = False
+        self,
+        source: bytes | os.PathLike[str],
+        *,
+        windows: str | int = "whole",
+        spectrogram: bool = False,
+        explain: ExplainPlan | None = None,
     ) -> TrackResult:
         """Have one recording classified by a worker, without blocking the event loop.
 
@@ -114,6 +130,8 @@ class Service:
             ``whole``, ``first30``, or how many.
         spectrogram : bool
             Whether the answer carries the CQT for a picture.
+        explain : ExplainPlan, optional
+            Which windows the answer says the reasons for, at most `Settings.explain_windows`; none by default.
 
         Returns
         -------
@@ -124,7 +142,7 @@ class Service:
         InvalidParameter, AudioError, ModelError, ServiceError
         """
         try:
-            result = await self._answer(source, windows, spectrogram)
+            result = await self._answer(source, windows, spectrogram, explain)
         except asyncio.CancelledError:
             self._recordings.failed(ABANDONED)
             raise
@@ -134,9 +152,19 @@ class Service:
         self._recordings.answered(result)
         return result
 
-    async def _answer(self, source: bytes | os.PathLike[str], windows: str | int, spectrogram: bool) -> TrackResult:
+    async def _answer(
+        self,
+        source: bytes | os.PathLike[str],
+        windows: str | int,
+        spectrogram: bool,
+        explain: ExplainPlan | None,
+    ) -> TrackResult:
         plan = parse_windows(windows, self.settings.max_windows)
-        job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram)
+        if explain is not None:
+            if self.settings.explain_windows == 0:
+                raise InvalidParameter("explain", "is turned off here (CCMUSIC_EXPLAIN_WINDOWS)")
+            explain = replace(explain, windows=min(explain.windows, self.settings.explain_windows))
+        job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram, explain)
         self._shed()
         if self.snapshot().quarantined:
             await asyncio.to_thread(self._supervisor.refuse_quarantined, job)

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ccmusic import __version__
+from ccmusic.genres import Taxonomy
 from ccmusic.health import DiskUse, Health, HealthSnapshot
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.monitoring.drift_watch import DriftState
 from ccmusic.workers.process import rss_bytes
 from ccmusic.workers.record import QueueState, Restart, RestartReason, SelfTestState, StackDump, WorkerRecord
 from ccmusic.workers.supervisor import Supervisor
@@ -24,6 +26,8 @@ class ServiceSnapshot(HealthSnapshot):
 
     Attributes
     ----------
+    taxonomies : tuple of Taxonomy
+        What the model answers in, its own labels' first; empty before one is proved.
     preparing : str or None
         What is being done to a checkpoint before workers can start.
     caveat : str or None
@@ -38,10 +42,13 @@ class ServiceSnapshot(HealthSnapshot):
         Resident memory of the front process.
     disk : DiskUse or None
         Of the file system of temporary files, as last looked at.
+    drift : DriftState
+        Whether the recordings are like those that the model was made with.
     """
 
     workers: tuple[WorkerRecord, ...] = ()
     model: ModelIdentity | None = None
+    taxonomies: tuple[Taxonomy, ...] = ()
     backend: str | None = None
     preparing: str | None = None
     caveat: str | None = None
@@ -52,6 +59,7 @@ class ServiceSnapshot(HealthSnapshot):
     loop_lag_seconds: float = 0.0
     front_rss_bytes: int | None = None
     disk: DiskUse | None = None
+    drift: DriftState = field(default_factory=DriftState)
 
 
 class ServiceHealth(Health):
@@ -68,12 +76,20 @@ class ServiceHealth(Health):
         self._supervisor: Supervisor | None = None
         self._loop_lag: Callable[[], float] = lambda: 0.0
         self._disk: Callable[[], DiskUse | None] = lambda: None
+        self._drift: Callable[[], DriftState] = DriftState
 
-    def watch(self, supervisor: Supervisor, loop_lag: Callable[[], float], disk: Callable[[], DiskUse | None]) -> None:
+    def watch(
+        self,
+        supervisor: Supervisor,
+        loop_lag: Callable[[], float],
+        disk: Callable[[], DiskUse | None],
+        drift: Callable[[], DriftState] = DriftState,
+    ) -> None:
         """Say whose state it is; before the first sample."""
         self._supervisor = supervisor
         self._loop_lag = loop_lag
         self._disk = disk
+        self._drift = drift
 
     def _status_of_model(self) -> str:
         return "loading" if self._supervisor is None else self._supervisor.model_status
@@ -87,6 +103,7 @@ class ServiceHealth(Health):
             **fields,
             workers=supervisor.workers,
             model=supervisor.model,
+            taxonomies=supervisor.taxonomies,
             backend=supervisor.backend,
             preparing=supervisor.preparing,
             caveat=supervisor.caveat,
@@ -97,6 +114,7 @@ class ServiceHealth(Health):
             loop_lag_seconds=self._loop_lag(),
             front_rss_bytes=rss_bytes("self"),
             disk=self._disk(),
+            drift=self._drift(),
         )
         return replace(snapshot, details=_details(snapshot, supervisor))
 

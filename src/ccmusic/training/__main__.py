@@ -22,8 +22,9 @@ from ccmusic.training.configuration import Configuration
 from ccmusic.training.crossval import gather, load_network, run_all
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.evaluate import WINDOW_SECONDS
-from ccmusic.training.export import MODEL_FILE, export_onnx, reference_mix, serving_network, write_card
+from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
 from ccmusic.training.page import evaluation_page
+from ccmusic.training.reference import describe
 from ccmusic.training.report import Evaluation, card_metrics, evaluate
 
 FOLDS = (0, 1, 2, 3, 4)
@@ -101,6 +102,7 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
     out.mkdir(parents=True, exist_ok=True)
     network = serving_network(load_network(work, None, dataset, configuration), configuration.stem_stride)
     export_onnx(network, out / MODEL_FILE)
+    mix, reference = describe(out / MODEL_FILE, dataset, evaluation.temperatures[WINDOW_SECONDS])
     return write_card(
         out,
         name="ccmusic-embedded",
@@ -116,7 +118,8 @@ def write_model(work: Path, out: Path, configuration: Configuration, dataset: Da
             Calibration(window_seconds=seconds, temperature=round(temperature, 4))
             for seconds, temperature in sorted(evaluation.temperatures.items())
         ),
-        reference_mix=reference_mix(out / MODEL_FILE, dataset, evaluation.temperatures[WINDOW_SECONDS]),
+        reference_mix=mix,
+        reference=reference,
         licence="MIT",
         training=training_record(dataset),
         metrics=card_metrics(evaluation),

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
-from ccmusic.training.evaluate import top_k_accuracy, track_probabilities
+from ccmusic.training.evaluate import mean_log_loss, top_k_accuracy, track_probabilities
 
 
-def mean_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log probability of the reference, in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(reference)), reference], 1e-12)).mean())
-
-
-def fit_temperature(reference: np.ndarray, logits: np.ndarray) -> float:
+def fit_temperature(reference: np.ndarray, logits: np.ndarray, smoothing: float = 0.0) -> float:
     """Find the temperature that makes the TRACK probabilities likeliest.
 
     Source: Guo et al., "On calibration of modern neural networks" (2017), with the mean over windows inside the loss.
@@ -23,6 +18,9 @@ def fit_temperature(reference: np.ndarray, logits: np.ndarray) -> float:
     reference : np.ndarray [shape=(tracks,), dtype=int]
     logits : np.ndarray [shape=(tracks, windows, 16)]
         NaN where a track has fewer windows.
+    smoothing : float
+        Share of every reference that is spread over all classes: that a few tracks are all right does not prove that
+        the next will be.
 
     Returns
     -------
@@ -31,7 +29,9 @@ def fit_temperature(reference: np.ndarray, logits: np.ndarray) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return mean_log_loss(reference, track_probabilities(logits, float(np.exp(log_temperature))))
+        probabilities = track_probabilities(logits, float(np.exp(log_temperature)))
+        spread = -np.log(np.maximum(probabilities, 1e-12)).mean() if smoothing else 0.0
+        return (1 - smoothing) * mean_log_loss(reference, probabilities) + smoothing * float(spread)
 
     found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
@@ -129,5 +129,10 @@ def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray],
         count = probabilities.shape[1]
         return top_k_accuracy(np.repeat(reference, count), probabilities.reshape(-1, probabilities.shape[2]))
 
-    wanted = share * accuracy(by_seconds[max(by_seconds)])
-    return min(seconds for seconds, probabilities in by_seconds.items() if accuracy(probabilities) >= wanted)
+    return shortest_near({seconds: accuracy(probabilities) for seconds, probabilities in by_seconds.items()}, share)
+
+
+def shortest_near(accuracy: dict[float, float], share: float = 0.8) -> float:
+    """The shortest length in seconds whose accuracy is at least a share of that of the longest."""
+    wanted = share * accuracy[max(accuracy)]
+    return min(seconds for seconds, value in accuracy.items() if value >= wanted)

@@ -10,6 +10,7 @@ from typing import Any
 from ccmusic.errors import InvalidParameter
 
 STARTS = ("mn04", "scratch")
+FRONTS = ("cqt", "mel")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Configuration:
         Passes over the training clips, one crop a clip (labelled clips `label_repeats` times); fixed beforehand.
     start : str
         ``mn04`` or ``scratch``.
+    front : str
+        What the convolutions see: ``cqt``, or ``mel``, the mel-like picture that `ccmusic.training.mel_front` makes of
+        it.
     seconds, shares : tuple of float
         Lengths of the crops and how often each occurs, relative to one another.
     label_weight, group_weight, soft_weight, teacher_weight : float
@@ -41,6 +45,7 @@ class Configuration:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     start: str = "mn04"
+    front: str = "cqt"
     stem_stride: tuple[int, int] = (2, 1)
     dropout: float = 0.2
     seconds: tuple[float, ...] = (0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
@@ -59,6 +64,8 @@ class Configuration:
     def __post_init__(self) -> None:
         if self.start not in STARTS:
             raise InvalidParameter("start", f"must be one of {', '.join(STARTS)}, not {self.start!r}")
+        if self.front not in FRONTS:
+            raise InvalidParameter("front", f"must be one of {', '.join(FRONTS)}, not {self.front!r}")
         if len(self.seconds) != len(self.shares):
             raise InvalidParameter("shares", f"must be as many as the {len(self.seconds)} crop lengths")
 
@@ -71,3 +78,14 @@ class Configuration:
         for name, value in values.items():
             fields[name] = tuple(value) if isinstance(value, list) else value
         return cls(**fields)
+
+
+MEMBERS: dict[str, Configuration] = {
+    "world": Configuration(
+        front="mel", stem_stride=(2, 2), seconds=(2.0, 3.0, 5.0, 10.0), shares=(0.1, 0.35, 0.4, 0.15)
+    ),
+    "short": Configuration(
+        front="mel", stem_stride=(2, 2), epochs=30, seconds=(0.3, 0.5, 0.7, 1.0), shares=(0.4, 0.2, 0.2, 0.2)
+    ),
+}
+"""The two further networks of `ccmusic.training.branches`; the first one has the defaults."""

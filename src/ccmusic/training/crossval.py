@@ -64,14 +64,15 @@ def is_finished(work: Path, fold: int | None, configuration: Configuration) -> b
     return bool(json.loads(twin.read_text(encoding="utf-8"))["configuration"] == wanted)
 
 
-def _new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork:
+def new_network(dataset: Dataset, configuration: Configuration) -> GenreNetwork:
+    """Make an untrained network with a head for every teacher output."""
     sizes = {name: teacher.windows.shape[2] for name, teacher in dataset.teachers.items()}
-    return GenreNetwork(configuration.stem_stride, sizes, configuration.dropout)
+    return GenreNetwork(configuration.stem_stride, sizes, configuration.dropout, configuration.front)
 
 
 def load_network(work: Path, fold: int | None, dataset: Dataset, configuration: Configuration) -> GenreNetwork:
     """Read a finished network with its teachers' heads, in evaluation mode."""
-    network = _new_network(dataset, configuration)
+    network = new_network(dataset, configuration)
     network.load_state_dict(torch.load(work / f"{run_name(fold)}.pt", weights_only=True))
     network.eval()
     return network
@@ -96,7 +97,7 @@ def run_split(data: Path, work: Path, fold: int | None, configuration: Configura
     torch.manual_seed(configuration.seed)
     dataset = load(data)
     train_rows, test_rows = dataset.split(fold)
-    network = _new_network(dataset, configuration)
+    network = new_network(dataset, configuration)
     if configuration.start == "mn04":
         network.trunk.load_mn04(data / PRETRAINED)
     name = run_name(fold)

@@ -98,6 +98,8 @@ class Dataset:
         dB = value / 2 - 80, relative to the clip's maximum.
     frames : np.ndarray [shape=(clips,), dtype=int]
         Frames of each clip; what stands behind them is padding.
+    rms : np.ndarray [shape=(clips,)]
+        Root mean square of each clip's waveform, full scale 1.0; NaN where not known.
     teachers : dict of str to Teacher
     """
 
@@ -110,6 +112,7 @@ class Dataset:
     fold: np.ndarray
     spectrograms: np.ndarray
     frames: np.ndarray
+    rms: np.ndarray
     teachers: dict[str, Teacher]
 
     def __len__(self) -> int:
@@ -184,6 +187,7 @@ def load(directory: Path) -> Dataset:
         fold=np.array([int(row["fold"]) for row in rows]),
         spectrograms=spectrograms,
         frames=frames,
+        rms=np.array([float(row["rms"] or "nan") for row in rows]),
         teachers={name: _read_teacher(archive, name, order) for name in TEACHER_SECONDS},
     )
 
@@ -204,21 +208,23 @@ def rereference(cqt_db: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB))
 
 
-def class_weights(labels: np.ndarray, balance: float) -> np.ndarray:
+def class_weights(labels: np.ndarray, balance: float, n_labels: int = len(LABELS)) -> np.ndarray:
     """Weigh classes by a power of their inverse frequency.
 
     Parameters
     ----------
     labels : np.ndarray [shape=(clips,)]
-        Indices in `LABELS`, all known.
+        All known.
     balance : float
         0 weighs every clip alike, 1 every class.
+    n_labels : int
+        Classes that there are.
 
     Returns
     -------
-    np.ndarray [shape=(16,)]
+    np.ndarray [shape=(n_labels,)]
         With mean 1 over the clips; 0 for a class without clips.
     """
-    counts = np.bincount(labels, minlength=len(LABELS))
+    counts = np.bincount(labels, minlength=n_labels)
     weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
     return np.asarray(weights * len(labels) / max(float((weights * counts).sum()), 1e-9))

@@ -7,15 +7,17 @@ level-9 and level-2 probabilities are sums over leaves; every measure counts lab
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ccmusic.audio.windows import cut
 from ccmusic.genres import LABELS, roll_up
 from ccmusic.inference.aggregate import softmax
 from ccmusic.training.data import Dataset, rereference, seconds_to_frames
-from ccmusic.training.network import GenreNetwork
+
+if TYPE_CHECKING:
+    from ccmusic.training.network import GenreNetwork
 
 WINDOW_SECONDS = 10.0
 CLIP_SECONDS = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -48,6 +50,7 @@ def clip_of(cqt_db: np.ndarray, seconds: float, position: float) -> np.ndarray:
 
 def network_forward(network: GenreNetwork) -> Forward:
     """Make the network a function of arrays: decibels [batch, 84, frames] to logits [batch, 16]."""
+    import torch  # here and not above: the measures are wanted where there is no torch
 
     def forward(cqt_db: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -119,6 +122,11 @@ def top_k_accuracy(reference: np.ndarray, probabilities: np.ndarray, k: int = 1)
     """Share of clips whose reference is among the k likeliest classes."""
     likeliest = np.argsort(-probabilities, axis=1)[:, :k]
     return float((likeliest == reference[:, None]).any(axis=1).mean())
+
+
+def mean_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative log probability of the reference, in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(reference)), reference], 1e-12)).mean())
 
 
 def f1_by_class(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,19 @@ import torch
 
 from ccmusic.errors import ModelRefused
 from ccmusic.features.cqt import cqt_db
-from ccmusic.models.card import Card, GoldenClip
+from ccmusic.models.card import Card, GoldenClip, Head
 from ccmusic.models.golden import SIGNALS
-from ccmusic.training.data import Dataset
-from ccmusic.training.evaluate import predict, track_probabilities
 from ccmusic.training.network import GenreNetwork
 
 MODEL_FILE = "model.onnx"
 OPSET = 18
 TOLERANCE = 1e-4
 GOLDEN_SECONDS = 10.0
-WHOLE_CLIP_SECONDS = 30.0
 
 
-def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int]) -> GenreNetwork:
+def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int], front: str = "cqt") -> GenreNetwork:
     """Copy a trained network without the teachers' heads, in evaluation mode."""
-    network = GenreNetwork(stem_stride)
+    network = GenreNetwork(stem_stride, front=front)
     network.load_state_dict(
         {name: value for name, value in trained.state_dict().items() if not name.startswith("teachers.")}
     )
@@ -103,41 +101,22 @@ def largest_difference(network: GenreNetwork, path: Path) -> float:
     return worst
 
 
-def golden_clips(path: Path) -> tuple[GoldenClip, ...]:
+def golden_clips(path: Path, heads: Sequence[Head] = ()) -> tuple[GoldenClip, ...]:
     """Ask the exported network the signals that anyone can compute, through waveform, transform and network."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     clips = []
     for name, signal in SIGNALS.items():
         picture = cqt_db(signal(GOLDEN_SECONDS))[np.newaxis]
-        (logits,) = session.run(["logits"], {"cqt_db": picture})
-        clips.append(GoldenClip(signal=name, seconds=GOLDEN_SECONDS, logits=tuple(map(float, logits[0]))))
+        logits, *others = session.run(["logits", *(head.output for head in heads)], {"cqt_db": picture})
+        clips.append(
+            GoldenClip(
+                signal=name,
+                seconds=GOLDEN_SECONDS,
+                logits=tuple(map(float, logits[0])),
+                heads={head.taxonomy: tuple(map(float, row[0])) for head, row in zip(heads, others, strict=True)},
+            )
+        )
     return tuple(clips)
-
-
-def reference_mix(path: Path, dataset: Dataset, temperature: float) -> tuple[float, ...]:
-    """Mean of the tracks' probabilities over every clip, as the exported network gives them.
-
-    Parameters
-    ----------
-    path : Path
-        The network.
-    dataset : Dataset
-    temperature : float
-        For windows of a whole track.
-
-    Returns
-    -------
-    tuple of float [length=16]
-        Sums to 1 but for rounding.
-    """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def forward(cqt_db: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["logits"], {"cqt_db": cqt_db.astype(np.float32)})[0])
-
-    logits = predict(forward, dataset, np.arange(len(dataset)), WHOLE_CLIP_SECONDS)
-    mean = track_probabilities(logits, temperature).mean(axis=(0, 1))
-    return tuple(round(float(share), 5) for share in mean)
 
 
 def write_card(directory: Path, **fields: Any) -> Card:
@@ -158,7 +137,7 @@ def write_card(directory: Path, **fields: Any) -> Card:
     card = Card(
         file=MODEL_FILE,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        golden=golden_clips(path),
+        golden=golden_clips(path, fields.get("heads", ())),
         **fields,
     )
     card.save(directory)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ccmusic.genres import LABELS
+from ccmusic.training.mel_front import MelFront
 
 EMBEDDING_SIZE = 384
 """Channels of the last convolution, pooled over time and frequency: the `embedding` output."""
@@ -132,6 +133,8 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
         Auxiliary heads by name of the teacher output that they regress; used in training only.
     dropout : float
         Probability of dropping an element of the embedding before the heads.
+    front : str
+        ``cqt`` or ``mel``, as in `ccmusic.training.configuration.Configuration`.
     """
 
     def __init__(
@@ -139,9 +142,13 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
         stem_stride: tuple[int, int] = (2, 1),
         teacher_sizes: dict[str, int] | None = None,
         dropout: float = 0.2,
+        front: str = "cqt",
     ) -> None:
         super().__init__()
         self.trunk = Trunk(stem_stride)
+        if front == "mel":
+            # a part of the trunk, so that it learns at the trunk's rate
+            self.trunk.front = MelFront()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(EMBEDDING_SIZE, len(LABELS))
         self.teachers = nn.ModuleDict(
@@ -151,7 +158,10 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
     def embed(self, cqt_db: torch.Tensor) -> torch.Tensor:
         """Embedding [batch, `EMBEDDING_SIZE`] of spectrograms [batch, 84, frames] in dB, -80 to 0."""
         # mn04 saw (ln(power) + 4.5) / 5: one unit there is 21.7 dB, kept so that its filters meet familiar contrasts
-        return self.trunk(((cqt_db + 45.0) / 21.7)[:, None])
+        picture = (cqt_db + 45.0) / 21.7
+        if hasattr(self.trunk, "front"):
+            picture = self.trunk.front(picture)
+        return self.trunk(picture[:, None])
 
     def forward(self, cqt_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [batch, 16] and embedding [batch, `EMBEDDING_SIZE`] of spectrograms [batch, 84, frames] in dB."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,12 +10,8 @@ from ccmusic.genres import LABELS, LEVELS
 from ccmusic.training.data import Dataset
 from ccmusic.training.distil import PROBE_C, SINGLE_C
 from ccmusic.training.evaluate import CLIP_SECONDS, f1_by_class
+from ccmusic.training.markdown import table
 from ccmusic.training.report import Evaluation, level_accuracy
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
 def _systems_table(evaluation: Evaluation) -> str:
@@ -28,7 +23,7 @@ def _systems_table(evaluation: Evaluation) -> str:
         for name, measure in zip(names, measures, strict=True)
     ]
     rows.append(["ECE, 16 (pooled)", *(f"{system.pooled['ece_16']:.3f}" for system in evaluation.systems)])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
@@ -53,7 +48,7 @@ def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
             f"{np.mean(likeliest[mine] == index):.2f}",
             f"{top5[mine].mean():.2f}",
         ])  # fmt: skip
-    return _table(["genre", "clips", "artists", "basis of the labels", "sources", "F1", "recall", "in top 5"], out)
+    return table(["genre", "clips", "artists", "basis of the labels", "sources", "F1", "recall", "in top 5"], out)
 
 
 def _sources_table(dataset: Dataset, evaluation: Evaluation) -> str:
@@ -65,7 +60,7 @@ def _sources_table(dataset: Dataset, evaluation: Evaluation) -> str:
         out.append(
             [name, int(mine.sum()), *(f"{level_accuracy(reference, probabilities, level):.3f}" for level in LEVELS)]
         )
-    return _table(["source", "labelled clips", "top-1, 16", "top-1, 9", "top-1, 2"], out)
+    return table(["source", "labelled clips", "top-1, 16", "top-1, 9", "top-1, 2"], out)
 
 
 def _lengths_table(evaluation: Evaluation) -> str:
@@ -85,8 +80,8 @@ def _lengths_table(evaluation: Evaluation) -> str:
          *(f"{evaluation.probe_curve[level][s]:.3f}" for level in LEVELS)]
         for s in (5.0, 10.0, 30.0)
     ]  # fmt: skip
-    probe = _table(["the teachers' probe hears", *(f"top-1, {level}" for level in LEVELS)], heard)
-    return _table(head, rows) + "\n" + probe
+    probe = table(["the teachers' probe hears", *(f"top-1, {level}" for level in LEVELS)], heard)
+    return table(head, rows) + "\n" + probe
 
 
 def evaluation_page(dataset: Dataset, evaluation: Evaluation, pictures: dict[str, str]) -> str:

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from ccmusic.errors import CcmusicError, ModelNotReady
 from ccmusic.inference.result import TrackResult
+from ccmusic.inference.saliency import ExplainPlan
 from ccmusic.serving.snapshot import ServiceSnapshot
-from ccmusic.ui import cards, plots
+from ccmusic.ui import cards, plots, why
 from ccmusic.ui.texts import Language, error_text, text
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ TOP_CLASSES = 5
 class Classifier(Protocol):
     """The part of `ccmusic.serving.service.Service` that the page uses."""
 
-    async def classify(self, source: Path, *, windows: str | int, spectrogram: bool) -> TrackResult: ...
+    async def classify(
+        self, source: Path, *, windows: str | int, spectrogram: bool, explain: ExplainPlan | None = None
+    ) -> TrackResult: ...
 
     def snapshot(self) -> ServiceSnapshot: ...
 
@@ -51,10 +54,12 @@ class Answer:
 
 def confidences(result: TrackResult, language: Language) -> dict[str, float]:
     """The likeliest genres by name, for ``gr.Label``."""
-    return {plots.genre_name(p, language): p.probability for p in result.predictions(16, TOP_CLASSES)}
+    return {plots.genre_name(p, language): p.probability for p in result.predictions(None, TOP_CLASSES)}
 
 
-async def answer_clip(service: Classifier, clip: str | None, windows: str, language: Language) -> Answer:
+async def answer_clip(
+    service: Classifier, clip: str | None, windows: str, language: Language, taxonomy: str | None = None
+) -> Answer:
     """Classify a clip and draw the answer; every failure becomes a notice that says what to do next.
 
     Parameters
@@ -66,6 +71,8 @@ async def answer_clip(service: Classifier, clip: str | None, windows: str, langu
         ``whole`` or ``first30``.
     language : str
         ``en`` or ``zh``.
+    taxonomy : str, optional
+        Whose genres; the model's own labels by default.
 
     Returns
     -------
@@ -79,14 +86,48 @@ async def answer_clip(service: Classifier, clip: str | None, windows: str, langu
     try:
         result = await service.classify(Path(clip), windows=windows, spectrogram=True)
         # The picture takes tens of milliseconds, which health probes on the same loop must not wait for.
-        return await asyncio.to_thread(_draw, result, language)
+        return await asyncio.to_thread(_draw, result.under(taxonomy), language)
     except Exception as error:  # the page shows a sentence, never a stack trace
         return Answer(failure_html(error, service, language))
 
 
+async def why_clip(
+    service: Classifier, clip: str | None, windows: str, number: float | None, language: Language
+) -> str:
+    """Say why a window of a clip got the clip's genre.
+
+    Parameters
+    ----------
+    service : Classifier
+    clip : str or None
+        Path of the uploaded recording.
+    windows : str
+        ``whole`` or ``first30``.
+    number : float or None
+        Which window, counted from 1; None or 0 for the one that speaks most for the genre.
+    language : str
+        ``en`` or ``zh``.
+
+    Returns
+    -------
+    str
+        HTML: a picture, or a notice that says what to do next.
+    """
+    if clip is None:
+        return cards.notice_html("info", text("notice.no_clip", language))
+    if not Path(clip).is_file():  # noqa: ASYNC240
+        return cards.notice_html("info", text("notice.gone", language))
+    plan = ExplainPlan(window=round(number) - 1 if number else None)
+    try:
+        result = await service.classify(Path(clip), windows=windows, spectrogram=False, explain=plan)
+        return await asyncio.to_thread(why.why_html, result.explanations[0], language)
+    except Exception as error:  # the page shows a sentence, never a stack trace
+        return failure_html(error, service, language)
+
+
 def _draw(result: TrackResult, language: Language) -> Answer:
     return Answer(
-        notice=cards.flags_html(result, language),
+        notice=cards.sure_html(result, language) + cards.flags_html(result, language),
         confidences=confidences(result, language),
         levels=plots.levels_html(result, language),
         model=cards.model_html(result, language),

@@ -6,6 +6,7 @@ from html import escape
 from typing import Literal
 
 from ccmusic.inference.result import TrackResult
+from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.serving.snapshot import ServiceSnapshot
 from ccmusic.ui.texts import TITLE, Language, clock, duration_text, text
 from ccmusic.workers.record import WorkerRecord, WorkerState
@@ -45,8 +46,21 @@ def notice_html(kind: Kind, message: str, detail: str = "", language: Language =
 
 
 def flags_html(result: TrackResult, language: Language) -> str:
-    """A notice for each flag of an answer."""
-    return "".join(notice_html("warning", text(f"flag.{flag}", language)) for flag in result.flags)
+    """A notice for each flag of an answer; what it seems to be instead of music says more than that it is uncertain."""
+    keys = [f"flag.{flag}" for flag in result.flags]
+    if result.odd not in (None, "silence"):  # which has a flag of its own
+        keys = [f"odd.{result.odd}" if key == "flag.uncertain" else key for key in keys]
+    return "".join(notice_html("warning", text(key, language)) for key in keys)
+
+
+def sure_html(result: TrackResult, language: Language) -> str:
+    """What the answer is sure of when that is no single genre but a group of them; nothing otherwise."""
+    level = result.sure_level
+    if not level or level == result.taxonomy.level():
+        return ""
+    group = result.predictions(level, 1)[0]
+    name = group.label_zh if language == "zh" else group.label_en
+    return notice_html("info", text("sure", language, group=name, n=level, probability=f"{group.probability:.0%}"))
 
 
 def model_html(result: TrackResult, language: Language) -> str:
@@ -89,6 +103,7 @@ def status_html(snapshot: ServiceSnapshot, language: Language) -> str:
         "status.model_status": text(f"status.model_status.{snapshot.model_status}", language),
         "status.model": model,
         "status.self_test": _self_test_html(snapshot, language),
+        "status.drift": _drift_html(snapshot.drift, language),
         "status.workers": _workers_html(snapshot.workers, language) or none,
     }
     rows = "".join(f"<dt>{text(key, language)}</dt><dd>{value}</dd>" for key, value in facts.items())
@@ -105,6 +120,23 @@ def _self_test_html(snapshot: ServiceSnapshot, language: Language) -> str:
         return text("status.none", language)
     key = "status.self_test.ok" if test.passed else "status.self_test.failed"
     return text(key, language, age=duration_text(test.age_seconds, language))
+
+
+def _drift_html(drift: DriftState, language: Language) -> str:
+    if not drift.kinds:
+        return text("status.none", language)
+    if not drift.drifted:
+        return text("status.drift.usual", language, recordings=drift.recordings)
+    return "<br>".join(_drift_line(kind, language) for kind in drift.drifted)
+
+
+def _drift_line(of: DriftOf, language: Language) -> str:
+    if of.group is not None:
+        genre = of.group.label_zh if language == "zh" else of.group.label_en
+        shares = {"mean": f"{of.mean:.0%}", "expected": f"{of.expected:.0%}"}
+        return text("status.drift.mix", language, genre=escape(genre), recordings=of.recordings, **shares)
+    change = text(f"status.drift.change.{of.change}", language)
+    return text(f"status.drift.{of.kind}", language, change=change, recordings=of.recordings)
 
 
 def _workers_html(workers: tuple[WorkerRecord, ...], language: Language) -> str:

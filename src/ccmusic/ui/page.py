@@ -15,9 +15,10 @@ import gradio as gr
 
 from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
 from ccmusic.errors import CcmusicError
+from ccmusic.genres import OWN, TAXONOMIES
 from ccmusic.settings import Settings
 from ccmusic.ui import cards
-from ccmusic.ui.answer import TOP_CLASSES, Answer, Classifier, answer_clip, confidences, readiness_html
+from ccmusic.ui.answer import TOP_CLASSES, Answer, Classifier, answer_clip, confidences, readiness_html, why_clip
 from ccmusic.ui.texts import TEXTS, TITLE, Language, error_text, language_of, text
 
 KEEP_SECONDS = 3600
@@ -138,6 +139,13 @@ class Page:
                     label=t("windows"),
                     elem_id="windows",
                 )
+                # Shown by `readiness` when the model that serves has more than one.
+                self._taxonomy = gr.Radio(
+                    [(t(f"taxonomy.{name}"), name) for name in (*TAXONOMIES, OWN)],
+                    label=t("taxonomy"),
+                    elem_id="taxonomy",
+                    visible=False,
+                )
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run")
                 notice = _slot("notice")
                 buttons = self._build_examples(t)
@@ -151,7 +159,7 @@ class Page:
 
         shown = {
             "fn": self.show,
-            "inputs": [audio, windows],
+            "inputs": [audio, windows, self._taxonomy],
             "outputs": [notice, placeholder, label, levels, model, track, genres],
             "api_visibility": "private",
             "concurrency_limit": None,
@@ -159,6 +167,7 @@ class Page:
             "show_progress_on": [placeholder, label],
         }
         run.click(**shown)
+        self._build_why(t, audio, windows, run)
         for button, example in buttons:
             button.click(
                 lambda path=str(example.path): path, outputs=audio, api_visibility="private", queue=False
@@ -172,6 +181,23 @@ class Page:
             api_description="Name the genre of a recording: the five likeliest of 16, with probabilities.",
             concurrency_limit=None,
         )
+
+    def _build_why(self, t: gr.I18n, audio: gr.Audio, windows: gr.Radio, run: gr.Button) -> None:
+        with gr.Accordion(t("why.title"), open=False, elem_id="why"):
+            gr.Markdown(t("why.lead"), elem_classes="cc-lead")
+            number = gr.Number(0, label=t("why.window"), precision=0, minimum=0, elem_id="why-window")
+            ask = gr.Button(t("why.run"), size="sm", elem_id="why-run")
+            answer = _slot("why-answer")
+        ask.click(
+            self.why,
+            inputs=[audio, windows, number],
+            outputs=answer,
+            api_visibility="private",
+            concurrency_limit=None,
+            show_progress_on=[ask],
+        )
+        # what is said there is about the clip before
+        run.click(lambda: "", outputs=answer, api_visibility="private", queue=False)
 
     def _build_examples(self, t: gr.I18n) -> list[tuple[gr.Button, Example]]:
         if not self._examples:
@@ -187,8 +213,9 @@ class Page:
         # Not queued: these answer from memory, and must answer while the queue is full.
         private = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         waiting = gr.Timer(READINESS_SECONDS, active=False)
-        page.load(self.readiness, outputs=[self._readiness, waiting], **private)
-        waiting.tick(self.readiness, outputs=[self._readiness, waiting], **private)
+        shown = [self._readiness, waiting, self._taxonomy]
+        page.load(self.readiness, outputs=shown, **private)
+        waiting.tick(self.readiness, outputs=shown, **private)
 
         refreshing = gr.Timer(cards.STATUS_REFRESH_SECONDS, active=False)
         status_tab.select(self.status, outputs=self._status, **private)
@@ -198,9 +225,9 @@ class Page:
 
     # what the components call
 
-    async def show(self, audio: str | None, windows: str, request: gr.Request) -> tuple[Any, ...]:
+    async def show(self, audio: str | None, windows: str, taxonomy: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Answer the button: pieces of the page, never an error."""
-        answer = await answer_clip(self._service, audio, windows, _language(request))
+        answer = await answer_clip(self._service, audio, windows, _language(request), taxonomy)
         return self._updates(answer)
 
     @staticmethod
@@ -239,10 +266,19 @@ class Page:
             raise gr.Error(f"{error_text(error, language)} ({error})", print_exception=False) from error
         return confidences(result, language)
 
-    async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer]:
-        """A notice while the model loads; ask again only as long as it does."""
-        snapshot = self._service.snapshot()
-        return readiness_html(snapshot, _language(request)), gr.Timer(active=snapshot.model_status != "ready")
+    async def why(self, audio: str | None, windows: str, number: float | None, request: gr.Request) -> str:
+        """Say why a window got the genre."""
+        return await why_clip(self._service, audio, windows, number, _language(request))
+
+    async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer, dict[str, Any]]:
+        """A notice while the model loads, then a choice of its taxonomies; ask again only as long as it loads."""
+        snapshot, language = self._service.snapshot(), _language(request)
+        names = [taxonomy.name for taxonomy in snapshot.taxonomies]
+        choice = gr.update(visible=False, value=None)
+        if len(names) > 1:
+            choices = [(text(f"taxonomy.{name}", language), name) for name in names]
+            choice = gr.update(visible=True, choices=choices, value=names[0])
+        return readiness_html(snapshot, language), gr.Timer(active=snapshot.model_status != "ready"), choice
 
     async def status(self, request: gr.Request) -> str:
         """The service's state."""

@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from ccmusic.genres import GENRES, LEAVES
+from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.result import Prediction, TrackResult, Window, rank
 from ccmusic.ui.texts import Language, clock, text
 
@@ -61,7 +61,22 @@ GENRE_COLOURS: dict[str, str] = {
     "Classic": "#6c5ce7",
     "Non_classic": "#e17055",
 }
-"""One colour per genre and group; the leaves of a group are shades of one hue."""
+"""One colour per ccMusic genre and group; the leaves of a group are shades of one hue."""
+
+_GOLDEN_ANGLE = 137.508
+"""Degrees: hues so far apart never come round to where one has been."""
+
+
+def colours(taxonomy: Taxonomy, level: int | None = None) -> dict[str, str]:
+    """One CSS colour per group of a level; of a taxonomy without colours of its own, hues spread around the wheel."""
+    labels = [genre.label for genre in taxonomy.genres(level)]
+    if taxonomy == CCMUSIC:
+        return {label: GENRE_COLOURS[label] for label in labels}
+    lightness = (46, 58, 38)
+    return {
+        label: f"hsl({(250 + i * _GOLDEN_ANGLE) % 360:.0f} 55% {lightness[i // 12 % 3]}%)"
+        for i, label in enumerate(labels)
+    }
 
 
 def genre_name(prediction: Prediction, language: Language) -> str:
@@ -106,7 +121,8 @@ def _axis_html(duration_seconds: float) -> str:
     )
 
 
-def _notes_html() -> str:
+def notes_html() -> str:
+    """Names of the octaves beside a spectrogram."""
     octaves = N_BINS // BINS_PER_OCTAVE
     return "".join(
         f'<span style="bottom:{100 * (octave * BINS_PER_OCTAVE + 0.5) / N_BINS:.3f}%">C{octave + 1}</span>'
@@ -119,18 +135,18 @@ def _spectrogram_html(spectrogram_db: np.ndarray, language: Language) -> str:
     data = base64.b64encode(spectrogram_png(spectrogram_db)).decode()
     label = text("map.spectrogram", language)
     return (
-        f'<figcaption>{label}</figcaption><div class="cc-notes" aria-hidden="true">{_notes_html()}</div>'
+        f'<figcaption>{label}</figcaption><div class="cc-notes" aria-hidden="true">{notes_html()}</div>'
         f'<div class="cc-plot cc-spectrogram"><img alt="{escape(label)}" src="data:image/png;base64,{data}"></div>'
     )
 
 
-def _stretches(windows: tuple[Window, ...]) -> list[tuple[float, float, tuple[Prediction, ...]]]:
+def _stretches(windows: tuple[Window, ...], taxonomy: Taxonomy) -> list[tuple[float, float, tuple[Prediction, ...]]]:
     """Start, end and ranked genres of each window, each cut where the next begins, so that overlaps do not hide one."""
     stretches = []
     for i, window in enumerate(windows):
         last = i + 1 == len(windows)
         end = window.end_seconds if last else min(window.end_seconds, windows[i + 1].start_seconds)
-        stretches.append((window.start_seconds, end, rank(window.probabilities, GENRES[16], 2)))
+        stretches.append((window.start_seconds, end, rank(window.probabilities, taxonomy.genres(), 2)))
     return stretches
 
 
@@ -140,8 +156,9 @@ def timeline_html(result: TrackResult, language: Language) -> str:
     Stronger colour is higher probability; the title of each stretch names its time and its two likeliest genres.
     """
     duration = max(result.duration_seconds, 1e-9)
+    colour = colours(result.taxonomy)
     stretches, rows, present = [], [], set()
-    for start, end, (first, second) in _stretches(result.windows):
+    for start, end, (first, second) in _stretches(result.windows, result.taxonomy):
         present.add(first.genre)
         name = genre_name(first, language)
         title = (
@@ -149,17 +166,17 @@ def timeline_html(result: TrackResult, language: Language) -> str:
             f"\n{genre_name(second, language)} {second.probability:.0%}"
         )
         stretches.append(
-            f'<i title="{escape(title)}" data-genre="{first.genre}" style="left:{100 * start / duration:.3f}%;'
-            f"width:{100 * max(end - start, 0) / duration:.3f}%;background:{GENRE_COLOURS[first.genre]};"
+            f'<i title="{escape(title)}" data-genre="{escape(first.genre)}" style="left:{100 * start / duration:.3f}%;'
+            f"width:{100 * max(end - start, 0) / duration:.3f}%;background:{colour[first.genre]};"
             f'opacity:{0.4 + 0.6 * first.probability:.2f}"></i>'
         )
         rows.append(
             f"<tr><td>{clock(start)}</td><td>{clock(end)}</td><td>{escape(name)}</td><td>{first.probability:.0%}</td></tr>"
         )
     legend = "".join(
-        f'<span><b style="background:{GENRE_COLOURS[leaf.label]}"></b>'
+        f'<span><b style="background:{colour[leaf.label]}"></b>'
         f"{escape(leaf.label_zh if language == 'zh' else leaf.label_en)}</span>"
-        for leaf in LEAVES
+        for leaf in result.taxonomy.genres()
         if leaf.label in present
     )
     label = text("map.timeline", language)
@@ -196,27 +213,35 @@ def track_html(result: TrackResult, language: Language) -> str:
 
 
 def levels_html(result: TrackResult, language: Language) -> str:
-    """Draw the probabilities rolled up to 2 and to 9 groups as bars, in the order of the taxonomy."""
+    """Draw the probabilities rolled up to each coarser level as bars, in the order of the taxonomy.
+
+    Empty for a taxonomy of one level.
+    """
+    coarser = result.taxonomy.sizes[:0:-1]
+    if not coarser:
+        return ""
     columns = "".join(
         f"<div><h4>{text(f'levels.{level}', language)}</h4>{_bars_html(result, level, language)}</div>"
-        for level in (2, 9)
+        for level in coarser
     )
     return f'<section class="cc-card cc-levels"><h3>{text("levels.title", language)}</h3>{columns}</section>'
 
 
 def genres_html(result: TrackResult, language: Language) -> str:
-    """Draw the probabilities of all 16 genres as bars, in the order of the taxonomy."""
-    bars = _bars_html(result, 16, language)
-    return f'<section class="cc-card cc-genres"><h3>{text("levels.all", language)}</h3>{bars}</section>'
+    """Draw the probabilities of all genres as bars, in the order of the taxonomy."""
+    level = result.taxonomy.level()
+    title = text("levels.all", language, n=level)
+    return f'<section class="cc-card cc-genres"><h3>{title}</h3>{_bars_html(result, level, language)}</section>'
 
 
 def _bars_html(result: TrackResult, level: int, language: Language) -> str:
     predictions = result.predictions(level)
-    order = {group.label: i for i, group in enumerate(GENRES[level])}
+    colour = colours(result.taxonomy, level)
+    order = {group.label: i for i, group in enumerate(result.taxonomy.genres(level))}
     likeliest = predictions[0].genre
     bars = "".join(
         f"""<li class="{"cc-top" if p.genre == likeliest else ""}"><span>{escape(genre_name(p, language))}</span>"""
-        f'<i><b style="width:{100 * p.probability:.2f}%;background:{GENRE_COLOURS[p.genre]}"></b></i>'
+        f'<i><b style="width:{100 * p.probability:.2f}%;background:{colour[p.genre]}"></b></i>'
         f"<em>{p.probability:.0%}</em></li>"
         for p in sorted(predictions, key=lambda p: order[p.genre])
     )

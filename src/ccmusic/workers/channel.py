@@ -9,7 +9,10 @@ from typing import Literal
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import CcmusicError
+from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.inference.saliency import ExplainPlan
+from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation
 
 
@@ -39,6 +42,7 @@ class Job:
     source: bytes | Path
     plan: WindowPlan
     spectrogram: bool
+    explain: ExplainPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,13 @@ class Ready:
 
     Attributes
     ----------
-    reference_mix : tuple of float or None [length=16]
+    reference_mix : tuple of float or None [length=n_labels]
+    reference : Reference or None
         As in the model's card.
     caveat : str or None
         Why another network of the card runs than the one that it prefers.
+    taxonomies : tuple of Taxonomy
+        What the model answers in, its own labels' first.
     """
 
     model: ModelIdentity
@@ -71,6 +78,8 @@ class Ready:
     self_test_seconds: float
     reference_mix: tuple[float, ...] | None = None
     caveat: str | None = None
+    reference: Reference | None = None
+    taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from dataclasses import replace
 from multiprocessing.context import BaseContext
 
 from ccmusic.errors import CcmusicError, ModelFileNotFound
+from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Inject, Ready, WorkerOptions
@@ -74,6 +76,8 @@ class Pool:
         self.model: ModelIdentity | None = None
         self.backend: str | None = None
         self.reference_mix: tuple[float, ...] | None = None
+        self.taxonomies: tuple[Taxonomy, ...] = ()
+        self.reference: Reference | None = None
         self._faults = faults
         self._lock = threading.Lock()
         self._records = [WorkerRecord(i, "starting", None, 0, 0) for i in range(settings.workers)]
@@ -295,6 +299,8 @@ class Pool:
             self.model = ready.model
             self.backend = ready.backend
             self.reference_mix = ready.reference_mix
+            self.taxonomies = ready.taxonomies
+            self.reference = ready.reference
             self.caveat = "; ".join(filter(None, (self._choice, ready.caveat))) or None
             self.load_failure = None
         self.note_self_test(index, ready.self_test_seconds, None)

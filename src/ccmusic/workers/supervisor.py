@@ -23,7 +23,9 @@ from ccmusic.errors import (
     Quarantined,
     SwapInProgress,
 )
+from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
@@ -42,7 +44,7 @@ from ccmusic.workers.record import (
     StackDump,
     WorkerRecord,
 )
-from ccmusic.workers.swap import RecentInputs, SwapReport, compare, wait_until_loaded
+from ccmusic.workers.swap import RecentInputs, SwapReport, compare, require_same_labels, wait_until_loaded
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +108,16 @@ class Supervisor:
     def reference_mix(self) -> tuple[float, ...] | None:
         """What the card of the model in use expects of the mean probabilities; None when it says nothing."""
         return self._pool.reference_mix
+
+    @property
+    def taxonomies(self) -> tuple[Taxonomy, ...]:
+        """What the model in use answers in, its own labels' first; empty before one is proved."""
+        return self._pool.taxonomies
+
+    @property
+    def reference(self) -> Reference | None:
+        """What else that card says of the recordings that the model was made with; None when it says nothing."""
+        return self._pool.reference
 
     @property
     def location(self) -> ModelLocation:
@@ -284,6 +296,7 @@ class Supervisor:
             importing = location.directory is None
             limit = self._settings.load_timeout_seconds + importing * self._settings.import_timeout_seconds
             wait_until_loaded(candidate, limit)
+            require_same_labels(old, candidate)
             compared, agreement, slowdown = compare(old, candidate, self._recent.jobs())
             self._judge(compared, agreement, slowdown)
         except Exception:

@@ -88,6 +88,24 @@ def wait_until_loaded(candidate: Pool, timeout_seconds: float) -> None:
         candidate.closing.wait(POLL_SECONDS)
 
 
+def require_same_labels(current: Pool, candidate: Pool) -> None:
+    """Refuse a model that names other genres: neither agreement nor what clients know of the answers would hold.
+
+    Raises
+    ------
+    ModelRefused
+    """
+    if not current.taxonomies:
+        return  # nothing has been proved yet that could be told from
+    old, new = current.taxonomies[0], candidate.taxonomies[0]
+    if set(old.labels) != set(new.labels):
+        raise ModelRefused(
+            f"it names {len(new.labels)} genres of the taxonomy {new.name!r}, and not the {len(old.labels)} of "
+            f"{old.name!r} that the model in use names, so that their answers cannot be compared: "
+            "start the service with CCMUSIC_MODEL to serve it"
+        )
+
+
 def compare(
     current: Pool, candidate: Pool, recent: Sequence[Job], on_asked: Callable[[], None] = lambda: None
 ) -> tuple[int, float | None, float]:

@@ -123,7 +123,16 @@ class _Worker:
 
     def ready(self) -> Ready:
         pipeline = self._pipeline
-        return Ready(pipeline.identity, pipeline.backend, self._seconds, pipeline.card.reference_mix, pipeline.caveat)
+        card = pipeline.card
+        return Ready(
+            pipeline.identity,
+            pipeline.backend,
+            self._seconds,
+            card.reference_mix,
+            pipeline.caveat,
+            card.reference,
+            card.taxonomies,
+        )
 
     def obey(self, order: Order) -> Reply:
         match order:
@@ -138,7 +147,7 @@ class _Worker:
         try:
             self._armed.before(job)
             started = time.perf_counter()
-            result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram)
+            result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram, explain=job.explain)
             self._vouch(time.perf_counter() - started)
         except CcmusicError as error:
             return Failed(error)

@@ -1,0 +1,1 @@
+"""A model for somebody's own labels, started from a model that is there: ``ccmusic train``."""

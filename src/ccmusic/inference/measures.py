@@ -1,0 +1,54 @@
+"""What a recording is like apart from its genre: loudness and bandwidth, to be compared with those of the training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccmusic.features.cqt import BINS_PER_OCTAVE, FMIN
+
+BANDWIDTH_SHARE = 0.99
+"""Of the constant-Q power, that lies below the bandwidth."""
+QUIETEST_DBFS = -120.0
+"""Level of digital silence, instead of minus infinity."""
+
+_SAMPLES = 2**20
+_FRAMES = 4096
+
+
+def level_dbfs(waveform: np.ndarray) -> float:
+    """Root mean square of a recording in decibels of full scale; a full-scale square wave has 0.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(n,), dtype=float32]
+        Mono, full scale 1.0.
+
+    Returns
+    -------
+    float
+        At least `QUIETEST_DBFS`.
+    """
+    # piece by piece: no copy of an hour of sound, and no sum of it in single precision
+    pieces = (waveform[first : first + _SAMPLES] for first in range(0, len(waveform), _SAMPLES))
+    power = sum(float(np.dot(piece, piece)) for piece in pieces) / max(1, len(waveform))
+    return max(QUIETEST_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))
+
+
+def bandwidth_hz(cqt_db: np.ndarray) -> float:
+    """Frequency below which `BANDWIDTH_SHARE` of the power lies, as far as the transform reaches.
+
+    Parameters
+    ----------
+    cqt_db : np.ndarray [shape=(84, frames), dtype=float32]
+        Constant-Q transform in decibels, as `ccmusic.features.cqt.cqt_db` gives it.
+
+    Returns
+    -------
+    float
+        Hz, interpolated between the bins.
+    """
+    step = -(-cqt_db.shape[1] // _FRAMES)  # so many frames say it well enough
+    power = (10.0 ** (cqt_db[:, ::step].astype(np.float64) / 10.0)).mean(axis=1)
+    shares = np.cumsum(power) / power.sum()
+    place = float(np.interp(BANDWIDTH_SHARE, shares, np.arange(len(shares))))
+    return float(FMIN * 2.0 ** (place / BINS_PER_OCTAVE))

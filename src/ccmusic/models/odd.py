@@ -1,0 +1,35 @@
+"""Limits beyond which a recording is taken for something else than music."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(ge=0)]
+
+
+class OddLimits(BaseModel):
+    """Limits of the rules in `ccmusic.inference.oddity`, which says what each number means.
+
+    The defaults are measured on real music, see docs/odd-inputs.md. A rule whose limit cannot be reached never applies
+    (0 for those that look for less, a large number for those that look for more).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    empty_sounding: Positive = 0.1
+    tone_width: Positive = 3.5
+    tone_widest: Positive = 6.4
+    tone_mean_width: Positive = 6.5
+    tone_gaps_width: Positive = 5.0
+    tone_gaps: Positive = 0.3
+    tone_contrast: Positive = 4.0
+    tone_steadiness: Positive = 1.0
+    pulses_steadiness: Positive = 0.5
+    pulses_sounding: Positive = 0.6
+    noise_width: Positive = 38.0
+    noise_contrast: Positive = 6.3
+    noise_roughness: Positive = 0.7
+    noise_persistence: Positive = 0.08
+    speech_score: float = 2.0

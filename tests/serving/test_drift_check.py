@@ -1,0 +1,60 @@
+"""What ``/health`` says of drift."""
+
+import pytest
+
+from ccmusic.genres import LEAVES
+from ccmusic.monitoring.drift_watch import DriftOf, DriftState
+from ccmusic.serving.checks import _drift
+
+MIX = DriftOf("mix", 1.2, True, "more", 0.4, 0.05, 120, LEAVES[8])
+LEVEL = DriftOf("level", 0.3, False, "less", -30.25, -17.6, 120)
+
+
+class Watch:
+    """A watch in a given state."""
+
+    def __init__(self, *kinds: DriftOf) -> None:
+        self._kinds = kinds
+
+    def state(self) -> DriftState:
+        return DriftState(120, self._kinds)
+
+
+def test_nothing_is_said_where_nothing_is_watched():
+    observation = _drift(Watch())
+    assert (observation.status, observation.value) == ("pass", None)
+
+
+def test_the_strongest_evidence_is_the_number():
+    usual = DriftOf("mix", 0.6, False, "more", 0.1, 0.05, 120, LEAVES[8])
+    observation = _drift(Watch(usual, LEVEL))
+    assert (observation.status, observation.value) == ("pass", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("drifted", "words"),
+    [
+        (MIX, "mix: Dance pop has 40.0% over the last 120 recordings, 5.0% are expected"),
+        (
+            DriftOf("level", 1.0, True, "less", -30.25, -17.6, 120),
+            "level: lower than expected (-30.2 dBFS on average over the last 120 recordings, -17.6 dBFS expected)",
+        ),
+        (
+            DriftOf("bandwidth", 1.0, True, "wider", 900.0, 1385.6, 60),
+            "bandwidth: more spread than expected (900 Hz on average over the last 60 recordings, 1386 Hz expected)",
+        ),
+        (
+            DriftOf("confidence", 1.0, True, "more", 0.9, 0.52, 60),
+            "confidence: higher than expected (0.90 on average over the last 60 recordings, 0.52 expected)",
+        ),
+    ],
+)
+def test_what_has_drifted_is_a_warning_in_words(drifted, words):
+    observation = _drift(Watch(drifted, LEVEL))
+    assert (observation.status, observation.cause) == ("warn", words)
+
+
+def test_all_that_has_drifted_is_told():
+    observation = _drift(Watch(MIX, DriftOf("level", 1.5, True, "more", -5.0, -17.6, 120)))
+    assert observation.cause.count(";") == 1
+    assert observation.value == 1.5

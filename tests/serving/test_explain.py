@@ -1,0 +1,44 @@
+"""Bounds of explaining, in the service."""
+
+import asyncio
+from contextlib import suppress
+
+import httpx
+
+from ccmusic.inference.saliency import ExplainPlan
+from ccmusic.serving.app import create_app
+from ccmusic.serving.service import Service
+from recordings import tone, wav
+
+RECORDING = wav(tone(440, 1.0))
+
+
+def test_it_may_be_turned_off(make_settings):
+    async def ask() -> httpx.Response:
+        app = create_app(make_settings(explain_windows=0))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            headers = {"Content-Type": "audio/wav"}
+            return await client.post("/v1/classify?explain=true", content=RECORDING, headers=headers)
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 422
+    assert answer.json()["parameter"] == "explain"
+    assert "CCMUSIC_EXPLAIN_WINDOWS" in answer.json()["detail"]
+
+
+def test_no_more_windows_than_allowed_reach_a_worker(make_settings, monkeypatch):
+    class Noted(Exception):
+        """Enough is known."""
+
+    jobs = []
+
+    def submit(job):
+        jobs.append(job)
+        raise Noted
+
+    service = Service(make_settings(explain_windows=2))
+    monkeypatch.setattr(service._supervisor, "submit", submit)
+    for asked in (1, 50):
+        with suppress(Noted):
+            asyncio.run(service.classify(RECORDING, explain=ExplainPlan(windows=asked)))
+    assert [job.explain.windows for job in jobs] == [1, 2]
