@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-training faults monitoring-test soak check format bench bench-data rivals train reference lock clean
+.PHONY: help run test test-training faults monitoring-test soak check format bench bench-data rivals train families reference lock clean
 
 help:  ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,9 +66,10 @@ rivals: $(VENV)/.test  ## the same faults against other serving frameworks; writ
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md
 
 train: $(VENV)/.train  ## train, evaluate and export the embedded model from DATA
-	$(BIN)/python -m ccmusic.training --data $(DATA) --work .train --out .train/first
-	$(BIN)/python -m ccmusic.training.second --data $(DATA) --audio $(AUDIO) --work .train --long .train/first \
-	  --out src/ccmusic/models/embedded
+	$(BIN)/python -m ccmusic.training --data $(DATA) --audio $(AUDIO) --work .train --out src/ccmusic/models/embedded
+
+families: $(VENV)/.train  ## train other families of networks over the folds and print the table of docs/experiments.md
+	$(BIN)/python bench/families.py --data $(DATA) --audio $(AUDIO) --work .train/families
 
 reference: $(VENV)/.train  ## write into the embedded model's card what its recordings in DATA are like: what drift is told from
 	$(BIN)/python -m ccmusic.training.reference --data $(DATA) --model src/ccmusic/models/embedded

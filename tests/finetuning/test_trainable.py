@@ -35,7 +35,9 @@ def _every_operator() -> bytes:
         "dw": GENERATOR.normal(size=(6, 1, 3, 3)), "gamma": GENERATOR.uniform(0.5, 2, 6),
         "beta": GENERATOR.normal(size=6), "mean": GENERATOR.normal(size=6), "var": GENERATOR.uniform(0.5, 2, 6),
         "g": GENERATOR.normal(size=(6, 5)), "c": GENERATOR.normal(size=5), "m": GENERATOR.normal(size=(84, 4)),
-        "own_head.weight": GENERATOR.normal(size=(3, 9)), "own_head.bias": GENERATOR.normal(size=3),
+        "w1": GENERATOR.normal(size=(4, 84, 1)) / 99, "edges": np.array([0, 0, 1, 0, 0, 1]),
+        "between": GENERATOR.normal(size=(4, 1, 4)), "own_head.weight": GENERATOR.normal(size=(3, 13)),
+        "own_head.bias": GENERATOR.normal(size=3),
     }  # fmt: skip
     nodes = [
         node("Unsqueeze", "cqt_db one", "x0"),
@@ -58,7 +60,11 @@ def _every_operator() -> bytes:
         node("Softmax", "y1", "y2", axis=1),
         node("Sigmoid", "y2", "y3"),
         node("Add", "y3 y2", "y4"),
-        node("Concat", "x14 y4", "z", axis=1),
+        node("Conv", "cqt_db w1", "p0"),
+        node("Pad", "p0 edges", "p1", mode="edge"),
+        node("ConvTranspose", "p1 between", "p2", group=4, strides=[2], pads=[3, 3]),
+        node("ReduceMean", "p2 last", "p3", keepdims=0),
+        node("Concat", "x14 y4 p3", "z", axis=1),
         node("Identity", "z", "embedding"),
         node("Gemm", "embedding own_head.weight own_head.bias", "logits", transB=1),
     ]

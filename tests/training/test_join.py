@@ -7,7 +7,8 @@ import onnxruntime
 import pytest
 
 from ccmusic.errors import ModelRefused
-from ccmusic.training.join import SHORT_FRAMES, join
+from ccmusic.training import join as joining
+from ccmusic.training.join import SHORT_FRAMES, Side, join
 
 torch = pytest.importorskip("torch")
 
@@ -20,39 +21,52 @@ def _answers(path: Path, frames: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Three untrained networks and the joined one."""
+def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
+    """Two untrained networks for recordings and one for short sounds, with layers for two outputs."""
     from ccmusic.training.export import export_onnx
     from ccmusic.training.network import GenreNetwork
 
-    directory = tmp_path_factory.mktemp("join")
-    out = {name: directory / f"{name}.onnx" for name in ("long", "short", "world", "joined")}
-    for seed, (name, front) in enumerate((("long", "cqt"), ("short", "mel"), ("world", "mel"))):
-        torch.manual_seed(seed)
-        export_onnx(GenreNetwork(front=front).eval(), out[name])
-    weight = np.random.default_rng(9).normal(size=(16, 768))
-    np.savez(directory / "layer.npz", weight=weight, bias=np.arange(16.0))
-    join(out["long"], out["short"], out["world"], (weight, np.arange(16.0)), out["joined"])
-    return out | {"layer": directory / "layer.npz"}
+    directory, generator = tmp_path_factory.mktemp("join"), np.random.default_rng(9)
+    files = [directory / f"{index}.onnx" for index in range(3)]
+    for index, (file, front) in enumerate(zip(files, ("cqt", "mel", "cqt"), strict=True)):
+        torch.manual_seed(index)
+        export_onnx(GenreNetwork(front=front).eval(), file)
+
+    def layers(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {name: (generator.normal(size=(16, size)), np.arange(16.0)) for name in ("logits", "world_logits")}
+
+    return Side(files[:2], layers(768)), Side(files[2:], layers(384))
 
 
-@pytest.mark.parametrize(
-    ("frames", "answers_for"), [(13, "short"), (SHORT_FRAMES, "short"), (SHORT_FRAMES + 1, "long"), (431, "long")]
-)
-def test_the_length_decides_whose_logits_are_given(files: dict[str, Path], frames: int, answers_for: str) -> None:
-    given = _answers(files["joined"], frames)
-    assert given["logits"] == pytest.approx(_answers(files[answers_for], frames)["logits"], abs=1e-5)
-    assert given["embedding"] == pytest.approx(_answers(files["long"], frames)["embedding"], abs=1e-5)
+@pytest.fixture(scope="module")
+def joined(sides: tuple[Side, Side], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("joined") / "model.onnx"
+    join(*sides, path)
+    return path
 
 
-def test_world_logits_are_the_layer_on_both_embeddings(files: dict[str, Path]) -> None:
-    both = [_answers(files[name], 100)["embedding"] for name in ("world", "short")]
-    with np.load(files["layer"]) as layer:
-        expected = np.concatenate(both, axis=1) @ layer["weight"].T + layer["bias"]
-    assert _answers(files["joined"], 100)["world_logits"] == pytest.approx(expected, abs=1e-3)
+@pytest.mark.parametrize(("frames", "which"), [(13, 1), (SHORT_FRAMES, 1), (SHORT_FRAMES + 1, 0), (431, 0)])
+def test_the_length_decides_which_networks_answer(
+    sides: tuple[Side, Side], joined: Path, frames: int, which: int
+) -> None:
+    given, side = _answers(joined, frames), sides[which]
+    embedding = np.concatenate([_answers(file, frames)["embedding"] for file in side.networks], axis=1)
+    for output, (weight, bias) in side.layers.items():
+        assert given[output] == pytest.approx(embedding @ weight.T + bias, abs=1e-4)
 
 
-def test_a_joined_network_is_not_joined_again(files: dict[str, Path], tmp_path: Path) -> None:
-    layer = (np.zeros((16, 768)), np.zeros(16))
-    with pytest.raises(ModelRefused, match="joined one already"):
-        join(files["joined"], files["short"], files["world"], layer, tmp_path / "again.onnx")
+def test_the_embedding_is_that_of_the_networks_for_recordings_whatever_the_length(
+    sides: tuple[Side, Side], joined: Path
+) -> None:
+    for frames in (13, 431):
+        expected = np.concatenate([_answers(file, frames)["embedding"] for file in sides[0].networks], axis=1)
+        assert _answers(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_graph_that_answers_otherwise_than_its_parts_is_refused(
+    sides: tuple[Side, Side], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings, short = sides
+    monkeypatch.setattr(joining, "largest_difference", lambda *_: 0.5)
+    with pytest.raises(ModelRefused, match=r"differ by 0\.5"):
+        join(recordings, short, tmp_path / "model.onnx")

@@ -9,8 +9,9 @@ import torch
 import ccmusic
 from ccmusic.features.cqt import cqt_db
 from ccmusic.models.golden import SIGNALS
-from ccmusic.training.augment import augment
+from ccmusic.training.augment import augment, roughen
 from ccmusic.training.export import export_onnx, golden_clips, largest_difference, serving_network
+from ccmusic.training.mel_front import MelFront
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 
@@ -60,6 +61,23 @@ def test_pretrained_convolutions_are_taken_whole(tmp_path: Path) -> None:
     picture = torch.rand(1, 1, 128, 50)
     with torch.inference_mode():
         torch.testing.assert_close(target.eval()(picture), source.eval()(picture))
+
+
+def test_pretrained_convolutions_go_behind_the_mel_map(tmp_path: Path) -> None:
+    path, network = tmp_path / "mn04.npz", GenreNetwork(front="mel")
+    np.savez(path, **{name: value.numpy() + 1 for name, value in Trunk().state_dict().items() if "num_" not in name})
+    before = network.trunk.front.bands.weight.clone()
+    network.trunk.load_mn04(path)
+    assert (network.trunk.features[0][1].weight == 2).all()
+    assert torch.equal(network.trunk.front.bands.weight, before)
+
+
+def test_the_mel_map_doubles_frames_by_linear_interpolation() -> None:
+    front = MelFront()
+    picture = torch.rand(2, 84, 17)
+    with torch.inference_mode():
+        expected = torch.nn.functional.interpolate(front.bands(picture), scale_factor=2.0, mode="linear")
+        torch.testing.assert_close(front(picture), expected)
 
 
 def test_missing_pretrained_weights_are_refused(tmp_path: Path) -> None:
@@ -114,3 +132,17 @@ def test_augmented_pictures_stay_decibels() -> None:
     assert out.max() <= 0
     assert (out[:3].max(axis=(1, 2)) > -1).all()
     assert (out[3:6].max(axis=(1, 2)) < -10).all()
+
+
+def test_roughened_pictures_have_noise_or_holes_and_stay_in_range() -> None:
+    picture = np.full((200, 84, 20), -45, dtype=np.float32)
+    picture[:, 40] = -5  # 40 dB above its neighbours: a codec may drop them
+    rough = roughen(picture, np.random.default_rng(1))
+    assert (rough.min(), rough.max() <= 0, rough.dtype) == (-80, True, np.float32)
+    holed = (rough[:, 41] == -80).any(axis=1)
+    noisy = (rough[:, 5] != -45).any(axis=1)
+    assert 0.2 < holed.mean() < 0.45
+    assert 0.35 < noisy.mean() < 0.65
+    assert (rough[holed, 41] == -80).mean() > 0.5
+    assert (rough[:, 60] != -80).all()  # too far from the loud one
+    assert (rough[~holed & ~noisy] == picture[0]).all()

@@ -30,12 +30,36 @@ Attributes = dict[str, Any]
 Operator = Callable[..., torch.Tensor]
 
 
+def _equal_pads(attributes: Attributes, weight: torch.Tensor) -> list[int]:
+    dims = weight.dim() - 2
+    pads = list(attributes.get("pads", [0] * 2 * dims))
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or pads[:dims] != pads[dims:] or dims not in (1, 2):
+        raise ModelRefused("a convolution that is not of one or two dimensions with equal pads on both sides")
+    return pads[:dims]
+
+
 def _conv(attributes: Attributes, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
-    pads = attributes.get("pads", [0] * 4)
-    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or pads[:2] != pads[2:] or weight.dim() != 4:
-        raise ModelRefused("a convolution that is not two-dimensional with equal pads on both sides")
-    stride, dilation = attributes.get("strides", [1, 1]), attributes.get("dilations", [1, 1])
-    return functional.conv2d(x, weight, bias, stride, pads[:2], dilation, attributes.get("group", 1))
+    pads = _equal_pads(attributes, weight)
+    convolve = functional.conv1d if len(pads) == 1 else functional.conv2d
+    stride, dilation = (attributes.get(name, [1] * len(pads)) for name in ("strides", "dilations"))
+    return convolve(x, weight, bias, stride, pads, dilation, attributes.get("group", 1))
+
+
+def _conv_transpose(
+    attributes: Attributes, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> Any:
+    pads = _equal_pads(attributes, weight)
+    convolve = functional.conv_transpose1d if len(pads) == 1 else functional.conv_transpose2d
+    stride, dilation = (attributes.get(name, [1] * len(pads)) for name in ("strides", "dilations"))
+    extra = attributes.get("output_padding", [0] * len(pads))
+    return convolve(x, weight, bias, stride, pads, extra, attributes.get("group", 1), dilation)
+
+
+def _pad(attributes: Attributes, x: torch.Tensor, pads: torch.Tensor, *_: torch.Tensor | None) -> Any:
+    before, after = pads[: x.dim()].tolist(), pads[x.dim() :].tolist()
+    if attributes.get("mode") != b"edge" or any(before[:-1]) or any(after[:-1]):
+        raise ModelRefused("padding other than with the last axis's edges")
+    return functional.pad(x, (before[-1], after[-1]), mode="replicate")
 
 
 def _gemm(attributes: Attributes, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor | None = None) -> Any:
@@ -71,6 +95,7 @@ OPERATORS: dict[str, Operator] = {
     "BatchNormalization": _normalisation,
     "Concat": lambda attributes, *parts: torch.cat(parts, dim=attributes["axis"]),
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Div": lambda _, a, b: a / b,
     "Flatten": lambda attributes, x: x.flatten(attributes.get("axis", 1)),
     "Gemm": _gemm,
@@ -80,6 +105,7 @@ OPERATORS: dict[str, Operator] = {
     "Identity": lambda _, x: x,
     "MatMul": lambda _, a, b: a @ b,
     "Mul": lambda _, a, b: a * b,
+    "Pad": _pad,
     "ReduceMean": _reduce_mean,
     "Relu": lambda _, x: x.relu(),
     "Sigmoid": lambda _, x: x.sigmoid(),

@@ -42,7 +42,7 @@ PICTURE_COLUMNS = 1200
 GOLDEN_TOLERANCE = 0.02
 """Largest difference of a golden clip's logits between machines that is still the same model on the same road."""
 
-VOUCH_SECONDS = (1.0, 1.5)
+VOUCH_SECONDS = (1.0, 2.0)
 """Lengths of the sounds that follow every answer."""
 
 GOLDEN_LIMITS = DecodeLimits()

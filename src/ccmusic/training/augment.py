@@ -56,6 +56,35 @@ def mask(cqt_db: np.ndarray, generator: Generator, most_bins: int = 10, most_of_
     return np.where(band[:, :, None] | stretch[:, None, :], cqt_db.mean(axis=(1, 2), keepdims=True), cqt_db)
 
 
+def roughen(cqt_db: np.ndarray, generator: Generator, most_db: float = 3.0, reach: int = 4) -> np.ndarray:
+    """Add noise to half of the pictures, and holes to a third: a codec drops what a louder neighbour masks.
+
+    Parameters
+    ----------
+    cqt_db : np.ndarray [shape=(batch, 84, frames), dtype=float32]
+    generator : np.random.Generator
+    most_db : float
+        Largest standard deviation of the noise, in decibels.
+    reach : int
+        Semitones to either side in which the loudest neighbour is sought; 20 to 40 dB below it is silence.
+
+    Returns
+    -------
+    np.ndarray [same shape, dtype=float32]
+        -80 to 0 dB.
+    """
+    count, n_bins, _ = cqt_db.shape
+    deviation = np.where(generator.random(count) < 0.5, generator.uniform(0, most_db, size=count), 0).astype(np.float32)
+    out = cqt_db + deviation[:, None, None] * generator.standard_normal(cqt_db.shape, dtype=np.float32)
+    holed = np.flatnonzero(generator.random(count) < 0.33)
+    if len(holed):
+        padded = np.pad(out[holed], ((0, 0), (reach, reach), (0, 0)), constant_values=-TOP_DB)
+        loudest = np.max([padded[:, first : first + n_bins] for first in range(2 * reach + 1)], axis=0)
+        depth = generator.uniform(20, 40, size=len(holed))[:, None, None]
+        out[holed] = np.where(out[holed] < loudest - depth, -TOP_DB, out[holed])
+    return np.asarray(np.clip(out, -TOP_DB, 0), dtype=np.float32)
+
+
 def augment(cqt_db: np.ndarray, generator: Generator, own_reference: np.ndarray) -> np.ndarray:
     """All of the above, then the decibel reference.
 

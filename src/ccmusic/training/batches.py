@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ccmusic.features.cqt import FRAMES_PER_SECOND
-from ccmusic.training.augment import augment
+from ccmusic.training.augment import augment, roughen
 from ccmusic.training.configuration import Configuration
 from ccmusic.training.data import TOP_DB, Dataset, class_weights, seconds_to_frames
 from ccmusic.training.distil import Standardiser, soft_targets
@@ -35,6 +35,16 @@ class Batch:
     known_weight: torch.Tensor
     soft: torch.Tensor
     teachers: dict[str, torch.Tensor]
+
+    def to(self, device: torch.device) -> Batch:
+        """Move it to where the network is."""
+        return Batch(
+            self.cqt_db.to(device),
+            self.allowed.to(device),
+            self.known_weight.to(device),
+            self.soft.to(device),
+            {name: target.to(device) for name, target in self.teachers.items()},
+        )
 
 
 class Batches:
@@ -85,6 +95,8 @@ class Batches:
         longest = seconds == max(self.configuration.seconds)
         own_reference = generator.random(len(clips)) < (0.5 if longest else 1.0)
         pictures = augment(crops.astype(np.float32) / 2 - TOP_DB, generator, own_reference)
+        if self.configuration.roughen:
+            pictures = roughen(pictures, generator)
         teachers = {
             name: self.standardisers[name](teacher.over(clips, first / FRAMES_PER_SECOND, seconds))
             for name, teacher in data.teachers.items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
-from ccmusic.training.evaluate import mean_log_loss, top_k_accuracy, track_probabilities
+from ccmusic.genres import roll_up
+from ccmusic.training.evaluate import group_of_leaf, mean_log_loss, top_k_accuracy, track_probabilities
 
 
 def fit_temperature(reference: np.ndarray, logits: np.ndarray, smoothing: float = 0.0) -> float:
@@ -106,6 +107,45 @@ def uncertain_threshold(reference: np.ndarray, probabilities: np.ndarray, precis
             return row
         rows.append(row)
     return max(rows, key=lambda row: row["precision"])
+
+
+SURE_PRECISION = {16: 0.8, 9: 0.8, 2: 0.95}
+"""How many of the answers that are called sure of a level should be right there."""
+LEAST_SURE = 0.5
+"""No group is called sure that is less likely than all others together."""
+
+
+def sure_thresholds(reference: np.ndarray, probabilities: np.ndarray) -> dict[int, dict[str, float]]:
+    """Find how probable the likeliest group of each level must be for an answer to be called sure of it.
+
+    Parameters
+    ----------
+    reference : np.ndarray [shape=(tracks,)]
+        Leaves.
+    probabilities : np.ndarray [shape=(tracks, 16)]
+        Calibrated.
+
+    Returns
+    -------
+    dict of int to dict of str to float
+        By level: ``threshold``, and the ``precision`` and ``coverage`` of the answers that reach it. A level that never
+        comes as near as `SURE_PRECISION` has the threshold 1.
+    """
+    out = {}
+    for level, precision in SURE_PRECISION.items():
+        rolled = roll_up(probabilities, level)
+        top, right = rolled.max(axis=1), rolled.argmax(axis=1) == group_of_leaf(level)[reference]
+        tried = np.round(np.arange(LEAST_SURE, 1, 0.01), 2)
+        threshold = float(
+            min((t for t in tried if (top >= t).any() and right[top >= t].mean() >= precision), default=1.0)
+        )
+        passed = top >= threshold
+        out[level] = {
+            "threshold": threshold,
+            "precision": round(float(right[passed].mean()) if passed.any() else 0.0, 4),
+            "coverage": round(float(passed.mean()), 4),
+        }
+    return out
 
 
 def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray], share: float = 0.8) -> float:

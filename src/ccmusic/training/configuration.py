@@ -36,8 +36,8 @@ class Configuration:
         Share of batches that are mixed in pairs.
     ema_decay : float
         Decay of the running average of weights per step.
-    readout_share : float
-        Of the logistic regression in the served head (`ccmusic.training.readout`).
+    roughen : bool
+        Whether crops also get noise and a codec's holes (`ccmusic.training.augment.roughen`).
     """
 
     epochs: int = 12
@@ -58,7 +58,7 @@ class Configuration:
     balance: float = 0.5
     mixup: float = 0.3
     ema_decay: float = 0.99
-    readout_share: float = 0.5
+    roughen: bool = False
     seed: int = 16
 
     def __post_init__(self) -> None:
@@ -80,12 +80,20 @@ class Configuration:
         return cls(**fields)
 
 
-MEMBERS: dict[str, Configuration] = {
-    "world": Configuration(
-        front="mel", stem_stride=(2, 2), seconds=(2.0, 3.0, 5.0, 10.0), shares=(0.1, 0.35, 0.4, 0.15)
-    ),
-    "short": Configuration(
-        front="mel", stem_stride=(2, 2), epochs=30, seconds=(0.3, 0.5, 0.7, 1.0), shares=(0.4, 0.2, 0.2, 0.2)
-    ),
+_LONG: dict[str, Any] = {"epochs": 24, "seconds": (2.0, 3.0, 5.0, 10.0), "shares": (0.1, 0.35, 0.35, 0.2)}
+
+RECORDINGS: dict[str, Configuration] = {
+    "plain": Configuration(**_LONG),
+    "plain-2": Configuration(**_LONG, seed=17),
+    "rough": Configuration(**_LONG, mixup=0.6, dropout=0.4, roughen=True),
+    "mel": Configuration(**{**_LONG, "shares": (0.1, 0.35, 0.4, 0.15)}, front="mel", stem_stride=(2, 2)),
 }
-"""The two further networks of `ccmusic.training.branches`; the first one has the defaults."""
+"""The networks that answer together for recordings longer than 1.5 s."""
+
+SHORT: dict[str, Configuration] = {
+    "short": Configuration(epochs=40, seconds=(0.3, 0.5, 0.7, 1.0), shares=(0.4, 0.2, 0.2, 0.2)),
+}
+"""Those that answer for recordings up to 1.5 s."""
+
+MEMBERS = RECORDINGS | SHORT
+"""Every network in the shipped graph."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ccmusic.training.network import GenreNetwork
 
 WINDOW_SECONDS = 10.0
-CLIP_SECONDS = (0.3, 1.0, 3.0, 10.0, 30.0)
+WHOLE_SECONDS = 30.0
+CLIP_SECONDS = (0.3, 0.5, 1.0, 3.0, 10.0, WHOLE_SECONDS)
 CROPS_PER_CLIP = 3
 
 Forward = Callable[[np.ndarray], np.ndarray]

@@ -1,72 +1,130 @@
-"""One ONNX graph of three networks: the first for recordings, one for very short ones, one for the world genres."""
+"""One ONNX graph of all networks: some for recordings, some for very short ones, and the layers that name genres."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from ccmusic.errors import ModelRefused
+from ccmusic.training.export import TOLERANCE
+from ccmusic.training.heads import Layer
+from ccmusic.training.network import EMBEDDING_SIZE
 
-SHORT_FRAMES = 44
-"""Frames of 1 s: windows of so many or fewer are answered by the short network."""
+SHORT_FRAMES = 65
+"""Frames of 1.5 s: windows of so many or fewer are answered by the short networks. From there on the others, which
+were trained on crops of 2 s and more, answer better (docs/experiments.md)."""
 
 
-def join(recordings: Path, short: Path, world: Path, world_layer: tuple[np.ndarray, np.ndarray], path: Path) -> None:
-    """Join three networks over one input.
+@dataclass(frozen=True)
+class Side:
+    """Networks that answer together.
+
+    Attributes
+    ----------
+    networks : sequence of Path
+        ONNX files as `ccmusic.training.export.export_onnx` writes them; their heads are left out.
+    layers : mapping of str to tuple of np.ndarray
+        By output of the graph: weight [shape=(n, networks * EMBEDDING_SIZE)] and bias [shape=(n,)].
+    """
+
+    networks: Sequence[Path]
+    layers: Mapping[str, Layer]
+
+
+def join(recordings: Side, short: Side, path: Path) -> None:
+    """Join networks over one input, and check the graph against its parts.
 
     Parameters
     ----------
-    recordings, short, world : Path
-        ONNX files as `ccmusic.training.export.export_onnx` writes them.
-    world_layer : tuple of np.ndarray
-        Weight [shape=(16, 768)] on the embeddings of `world` and `short` side by side, and bias [shape=(16,)].
+    recordings, short : Side
+        For windows longer than `SHORT_FRAMES`, and for the others; both with layers for the same outputs.
     path : Path
-        The file to write: input ``cqt_db`` [batch, 84, frames]; outputs ``logits`` (of `short` up to `SHORT_FRAMES`
-        frames, else of `recordings`), ``embedding`` (of `recordings`) and ``world_logits``.
+        The file to write: input ``cqt_db`` [batch, 84, frames]; an output for each layer, and ``embedding``, those of
+        the networks for recordings side by side, for windows of every length.
 
     Raises
     ------
     ModelRefused
-        `recordings` holds a joined model already.
+        The graph and its parts disagree by more than `ccmusic.training.export.TOLERANCE`.
     """
-    parts = {name: onnx.load(file) for name, file in (("long", recordings), ("short", short), ("world", world))}
-    if "world_logits" in {value.name for value in parts["long"].graph.output}:
-        raise ModelRefused("the first network is a joined one already; name the directory of the plain network")
-    _remove_head(parts["world"])
-    graphs = {name: compose.add_prefix(model, f"{name}/").graph for name, model in parts.items()}
     nodes = [
-        *(helper.make_node("Identity", ["cqt_db"], [f"{name}/cqt_db"]) for name in graphs),
-        *(node for graph in graphs.values() for node in graph.node),
+        # of a longer window the short networks hear its beginning: it costs next to nothing, and is not used
+        helper.make_node("Slice", ["cqt_db", "first_frame", "short_frames", "time_axis"], ["short_db"]),
         helper.make_node("Shape", ["cqt_db"], ["frames"], start=2, end=3),
         helper.make_node("LessOrEqual", ["frames", "short_frames"], ["is_short"]),
-        helper.make_node("Where", ["is_short", "short/logits", "long/logits"], ["logits"]),
-        helper.make_node("Identity", ["long/embedding"], ["embedding"]),
-        helper.make_node("Concat", ["world/embedding", "short/embedding"], ["world_embedding"], axis=1),
-        helper.make_node("Gemm", ["world_embedding", "world_weight", "world_bias"], ["world_logits"], transB=1),
     ]
     constants = {
+        "first_frame": np.array([0], dtype=np.int64),
         "short_frames": np.array([SHORT_FRAMES], dtype=np.int64),
-        "world_weight": world_layer[0].astype(np.float32),
-        "world_bias": world_layer[1].astype(np.float32),
+        "time_axis": np.array([2], dtype=np.int64),
     }
-    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name, size in (("logits", 16), ("embedding", 384), ("world_logits", 16))
+    tensors = []
+    for side, name, heard, embedding in (
+        (recordings, "recordings", "cqt_db", "embedding"),
+        (short, "short", "short_db", "short_embedding"),
+    ):
+        outputs = []
+        for index, file in enumerate(side.networks):
+            model = onnx.load(file)
+            _remove_head(model)
+            part = compose.add_prefix(model, f"{name}{index}/").graph
+            nodes.append(helper.make_node("Identity", [heard], [f"{name}{index}/cqt_db"]))
+            nodes.extend(part.node)
+            tensors.extend(part.initializer)
+            outputs.append(f"{name}{index}/embedding")
+        nodes.append(helper.make_node("Concat", outputs, [embedding], axis=1))
+        for output, (weight, bias) in side.layers.items():
+            inputs = [f"{name}_{output}_weight", f"{name}_{output}_bias"]
+            constants |= dict(zip(inputs, (weight.astype(np.float32), bias.astype(np.float32)), strict=True))
+            nodes.append(helper.make_node("Gemm", [embedding, *inputs], [f"{name}_{output}"], transB=1))
+    nodes += [
+        helper.make_node("Where", ["is_short", f"short_{output}", f"recordings_{output}"], [output])
+        for output in recordings.layers
     ]
+    sizes = {output: len(bias) for output, (_, bias) in recordings.layers.items()}
+    sizes["embedding"] = EMBEDDING_SIZE * len(recordings.networks)
     graph = helper.make_graph(
         nodes,
         "ccmusic",
         [helper.make_tensor_value_info("cqt_db", TensorProto.FLOAT, ["batch", 84, "frames"])],
-        outputs,
-        [*initializers, *(tensor for part in graphs.values() for tensor in part.initializer)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in sizes.items()],
+        [*(numpy_helper.from_array(value, name) for name, value in constants.items()), *tensors],
     )
-    model = helper.make_model(graph, opset_imports=parts["long"].opset_import, ir_version=parts["long"].ir_version)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    onnx.checker.check_model(joined, full_check=True)
+    onnx.save(joined, path)
+    worst = largest_difference(recordings, short, path)
+    if worst > TOLERANCE:
+        raise ModelRefused(f"the joined network and its parts differ by {worst:.2g}, more than {TOLERANCE}")
+
+
+def largest_difference(recordings: Side, short: Side, path: Path) -> float:
+    """Largest difference between a joined graph and its parts, over all outputs of windows of several lengths."""
+    generator, worst = np.random.default_rng(0), 0.0
+    joined = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for frames in (13, SHORT_FRAMES, SHORT_FRAMES + 1, 431):
+        picture = generator.uniform(-80, 0, size=(2, 84, frames)).astype(np.float32)
+        expected = {"embedding": _embedded(recordings, picture)}
+        side = short if frames <= SHORT_FRAMES else recordings
+        heard = _embedded(side, picture)
+        expected |= {output: heard @ weight.T + bias for output, (weight, bias) in side.layers.items()}
+        given = joined.run(list(expected), {"cqt_db": picture})
+        worst = max(worst, *(float(np.abs(e - g).max()) for e, g in zip(expected.values(), given, strict=True)))
+    return worst
+
+
+def _embedded(side: Side, picture: np.ndarray) -> np.ndarray:
+    parts = []
+    for file in side.networks:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        parts.append(session.run(["embedding"], {"cqt_db": picture})[0])
+    return np.concatenate(parts, axis=1)
 
 
 def _remove_head(model: onnx.ModelProto) -> None:

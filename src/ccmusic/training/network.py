@@ -117,8 +117,13 @@ class Trunk(nn.Module):  # type: ignore[misc]
 
     def load_mn04(self, path: Path) -> None:
         """Start from the convolutions of mn04, which were trained on log-mel spectrograms of AudioSet."""
-        self.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in np.load(path).items() if name.startswith("features.")}
+        start = "features."
+        self.features.load_state_dict(
+            {
+                name.removeprefix(start): torch.from_numpy(value)
+                for name, value in np.load(path).items()
+                if name.startswith(start)
+            }
         )
 
 

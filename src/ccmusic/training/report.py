@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from ccmusic.training.calibrate import (
     cross_fitted,
     fit_temperature,
     shortest_trusted,
+    sure_thresholds,
     uncertain_threshold,
 )
 from ccmusic.training.crossval import OutOfFold, probe_out_of_fold
@@ -29,8 +30,8 @@ from ccmusic.training.evaluate import (
 )
 
 TRACK_SECONDS = CLIP_SECONDS[-1]
-WINDOW_OF_TRACK = {0.3: 0.3, 1.0: 1.0, 3.0: 3.0, TRACK_SECONDS: 10.0}
-"""From the length of a recording to that of its windows, where a temperature is fitted."""
+WINDOW_SECONDS = 10.0
+SHOWN_SHORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,22 @@ class Evaluation:
         Probabilities of whole clips at temperature 1 and at the cross-fitted one.
     temperatures : dict of float to float
         By window length, fitted on all out-of-fold predictions.
+    short : tuple of np.ndarray
+        References [shape=(tracks,)] and probabilities at temperature 1 and at the cross-fitted one
+        [shape=(tracks, 16)] of recordings of 1 s.
     systems : list of System
         The network first.
     curve : dict of int to list of float
         Top-1 accuracy by level at each of `CLIP_SECONDS`.
+    by_seconds : dict of float to dict of str to float
+        As `ccmusic.training.evaluate.scores` gives them, cross-fitted, by length of the recording.
     probe_curve : dict of int to dict of float to float
         The same for the probe on all teachers, by seconds heard.
     ece : dict of float to tuple of float
         By length of the recording: calibration error at temperature 1, cross-fitted, and as the card has it.
     uncertain : dict of str to float
+    sure : dict of int to dict of str to float
+        By level: threshold, precision and coverage.
     too_short_below_seconds : float
     groups_only : dict of str to tuple of (float, int)
         Accuracy at the level that is known, and clips, for clips without a leaf.
@@ -89,11 +97,14 @@ class Evaluation:
     before: np.ndarray
     after: np.ndarray
     temperatures: dict[float, float]
+    short: tuple[np.ndarray, np.ndarray, np.ndarray]
     systems: list[System]
     curve: dict[int, list[float]]
+    by_seconds: dict[float, dict[str, float]]
     probe_curve: dict[int, dict[float, float]]
-    ece: dict[float, tuple[float, float, float]]
+    ece: dict[float, tuple[float, ...]]
     uncertain: dict[str, float]
+    sure: dict[int, dict[str, float]]
     too_short_below_seconds: float
     groups_only: dict[str, tuple[float, int]] = field(default_factory=dict)
 
@@ -141,8 +152,20 @@ def _probes(
     return systems, curve
 
 
+def fit_temperatures(reference: np.ndarray, logits: Mapping[float, np.ndarray]) -> dict[float, float]:
+    """Temperatures by window length, from logits [shape=(clips, recordings, windows, 16)] by length of the recording.
+
+    A lone window of 10 s shares the temperature of a track's windows.
+    """
+    return {
+        min(seconds, WINDOW_SECONDS): fit_temperature(*as_tracks(reference, value))
+        for seconds, value in logits.items()
+        if seconds != WINDOW_SECONDS
+    }
+
+
 def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> Evaluation:
-    """Measure the network and, on the same folds, the linear probes.
+    """Measure the networks and, on the same folds, the linear probes.
 
     Parameters
     ----------
@@ -158,31 +181,26 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
     labelled = out_of_fold.keep(dataset.label[out_of_fold.rows] >= 0)
     rows, logits = labelled.rows, labelled.logits
     reference, fold = dataset.label[rows], dataset.fold[rows]
+    temperatures = fit_temperatures(reference, logits)
 
-    temperatures, ece = {}, {}
+    ece, measured, reliable = {}, {}, {}
     for seconds in CLIP_SECONDS:
         tracks, track_logits = as_tracks(reference, logits[seconds])
-        if seconds in WINDOW_OF_TRACK:
-            temperatures[WINDOW_OF_TRACK[seconds]] = fit_temperature(tracks, track_logits)
-    for seconds in CLIP_SECONDS:
-        tracks, track_logits = as_tracks(reference, logits[seconds])
-        window_seconds = min(seconds, 10.0)
-        crossed = (
-            cross_fitted(tracks, track_logits, np.repeat(fold, logits[seconds].shape[1]))
-            if seconds in WINDOW_OF_TRACK
-            else track_probabilities(track_logits, temperatures[window_seconds])
-        )
-        ece[seconds] = (
-            expected_calibration_error(tracks, track_probabilities(track_logits)),
-            expected_calibration_error(tracks, crossed),
-            expected_calibration_error(tracks, track_probabilities(track_logits, temperatures[window_seconds])),
-        )
+        plain = track_probabilities(track_logits)
+        shipped = track_probabilities(track_logits, temperatures[min(seconds, WINDOW_SECONDS)])
+        crossed = cross_fitted(tracks, track_logits, np.repeat(fold, logits[seconds].shape[1]))
+        if seconds == WINDOW_SECONDS:
+            crossed = shipped
+        ece[seconds] = tuple(expected_calibration_error(tracks, each) for each in (plain, crossed, shipped))
+        measured[seconds] = scores(tracks, crossed)
+        reliable[seconds] = (tracks, plain, crossed)
 
     whole = logits[TRACK_SECONDS][:, 0]
     before = track_probabilities(whole)
     after = cross_fitted(reference, whole, fold)
     by_seconds = {
-        seconds: track_probabilities(value, temperatures[min(seconds, 10.0)]) for seconds, value in logits.items()
+        seconds: track_probabilities(logits[seconds], temperatures[min(seconds, WINDOW_SECONDS)])
+        for seconds in CLIP_SECONDS
     }
     curve = {
         level: [
@@ -199,11 +217,14 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
         before=before,
         after=after,
         temperatures=temperatures,
+        short=reliable[SHOWN_SHORT_SECONDS],
         systems=[_system("this network", reference, after, fold), *probes],
         curve=curve,
+        by_seconds=measured,
         probe_curve=probe_curve,
         ece=ece,
         uncertain=uncertain_threshold(reference, after),
+        sure=sure_thresholds(reference, after),
         too_short_below_seconds=shortest_trusted(reference, by_seconds),
         groups_only=_groups_only(dataset, out_of_fold, temperatures[10.0]),
     )
@@ -252,10 +273,15 @@ def card_metrics(evaluation: Evaluation) -> dict[str, object]:
         "top1_16_by_seconds": {
             f"{s:g}": round(value, 4) for s, value in zip(CLIP_SECONDS, evaluation.curve[16], strict=True)
         },
+        "by_seconds": {
+            f"{s:g}": {name: round(values[name], 4) for name in ("top1_16", "top5_16", "top1_9", "top1_2", "ece_16")}
+            for s, values in evaluation.by_seconds.items()
+        },
         "all_teachers_linear_probe": {
             name: round(evaluation.systems[-1].pooled[name], 4) for name in ("top1_16", "top5_16", "top1_9", "top1_2")
         },
         "uncertain": evaluation.uncertain,
+        "sure": {str(level): values for level, values in evaluation.sure.items()},
         "f1_by_class": {
             label: round(float(value), 4)
             for label, value in zip(LABELS, f1_by_class(evaluation.reference, evaluation.after), strict=True)
