@@ -36,7 +36,7 @@ def without(pipeline: Pipeline, window_db: np.ndarray, genre: int, chosen: list[
     copies, _ = silenced(window_db, BLOCKS)
     # each copy differs from the window in its own part alone, and only downwards
     windows = [np.min([copies[part] for part in parts], axis=0) for parts in chosen]
-    logits = pipeline._answers(windows, {})
+    logits = pipeline._answers(windows, {})[0]  # of the 16 genres
     return window_probabilities(logits, pipeline.card.window_seconds, pipeline.card)[:, genre].tolist()
 
 
