@@ -111,8 +111,9 @@ def uncertain_threshold(reference: np.ndarray, probabilities: np.ndarray, precis
 
 SURE_PRECISION = {16: 0.8, 9: 0.8, 2: 0.95}
 """How many of the answers that are called sure of a level should be right there."""
-LEAST_SURE = 0.5
-"""No group is called sure that is less likely than all others together."""
+LEAST_SURE = 0.7
+"""No group is called sure that is less probable, though answers above be right often enough taken together: at level 2
+nearly all are right, and those near a half are not among them."""
 
 
 def sure_thresholds(reference: np.ndarray, probabilities: np.ndarray) -> dict[int, dict[str, float]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ccmusic.errors import InvalidParameter
@@ -68,16 +66,6 @@ class Configuration:
             raise InvalidParameter("front", f"must be one of {', '.join(FRONTS)}, not {self.front!r}")
         if len(self.seconds) != len(self.shares):
             raise InvalidParameter("shares", f"must be as many as the {len(self.seconds)} crop lengths")
-
-    @classmethod
-    def read(cls, path: Path | None, **changes: Any) -> Configuration:
-        """Defaults, overridden by a JSON file and then by `changes` that are not None."""
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        values |= {name: value for name, value in changes.items() if value is not None}
-        fields: dict[str, Any] = {}
-        for name, value in values.items():
-            fields[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**fields)
 
 
 _LONG: dict[str, Any] = {"epochs": 24, "seconds": (2.0, 3.0, 5.0, 10.0), "shares": (0.1, 0.35, 0.35, 0.2)}

@@ -7,7 +7,6 @@ level-9 and level-2 probabilities are sums over leaves; every measure counts lab
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from ccmusic.audio.windows import cut
 from ccmusic.genres import LABELS, roll_up
 from ccmusic.inference.aggregate import softmax
 from ccmusic.training.data import Dataset, rereference, seconds_to_frames
-
-if TYPE_CHECKING:
-    from ccmusic.training.network import GenreNetwork
 
 WINDOW_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
@@ -47,18 +43,6 @@ def clip_of(cqt_db: np.ndarray, seconds: float, position: float) -> np.ndarray:
     frames = min(seconds_to_frames(seconds), cqt_db.shape[1])
     first = int(position * (cqt_db.shape[1] - frames))
     return rereference(cqt_db[:, first : first + frames])
-
-
-def network_forward(network: GenreNetwork) -> Forward:
-    """Make the network a function of arrays: decibels [batch, 84, frames] to logits [batch, 16]."""
-    import torch  # here and not above: the measures are wanted where there is no torch
-
-    def forward(cqt_db: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            picture = torch.from_numpy(np.ascontiguousarray(cqt_db, dtype=np.float32))
-            return np.asarray(network(picture)[0])
-
-    return forward
 
 
 def predict(forward: Forward, dataset: Dataset, clips: np.ndarray, seconds: float) -> np.ndarray:

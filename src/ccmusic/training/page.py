@@ -188,7 +188,7 @@ Flag `uncertain`: the largest probability lies below {uncertain["uncertain_below
 answers without the flag are right, and they are {uncertain["coverage"]:.1%} of all.
 
 An answer stops at the finest level that it is sure of (`sure_level`): there its likeliest group must be so probable.
-The thresholds are the lowest, from a half upwards, at which 80 % of the answers at or above them are right (95 % at
+The thresholds are the lowest, from 0.7 upwards, at which 80 % of the answers at or above them are right (95 % at
 level 2).
 
 {_sure_table(evaluation)}
