@@ -30,10 +30,17 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
     files = [directory / f"{index}.onnx" for index in range(3)]
     for index, (file, front) in enumerate(zip(files, ("cqt", "mel", "cqt"), strict=True)):
         torch.manual_seed(index)
-        export_onnx(GenreNetwork(front=front).eval(), file)
+        network = GenreNetwork(front=front)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # statistics that fit: else the signal dies, and all networks say the same
+        with torch.inference_mode():
+            network.embed(torch.rand(8, 84, 60) * torch.rand(8, 84, 1) * -80)
+        export_onnx(network.eval(), file)
 
     def layers(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        return {name: (generator.normal(size=(16, size)), np.arange(16.0)) for name in ("logits", "world_logits")}
+        names = ("logits", "world_logits")
+        return {name: (generator.normal(size=(16, size)) / size, generator.normal(size=16)) for name in names}
 
     return Side(files[:2], layers(768)), Side(files[2:], layers(384))
 
@@ -60,7 +67,7 @@ def test_the_embedding_is_that_of_the_networks_for_recordings_whatever_the_lengt
 ) -> None:
     for frames in (13, 431):
         expected = np.concatenate([_answers(file, frames)["embedding"] for file in sides[0].networks], axis=1)
-        assert _answers(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-5)
+        assert _answers(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_graph_that_answers_otherwise_than_its_parts_is_refused(
