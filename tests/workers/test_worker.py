@@ -1,0 +1,97 @@
+"""The body of a worker, in this process: when an answer is vouched for."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import ModelChanged
+from ccmusic.workers import worker
+from ccmusic.workers.channel import Failed, Job
+from ccmusic.workers.worker import CHEAP_SECONDS
+
+JOB = Job(b"", WindowPlan(), False)
+
+
+class Clock:
+    """Stands still unless work is done."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class KnownSounds:
+    """A pipeline that answers at once, and whose known sound takes as long as it is told, run by run."""
+
+    card = SimpleNamespace(reference_mix=None, reference=None, taxonomies=())
+
+    def __init__(self, clock: Clock, seconds: list[float]) -> None:
+        self.said = b"the same"
+        self.asked = 0
+        self._clock = clock
+        self._seconds = itertools.chain(seconds, itertools.repeat(seconds[-1]))
+
+    def verify(self) -> str:
+        return "the same"
+
+    def vouch(self) -> bytes:
+        self.asked += 1
+        self._clock.now += next(self._seconds)
+        return self.said
+
+    def classify(self, *_: object, **__: object) -> str:
+        self._clock.now += 0.01
+        return "an answer"
+
+
+@pytest.fixture
+def working(monkeypatch):
+    def begin(*seconds: float) -> tuple[worker._Worker, KnownSounds]:
+        clock = Clock()
+        monkeypatch.setattr(worker, "time", clock)
+        pipeline = KnownSounds(clock, list(seconds))
+        armed = SimpleNamespace(before=lambda job: None)
+        return worker._Worker(pipeline, SimpleNamespace(enter=lambda stage: None), armed), pipeline
+
+    return begin
+
+
+def refused(reply: object) -> bool:
+    return isinstance(reply, Failed) and isinstance(reply.error, ModelChanged)
+
+
+def test_an_answer_of_a_changed_network_is_held_back(working):
+    fresh, pipeline = working(CHEAP_SECONDS / 2)
+    assert fresh.obey(JOB) == "an answer"
+    pipeline.said = b"something else"
+    assert refused(fresh.obey(JOB))
+
+
+def test_slow_runs_on_a_busy_machine_do_not_let_answers_go_unvouched_for(working):
+    held_up = 6 * CHEAP_SECONDS
+    fresh, pipeline = working(held_up, held_up, held_up, CHEAP_SECONDS / 2, held_up)
+    pipeline.said = b"something else"
+    assert refused(fresh.obey(JOB))
+
+
+def test_what_the_known_sound_costs_is_seen_later_if_it_was_not_at_the_start(working):
+    held_up = 10 * CHEAP_SECONDS
+    fresh, pipeline = working(*[held_up] * 3, CHEAP_SECONDS / 2)
+    asked = pipeline.asked
+    while pipeline.asked == asked:  # 10 ms of work each, until a tenth of it is a slow run's time
+        assert fresh.obey(JOB) == "an answer"
+    pipeline.said = b"something else"
+    assert refused(fresh.obey(JOB))
+
+
+def test_a_network_that_is_slow_is_asked_for_a_tenth_of_its_time(working):
+    fresh, pipeline = working(0.045)
+    asked = pipeline.asked
+    for _ in range(200):  # 2 s
+        fresh.obey(JOB)
+    assert pipeline.asked - asked == 4
