@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ccmusic.audio.decode import decode
-from ccmusic.inference.aggregate import window_probabilities
+from ccmusic.inference.aggregate import heard_seconds, window_probabilities
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.inference.saliency import BLOCKS, DRAWN_BLOCKS, ExplainPlan, silenced
 from ccmusic.models.store import locate
@@ -31,13 +31,15 @@ PARTS = (3, 7, 14)
 DRAWS = 20
 
 
-def without(pipeline: Pipeline, window_db: np.ndarray, genre: int, chosen: list[np.ndarray]) -> list[float]:
+def without(
+    pipeline: Pipeline, window_db: np.ndarray, genre: int, chosen: list[np.ndarray], seconds: float
+) -> list[float]:
     """The genre's probability with each choice of parts silenced together."""
     copies, _ = silenced(window_db, BLOCKS)
     # each copy differs from the window in its own part alone, and only downwards
     windows = [np.min([copies[part] for part in parts], axis=0) for parts in chosen]
     logits = pipeline._answers(windows, {})[0]  # of the 16 genres
-    return window_probabilities(logits, pipeline.card.window_seconds, pipeline.card)[:, genre].tolist()
+    return window_probabilities(logits, seconds, pipeline.card)[:, genre].tolist()
 
 
 def page(options: argparse.Namespace) -> str:
@@ -61,10 +63,12 @@ def page(options: argparse.Namespace) -> str:
         spectrogram = pipeline.front_end.spectrogram_db(decode(recording).waveform)
         places = pipeline.front_end.places(spectrogram.shape[1], result.duration_seconds, None)
         window_db = spectrogram[:, slice(*places[saliency.window])]
+        seconds = heard_seconds(result.duration_seconds, len(places), pipeline.card)
         order = np.argsort(-saliency.evidence, axis=None)
         for n in PARTS:
             draws = [generator.choice(order, n, replace=False) for _ in range(DRAWS)]
-            strongest, weakest, *random = without(pipeline, window_db, genre, [order[:n], order[-n:], *draws])
+            chosen = [order[:n], order[-n:], *draws]
+            strongest, weakest, *random = without(pipeline, window_db, genre, chosen, seconds)
             shares[n].append((saliency.probability, strongest, statistics.mean(random), weakest))
     rows = "\n".join(
         f"| {n} of 70 | " + " | ".join(f"{value:.1%}" for value in np.mean(shares[n], axis=0)) + " |" for n in PARTS

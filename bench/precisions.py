@@ -76,7 +76,7 @@ def draft(spectrogram: str) -> Card:
         placing="upstream",
         window_seconds=11.4,
         uncertain_below=0.5,
-        calibration=(Calibration(window_seconds=11.4, temperature=1.0),),
+        calibration=(Calibration(seconds=11.4, temperature=1.0),),
         golden=(GoldenClip(signal="chords", seconds=10.0, logits=(0.0,) * len(LABELS)),),
         licence="",
         training=Training(data="", label_source="", method=""),

@@ -74,7 +74,7 @@ def world_head(**changes: object) -> Head:
     """The card's record of ``world_logits``."""
     fields = {
         "labels": WORLD.labels,
-        "calibration": (Calibration(window_seconds=1.0, temperature=1.0),),
+        "calibration": (Calibration(seconds=1.0, temperature=1.0),),
         "uncertain_below": 0.3,
         "notes": ("Disco and Reggae rest on nothing: they are bands of a toy.",),
     }
@@ -123,7 +123,7 @@ def write_model(directory: Path, network: bytes | None = None, **changes: object
         labels=LABELS,
         window_seconds=2.0,
         uncertain_below=0.3,
-        calibration=(Calibration(window_seconds=1.0, temperature=1.0),),
+        calibration=(Calibration(seconds=1.0, temperature=1.0),),
         golden=(GoldenClip(signal="beat", seconds=2.0, logits=(0.0,) * len(LABELS)),),
         licence="MIT",
         training=Training(data="none", label_source="none", method="by hand"),

@@ -64,7 +64,7 @@ def _write(directory: Path, network: bytes, features: CqtFeatures | MelFeatures,
         "drawing": drawing,
         "placing": "upstream",
         "window_seconds": 11.4,
-        "calibration": (Calibration(window_seconds=11.4, temperature=1.0),),
+        "calibration": (Calibration(seconds=11.4, temperature=1.0),),
     }
     card = read_card(write_model(directory, golden=(_golden(None, 1.0),), **changes) / "card.json")
     return write_model(

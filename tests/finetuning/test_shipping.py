@@ -85,6 +85,7 @@ def test_what_is_written_is_what_the_service_loads(start: Start, tmp_path: Path)
     assert (card.name, card.taxonomy, card.labels) == ("mine", "own", LABELS)
     assert card.window_seconds == start.card.window_seconds
     assert card.metrics["held_out"]["top1"] == 1.0
+    assert {clip.seconds for clip in card.golden} == {clip.seconds for clip in start.card.golden}
     pipeline = Pipeline.load(ModelLocation("mine", tmp_path / "mine"))
     assert pipeline.card.sha256 == card.sha256
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["card.json", "model.onnx"]

@@ -12,7 +12,7 @@ def card(model_directory):
         update={
             "too_short_below_seconds": 1.0,
             "uncertain_below": 0.3,
-            "calibration": (Calibration(window_seconds=1.0, temperature=2.0),),
+            "calibration": (Calibration(seconds=1.0, temperature=2.0),),
         }
     )
 

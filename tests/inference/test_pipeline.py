@@ -2,16 +2,18 @@ import hashlib
 import re
 
 import numpy as np
+import onnx
 import pytest
 
 from bands_model import band_network, golden_clips, write_model
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import EmptyAudio, ModelRefused
 from ccmusic.genres import LABELS
+from ccmusic.inference.backend import Execution, open_backend
 from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
 from ccmusic.inference.result import STAGES
-from ccmusic.models.card import Card, Network, read_card
-from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
+from ccmusic.models.card import Calibration, Card, Network, read_card
+from ccmusic.models.store import EMBEDDED_DIRECTORY, locate, read_model
 from recordings import bin_frequency, tone, wav
 
 
@@ -93,7 +95,7 @@ def test_empty_upload(pipeline):
 def test_another_network_under_the_same_card_is_refused_by_the_golden_clips(model_directory, tmp_path):
     right = read_card(model_directory / "card.json")
     wrong = write_model(tmp_path / "wrong", band_network(scale=0.2), golden=right.golden)
-    with pytest.raises(ModelRefused, match="golden clip 'chords': logits off by"):
+    with pytest.raises(ModelRefused, match="golden clip 'chords' of 2 s: logits off by"):
         Pipeline.load(locate(str(wrong)))
 
 
@@ -157,3 +159,37 @@ def test_the_sounds_that_follow_an_answer_reach_the_weights_for_short_and_for_lo
     assert pipeline.vouch() == pipeline.vouch()
     short, long = asked[:2]
     assert short <= 65 < long  # where the embedded network changes over
+
+
+def test_the_temperature_is_that_of_all_that_is_heard(tmp_path):
+    warm = (Calibration(seconds=2.0, temperature=1.0), Calibration(seconds=8.0, temperature=3.0))  # windows of 2 s
+    pipeline = Pipeline.load(locate(str(write_model(tmp_path / "m", calibration=warm))))
+    recording = wav(tone(bin_frequency(37), 8.0))
+
+    def temperature(seconds: float, count: int | None = None) -> float:
+        plan = WindowPlan(first_seconds=seconds, count=count)
+        sure = pipeline.classify(recording, plan).windows[0].probabilities
+        return np.ptp(np.log(plain)) / np.ptp(np.log(sure))
+
+    plain = pipeline.classify(recording, WindowPlan(first_seconds=2.0)).windows[0].probabilities
+    assert temperature(8.0) == pytest.approx(3.0, abs=0.02)
+    assert temperature(4.0) == pytest.approx(2.0, abs=0.02)  # half way over the logarithm
+    assert temperature(8.0, count=1) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("network", ["recordings0", "recordings1", "recordings2", "recordings3", "short0"])
+def test_the_golden_clips_reach_every_network_of_the_embedded_model(network):
+    card, model = read_model(locate(str(EMBEDDED_DIRECTORY)))
+    altered = onnx.load_from_string(model)
+    last = max((t for t in altered.graph.initializer if t.name.startswith(network) and len(t.dims) == 4), key=_size)
+    weights = onnx.numpy_helper.to_array(last) * 1.001
+    last.CopyFrom(onnx.numpy_helper.from_array(weights.astype(np.float32), last.name))
+    sound, other = (
+        Pipeline(card, open_backend(each, card, Execution())) for each in (model, altered.SerializeToString())
+    )
+    assert sound.verify() == sound.verify()
+    assert other.verify() != sound.verify()
+
+
+def _size(tensor):
+    return np.prod(tensor.dims)

@@ -89,7 +89,7 @@ def test_silence_is_silence_in_each(two_headed):
 
 
 def test_the_head_has_temperatures_of_its_own(tmp_path):
-    warm = world_head(calibration=(Calibration(window_seconds=1.0, temperature=4.0),))
+    warm = world_head(calibration=(Calibration(seconds=1.0, temperature=4.0),))
     pipeline = load(write_model(tmp_path, band_network(world_scale=0.4), heads=(warm,)))
     result = pipeline.classify(IN_BAND_3)
     assert result.under("world").probabilities[16] == pytest.approx(result.probabilities[16][::-1], abs=1e-6)
@@ -127,7 +127,7 @@ def test_a_card_that_promises_an_output_that_is_not_there_is_refused(tmp_path):
 def test_a_wrong_answer_of_a_head_is_found_by_the_golden_clips(tmp_path):
     right = golden_clips(band_network(world_scale=0.1), heads=(world_head(),))
     directory = write_model(tmp_path, band_network(world_scale=0.2), heads=(world_head(),), golden=right)
-    with pytest.raises(ModelRefused, match="golden clip 'chords': world_logits off by"):
+    with pytest.raises(ModelRefused, match="golden clip 'chords' of 2 s: world_logits off by"):
         load(directory)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from bands_model import world_head, write_own_model, write_world_model
 from ccmusic.errors import ModelFileNotFound, ModelRefused
-from ccmusic.models.card import Calibration, CqtFeatures, Drawing, MelFeatures, Network, read_card
+from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, MelFeatures, Network, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 
 HEAD = world_head().model_dump(mode="json")
@@ -41,13 +41,19 @@ def test_temperature_is_interpolated_over_the_logarithm_of_the_length(card):
     card = card.model_copy(
         update={
             "calibration": (
-                Calibration(window_seconds=1.0, temperature=1.0),
-                Calibration(window_seconds=100.0, temperature=3.0),
+                Calibration(seconds=1.0, temperature=1.0),
+                Calibration(seconds=100.0, temperature=3.0),
             )
         }
     )
     assert [card.temperature(s) for s in (0.3, 1.0, 100.0, 500.0)] == [1.0, 1.0, 3.0, 3.0]
     assert card.temperature(10.0) == pytest.approx(2.0)
+
+
+def test_cards_of_before_name_the_lengths_otherwise(card):
+    old = json.loads(card.model_dump_json())
+    old["calibration"] = [{"window_seconds": 2.0, "temperature": 1.5}]
+    assert Card.model_validate(old).calibration == (Calibration(seconds=2.0, temperature=1.5),)
 
 
 def test_a_missing_card_is_a_missing_file(tmp_path):

@@ -58,8 +58,8 @@ def test_the_model_answers_for_both_taxonomies_as_its_card_says(trained: tuple[P
     card = read_card(place / "model" / "card.json")
     card.require_known_labels()
     assert [head.taxonomy for head in card.heads] == ["world"]
-    assert [entry.window_seconds for entry in card.calibration] == [0.3, 0.5, 1.0, 1.5, 1.55, 3.0, 10.0]
-    assert [entry.window_seconds for entry in card.heads[0].calibration] == [0.3, 0.5, 1.0, 1.5, 1.55, 3.0, 10.0]
+    assert [entry.seconds for entry in card.calibration] == [0.3, 0.5, 1.0, 1.5, 1.55, 3.0, 10.0, 30.0]
+    assert [entry.seconds for entry in card.heads[0].calibration] == [0.3, 0.5, 1.0, 1.5, 1.55, 3.0, 10.0, 30.0]
     assert set(card.sure or {}) == {"16", "9", "2"}
     session = onnxruntime.InferenceSession(str(place / "model" / MODEL_FILE))
     for frames in (20, 80):

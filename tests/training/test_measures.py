@@ -12,6 +12,7 @@ from ccmusic.training.calibrate import (
     uncertain_threshold,
 )
 from ccmusic.training.evaluate import (
+    calibration_error_by_chance,
     clip_of,
     expected_calibration_error,
     f1_by_class,
@@ -32,6 +33,26 @@ def test_calibration_error_of_a_known_case() -> None:
 
 def test_certainty_lies_in_the_last_bin() -> None:
     assert expected_calibration_error(np.array([0, 0]), np.array([[1.0, 0.0], [1.0, 0.0]])) == 0.0
+
+
+def test_a_calibrated_model_shows_an_error_on_few_recordings() -> None:
+    # 100 answers at 0.8 in one bin: the gap is that of a share of 100, half-normal, and 1.96 deviations once in 20
+    deviation = np.sqrt(0.8 * 0.2 / 100)
+    mean, high = calibration_error_by_chance(np.tile([0.8, 0.2], (100, 1)), draws=4000)
+    assert mean == pytest.approx(deviation * np.sqrt(2 / np.pi), rel=0.05)
+    assert high == pytest.approx(1.96 * deviation, rel=0.06)
+    assert calibration_error_by_chance(np.tile([0.8, 0.2], (10_000, 1)))[1] < high / 8
+    assert calibration_error_by_chance(np.tile([1.0, 0.0], (5, 1))) == (0.0, 0.0)
+
+
+def test_the_errors_of_calibrated_models_lie_where_chance_puts_them() -> None:
+    generator = np.random.default_rng(1)
+    probabilities = generator.dirichlet(np.full(4, 0.5), 300)
+    mean, high = calibration_error_by_chance(probabilities)
+    drawn = [(probabilities.cumsum(axis=1) < generator.random((300, 1))).sum(axis=1) for _ in range(400)]
+    found = np.array([expected_calibration_error(reference, probabilities) for reference in drawn])
+    assert found.mean() == pytest.approx(mean, rel=0.1)
+    assert np.mean(found > high) == pytest.approx(0.05, abs=0.03)
 
 
 def test_f1_and_top_k_of_a_known_case() -> None:

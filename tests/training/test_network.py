@@ -8,9 +8,11 @@ import torch
 
 import ccmusic
 from ccmusic.features.cqt import cqt_db
+from ccmusic.models.card import CARD_NAME, Card, read_card
 from ccmusic.models.golden import SIGNALS
+from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.training.augment import augment, roughen
-from ccmusic.training.export import export_onnx, golden_clips, largest_difference, serving_network
+from ccmusic.training.export import MODEL_FILE, export_onnx, largest_difference, serving_network, write_card
 from ccmusic.training.mel_front import MelFront
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
@@ -110,9 +112,16 @@ def test_export_holds_no_paths_and_repeats_itself(network: GenreNetwork, exporte
     assert again.read_bytes() == exported.read_bytes()
 
 
-def test_golden_logits_are_the_networks_answer_to_the_signals(network: GenreNetwork, exported: Path) -> None:
-    clips = golden_clips(exported)
-    assert [clip.signal for clip in clips] == list(SIGNALS)
+def test_golden_logits_are_the_networks_answer_to_the_signals(
+    network: GenreNetwork, exported: Path, tmp_path: Path
+) -> None:
+    like = read_card(EMBEDDED_DIRECTORY / CARD_NAME)
+    left_out = {"file", "sha256", "golden", "heads"}
+    fields = {name: getattr(like, name) for name in Card.model_fields if name not in left_out}
+    (tmp_path / MODEL_FILE).write_bytes(exported.read_bytes())
+    clips = write_card(tmp_path, **fields).golden
+    assert [(clip.signal, clip.seconds) for clip in clips] == [(name, s) for s in (10.0, 1.0) for name in SIGNALS]
+    assert read_card(tmp_path / CARD_NAME).golden == clips
     for clip in clips:
         with torch.inference_mode():
             expected, _ = network(torch.from_numpy(cqt_db(SIGNALS[clip.signal](clip.seconds)))[None])

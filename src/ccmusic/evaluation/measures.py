@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.training.evaluate import expected_calibration_error, f1_by_class, mean_log_loss, top_k_accuracy
+from ccmusic.training.evaluate import (
+    calibration_error_by_chance,
+    expected_calibration_error,
+    f1_by_class,
+    mean_log_loss,
+    top_k_accuracy,
+)
 
 TOP_K = 5
 RESAMPLES = 2000
@@ -40,6 +46,8 @@ class Measures:
         `top5` is None with five labels or fewer, where it says nothing.
     ece : float
         Mean gap between the largest probability and how often it is right (Guo et al. 2017; 15 bins).
+    ece_by_chance, ece_by_chance_high : float
+        What a perfectly calibrated model would show on as many recordings: the mean, and what it exceeds once in 20.
     log_loss : float
         In nats.
     coverage, precision : float
@@ -52,6 +60,8 @@ class Measures:
     top5: float | None
     macro_f1: float
     ece: float
+    ece_by_chance: float
+    ece_by_chance_high: float
     log_loss: float
     coverage: float
     precision: float | None
@@ -83,12 +93,15 @@ def measure(
     estimated = probabilities.argmax(axis=1)
     right = estimated == reference
     f1 = f1_by_class(reference, probabilities)
+    by_chance, by_chance_high = calibration_error_by_chance(probabilities)
     return Measures(
         recordings=len(reference),
         top1=float(right.mean()),
         top5=top_k_accuracy(reference, probabilities, TOP_K) if len(labels) > TOP_K else None,
         macro_f1=float(np.nanmean(f1)),
         ece=expected_calibration_error(reference, probabilities),
+        ece_by_chance=by_chance,
+        ece_by_chance_high=by_chance_high,
         log_loss=mean_log_loss(reference, probabilities),
         coverage=float(np.mean(~uncertain)),
         precision=_share(right[~uncertain]),

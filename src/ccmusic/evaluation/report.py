@@ -126,6 +126,10 @@ def _models_table(findings: Findings) -> str:
         ["top-5", *(number(m.top5) for m in measures)],
         ["macro-F1", *(f"{m.macro_f1:.3f}" for m in measures)],
         ["calibration error (ECE)", *(f"{m.ece:.3f}" for m in measures)],
+        [
+            "of a calibrated model, by chance",
+            *(f"{m.ece_by_chance:.3f}, to {m.ece_by_chance_high:.3f}" for m in measures),
+        ],
         ["log loss (nats)", *(f"{m.log_loss:.3f}" for m in measures)],
         ["answers without the flag uncertain", *(f"{m.coverage:.1%}" for m in measures)],
         ["of these, right", *("-" if m.precision is None else f"{m.precision:.1%}" for m in measures)],

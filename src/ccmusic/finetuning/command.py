@@ -137,6 +137,7 @@ def _summary(card: Card, material: Material) -> str:
         f"{card.name} {card.version}  {card.sha256[:12]}  {card.metrics['seconds']:.0f} s, best after {passes}\n\n"
         f"On {found['recordings']} recordings of artists that it has not heard:\n\n"
         + markdown.table(["label", "learnt from", "held out", "precision", "recall", "F1"], rows, aligned=True)
-        + f"\ntop-1 {found['top1']:.3f}, macro-F1 {found['macro_f1']:.3f}, calibration error {found['ece']:.3f}; "
+        + f"\ntop-1 {found['top1']:.3f}, macro-F1 {found['macro_f1']:.3f}, calibration error {found['ece']:.3f} "
+        f"(were it calibrated, chance would give {found['ece_by_chance']:.3f}, to {found['ece_by_chance_high']:.3f}); "
         f"{found['coverage']:.0%} of the answers are not called uncertain\n"
     )

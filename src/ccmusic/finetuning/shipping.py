@@ -18,7 +18,7 @@ from ccmusic.inference.backend import OnnxBackend
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import CARD_NAME, Calibration, Card, GoldenClip, Training
-from ccmusic.models.golden import SIGNALS
+from ccmusic.models.golden import golden_clips
 from ccmusic.models.store import ModelLocation
 from ccmusic.training.calibrate import fit_temperature, shortest_near, uncertain_threshold
 from ccmusic.training.evaluate import top_k_accuracy, track_probabilities
@@ -153,7 +153,7 @@ def write_model(
         too_short_below_seconds=found.too_short_below_seconds,
         uncertain_below=found.uncertain_below,
         calibration=tuple(
-            Calibration(window_seconds=seconds, temperature=found.temperatures[seconds])
+            Calibration(seconds=seconds, temperature=found.temperatures[seconds])
             for seconds in sorted(found.temperatures)
         ),
         reference_mix=reference_mix,
@@ -183,10 +183,10 @@ def _made(directory: Path) -> Path:
 
 
 def _golden(model: bytes, card: Card, n_labels: int) -> tuple[GoldenClip, ...]:
+    """Of the lengths that the model's own start was asked, whose networks it keeps."""
     backend, front_end = OnnxBackend(model, n_labels, input_name=card.input_name), FrontEnd(card)
-    clips = []
-    for name, signal in SIGNALS.items():
-        windows = front_end.network_input([front_end.spectrogram_db(signal(card.window_seconds))])
-        logits = tuple(map(float, backend.logits(windows)[0]))
-        clips.append(GoldenClip(signal=name, seconds=card.window_seconds, logits=logits))
-    return tuple(clips)
+    lengths = dict.fromkeys(clip.seconds for clip in card.golden)
+    return golden_clips(
+        lambda waveform: backend.all_logits(front_end.network_input([front_end.spectrogram_db(waveform)])),
+        tuple(lengths),
+    )

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from ccmusic import __version__
-from ccmusic.audio.decode import decode
 from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.genres import LABELS
 from ccmusic.importing.windows import real_windows, recordings
@@ -21,7 +20,7 @@ from ccmusic.inference.front_end import FrontEnd
 from ccmusic.models import architectures
 from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, Network, Training
 from ccmusic.models.checkpoint import Checkpoint, check, read_state_dict, recognise
-from ccmusic.models.golden import SIGNALS, recording
+from ccmusic.models.golden import golden_clips
 from ccmusic.models.precision import choose, measure
 from ccmusic.models.quantize import quantize
 
@@ -165,7 +164,7 @@ def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
         window_seconds=WINDOW_SECONDS,
         too_short_below_seconds=WINDOW_SECONDS,
         uncertain_below=0.5,
-        calibration=(Calibration(window_seconds=WINDOW_SECONDS, temperature=1.0),),
+        calibration=(Calibration(seconds=WINDOW_SECONDS, temperature=1.0),),
         golden=(nothing,),
         licence="MIT, as its publishers state (ccmusic-database/music_genre)",
         training=Training(
@@ -216,17 +215,16 @@ def _written(
     network = draft.model_copy(update={"precision": precision, "runtime": runtime})
     backend = open_backend(model, network, Execution(threads))
     front_end = FrontEnd(draft)
-    golden = []
-    for signal in SIGNALS:
-        window = front_end.spectrogram_db(decode(recording(signal, GOLDEN_SECONDS)).waveform)
-        logits = backend.logits(front_end.network_input([window]))[0]
-        golden.append(GoldenClip(signal=signal, seconds=GOLDEN_SECONDS, logits=tuple(map(float, logits))))
+    golden = golden_clips(
+        lambda waveform: [backend.logits(front_end.network_input([front_end.spectrogram_db(waveform)]))],
+        (GOLDEN_SECONDS,),
+    )
     return Network(
         precision=precision,  # type: ignore[arg-type]
         runtime=runtime,  # type: ignore[arg-type]
         file=name,
         sha256=hashlib.sha256(model).hexdigest(),
-        golden=tuple(golden),
+        golden=golden,
         **measured,  # type: ignore[arg-type]
     )
 

@@ -29,14 +29,28 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card | Head) -> np.ndarray:
-    """Calibrated probabilities of windows of one length.
+def heard_seconds(duration_seconds: float, n_windows: int, card: Card) -> float:
+    """How much of a recording lies in its windows, for `window_probabilities`.
+
+    Parameters
+    ----------
+    duration_seconds : float
+        Length of the recording.
+    n_windows : int
+        How many windows were asked about, which may leave parts of it out.
+    card : Card
+    """
+    return min(duration_seconds, n_windows * card.window_seconds)
+
+
+def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) -> np.ndarray:
+    """Calibrated probabilities of one recording's windows.
 
     Parameters
     ----------
     logits : np.ndarray [shape=(n_windows, n_labels)]
-    window_seconds : float
-        How much sound each window holds.
+    seconds : float
+        How much sound the windows hold together: `heard_seconds`.
     card : Card or Head
         Holds the temperatures of this output.
 
@@ -44,7 +58,7 @@ def window_probabilities(logits: np.ndarray, window_seconds: float, card: Card |
     -------
     np.ndarray [shape=(n_windows, n_labels), dtype=float64]
     """
-    return softmax(np.asarray(logits, dtype=np.float64) / card.temperature(window_seconds))
+    return softmax(np.asarray(logits, dtype=np.float64) / card.temperature(seconds))
 
 
 def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> dict[int, np.ndarray]:

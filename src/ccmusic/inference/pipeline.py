@@ -19,7 +19,14 @@ from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import DependencyUnavailable, InvalidParameter, ModelRefused
 from ccmusic.features import cqt
 from ccmusic.genres import Taxonomy
-from ccmusic.inference.aggregate import flags, flags_of_head, sure_level, track_probabilities, window_probabilities
+from ccmusic.inference.aggregate import (
+    flags,
+    flags_of_head,
+    heard_seconds,
+    sure_level,
+    track_probabilities,
+    window_probabilities,
+)
 from ccmusic.inference.backend import Backend, Execution, device_for, open_backend
 from ccmusic.inference.front_end import FrontEnd, Places
 from ccmusic.inference.measures import bandwidth_hz, level_dbfs
@@ -150,7 +157,8 @@ class Pipeline:
                 error = float(np.abs(logits[0] - expected).max())
                 if error > GOLDEN_TOLERANCE:
                     raise ModelRefused(
-                        f"golden clip {clip.signal!r}: {name} off by {error:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
+                        f"golden clip {clip.signal!r} of {clip.seconds:g} s: {name} off by {error:.3g}, "
+                        f"at most {GOLDEN_TOLERANCE} is allowed"
                     )
                 bits.update(logits.tobytes())
         return bits.hexdigest()
@@ -167,11 +175,11 @@ class Pipeline:
             The logits of every output.
         """
         if self._known_sounds is None:
-            clip = self.card.golden[0]
             # A network may have other weights for short sounds than for long ones; drawn windows are all of one size.
             lengths = VOUCH_SECONDS if self.card.drawing is None else VOUCH_SECONDS[:1]
+            shortest, longest = self.card.min_seconds, self.card.window_seconds
             self._known_sounds = [
-                self._one_window(SIGNALS[clip.signal](min(clip.seconds, max(seconds, self.card.min_seconds))))
+                self._one_window(SIGNALS[self.card.golden[0].signal](min(max(seconds, shortest), longest)))
                 for seconds in lengths
             ]
         answers = [logits for sound in self._known_sounds for logits in self._backend.all_logits(sound)]
@@ -237,7 +245,7 @@ class Pipeline:
             bandwidth = bandwidth_hz(spectrogram_db) if is_cqt else None
             odd = oddity(spectrogram_db, self._odd_limits) if is_cqt else None
         logits, *of_heads = self._logits(spectrogram_db, places, timings)
-        seconds = min(heard.duration_seconds, self.card.window_seconds)
+        seconds = heard_seconds(heard.duration_seconds, len(places), self.card)
         windows = window_probabilities(logits, seconds, self.card)
         probabilities = track_probabilities(windows, self._taxonomies[0])
         top = float(probabilities[self._taxonomies[0].level()].max())
@@ -314,12 +322,12 @@ class Pipeline:
             raise InvalidParameter("window", f"must be 1 to {len(places)}, not {explain.window + 1}")
         labels = self.card.labels
         genre = int(windows.mean(axis=0).argmax()) if explain.genre is None else labels.index(explain.genre)
-        window_seconds = min(duration_seconds, self.card.window_seconds)
+        seconds = heard_seconds(duration_seconds, len(places), self.card)
         explanations = []
         for index in chosen_windows(windows[:, genre], explain):
             window_db = spectrogram_db[:, slice(*places[index])]
             copies, shape = silenced(window_db, BLOCKS if self.card.drawing is None else DRAWN_BLOCKS)
-            without = window_probabilities(self._answers(copies, timings)[0], window_seconds, self.card)[:, genre]
+            without = window_probabilities(self._answers(copies, timings)[0], seconds, self.card)[:, genre]
             start, end = self._times(places[index], duration_seconds)
             explanations.append(
                 Saliency(

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.genres import TAXONOMIES, Taxonomy, taxonomy_of
@@ -76,9 +76,19 @@ class Drawing(_Record):
 
 
 class Calibration(_Record):
-    """Softmax temperature that makes the probabilities of windows of one length honest."""
+    """Softmax temperature that makes the answers to recordings of one length honest.
 
-    window_seconds: Annotated[float, Field(gt=0)]
+    Of the recording and not of its windows: a long one's answer is the mean over its windows, which is less sure than
+    each of them, and a lone window as long as these needs another temperature.
+
+    Attributes
+    ----------
+    seconds : float
+        How much is heard of the recording. ``window_seconds`` in cards of before.
+    temperature : float
+    """
+
+    seconds: Annotated[float, Field(gt=0, validation_alias=AliasChoices("seconds", "window_seconds"))]
     temperature: Annotated[float, Field(gt=0)]
 
 
@@ -138,9 +148,9 @@ class Head(_Record):
         _check_output(self.labels, self.calibration, self.reference_mix)
         return self
 
-    def temperature(self, window_seconds: float) -> float:
+    def temperature(self, seconds: float) -> float:
         """`Card.temperature` of this output."""
-        return _interpolated(self.calibration, window_seconds)
+        return _interpolated(self.calibration, seconds)
 
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -346,20 +356,20 @@ class Card(Network):
         has = ", ".join(network.precision for network in self.networks)
         raise ModelRefused(f"model {self.name} has no network in {precision}, only in {has}: set CCMUSIC_PRECISION")
 
-    def temperature(self, window_seconds: float) -> float:
-        """Softmax temperature for windows of this length, interpolated over the logarithm of the length.
+    def temperature(self, seconds: float) -> float:
+        """Softmax temperature for recordings of this length, interpolated over the logarithm of the length.
 
         Parameters
         ----------
-        window_seconds : float
-            Length of the window; beyond the calibrated lengths the nearest one counts.
+        seconds : float
+            How much is heard of the recording; beyond the calibrated lengths the nearest one counts.
 
         Returns
         -------
         float
             What the logits are divided by before the softmax.
         """
-        return _interpolated(self.calibration, window_seconds)
+        return _interpolated(self.calibration, seconds)
 
     def save(self, directory: Path) -> Path:
         """Write the card into a model directory and return its path."""
@@ -374,21 +384,21 @@ def _check_output(labels: tuple[str, ...], calibration: tuple[Calibration, ...],
         raise ValueError("labels must be distinct")
     if mix is not None and (len(mix) != len(labels) or abs(sum(mix) - 1) > 0.01):
         raise ValueError(f"reference_mix must be {len(labels)} shares that sum to 1")
-    lengths = [entry.window_seconds for entry in calibration]
+    lengths = [entry.seconds for entry in calibration]
     if lengths != sorted(set(lengths)):
-        raise ValueError("calibration must be sorted by window_seconds, without repeats")
+        raise ValueError("calibration must be sorted by seconds, without repeats")
 
 
-def _interpolated(calibration: tuple[Calibration, ...], window_seconds: float) -> float:
-    lengths = [entry.window_seconds for entry in calibration]
+def _interpolated(calibration: tuple[Calibration, ...], seconds: float) -> float:
+    lengths = [entry.seconds for entry in calibration]
     values = [entry.temperature for entry in calibration]
-    right = bisect.bisect_left(lengths, window_seconds)
+    right = bisect.bisect_left(lengths, seconds)
     if right == 0:
         return values[0]
     if right == len(lengths):
         return values[-1]
     low, high = lengths[right - 1], lengths[right]
-    share = math.log(window_seconds / low) / math.log(high / low)
+    share = math.log(seconds / low) / math.log(high / low)
     return values[right - 1] + share * (values[right] - values[right - 1])
 
 

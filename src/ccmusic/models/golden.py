@@ -7,10 +7,12 @@ reference, network) moves the logits.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+
+from ccmusic.models.card import GoldenClip
 
 SAMPLE_RATE = 22050
 RECORDING_SAMPLE_RATE = 48000
@@ -86,6 +88,34 @@ def beat(seconds: float) -> np.ndarray:
 
 SIGNALS: dict[str, Callable[[float], np.ndarray]] = {"chords": chords, "beat": beat}
 """Every golden signal by the name that cards use."""
+
+
+def golden_clips(
+    ask: Callable[[np.ndarray], Sequence[np.ndarray]], lengths: Sequence[float], taxonomies: Sequence[str] = ()
+) -> tuple[GoldenClip, ...]:
+    """Ask a network every signal, for its card.
+
+    Parameters
+    ----------
+    ask : callable
+        Gives the logits of each output [shape=(1, n_labels)] for a waveform as one window.
+    lengths : sequence of float
+        In seconds. A network that has other weights for short sounds needs one for those too: what no golden clip
+        reaches, no self-test sees.
+    taxonomies : sequence of str
+        Of the card's heads, in the order of the outputs after the first.
+
+    Returns
+    -------
+    tuple of GoldenClip
+    """
+    clips = []
+    for seconds in lengths:
+        for name, signal in SIGNALS.items():
+            logits, *others = (tuple(map(float, answer[0])) for answer in ask(signal(seconds)))
+            heads = dict(zip(taxonomies, others, strict=True))
+            clips.append(GoldenClip(signal=name, seconds=seconds, logits=logits, heads=heads))
+    return tuple(clips)
 
 
 @lru_cache(maxsize=8)

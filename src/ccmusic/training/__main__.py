@@ -162,7 +162,7 @@ def world_record(mix: np.ndarray, measured: WorldMeasures) -> Head:
 
 def _calibration(temperatures: dict[float, float]) -> tuple[Calibration, ...]:
     return tuple(
-        Calibration(window_seconds=seconds, temperature=round(temperature, 4))
+        Calibration(seconds=seconds, temperature=round(temperature, 4))
         for seconds, temperature in sorted(temperatures.items())
     )
 
@@ -220,9 +220,9 @@ def write_model(
     others = world_layers(work, dataset, labels, None)
     recordings, short = ({"logits": a, "world_logits": b} for a, b in zip(leaves, others, strict=True))
     write_graph(work, dataset, recordings, short, out / MODEL_FILE)
-    mix, reference = describe(out / MODEL_FILE, dataset, evaluation.temperatures[WINDOW_SECONDS])
+    mix, reference = describe(out / MODEL_FILE, dataset, evaluation.temperatures[WHOLE_SECONDS])
     tracks = asked(work, None, np.arange(len(dataset)), WHOLE_SECONDS, *others)[:, 0]
-    world_mix = np.nanmean(softmax(tracks / world.temperatures[WINDOW_SECONDS]), axis=1).mean(axis=0)
+    world_mix = np.nanmean(softmax(tracks / world.temperatures[WHOLE_SECONDS]), axis=1).mean(axis=0)
     fields = card_fields(dataset, evaluation, world)
     return write_card(out, **fields, heads=(world_record(world_mix, world),), reference_mix=mix, reference=reference)
 

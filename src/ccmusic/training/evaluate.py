@@ -19,6 +19,7 @@ WINDOW_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
 CLIP_SECONDS = (0.3, 0.5, 1.0, 3.0, 10.0, WHOLE_SECONDS)
 CROPS_PER_CLIP = 3
+CALIBRATION_BINS = 15
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -124,18 +125,46 @@ def f1_by_class(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return scores
 
 
-def expected_calibration_error(reference: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+def expected_calibration_error(reference: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """Mean gap between the largest probability and how often it is right, over bins of equal width.
 
     Source: Guo et al., "On calibration of modern neural networks" (2017).
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == reference
+    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == reference, bins)
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        np.sum(place == b) * abs(right[place == b].mean() - confidence[place == b].mean()) for b in np.unique(place)
-    ]
-    return float(np.sum(gaps) / len(reference))
+    gaps = np.bincount(place, right, bins) - np.bincount(place, confidence, bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration_error_by_chance(
+    probabilities: np.ndarray, bins: int = CALIBRATION_BINS, draws: int = 500, seed: int = 16
+) -> tuple[float, float]:
+    """The calibration error that a perfectly calibrated model would show on as many recordings.
+
+    In each bin the share of right answers scatters about the probability, and the error counts that as a gap: on few
+    recordings no model reaches 0. Answers are drawn to be right with the probability that they state, again and again.
+
+    Source: Bröcker and Smith, "Increasing the reliability of reliability diagrams" (2007), consistency resampling.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, classes)]
+    bins : int
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    mean : float
+    high : float
+        Only one draw in twenty lies above: a model whose error is larger is not calibrated.
+    """
+    confidence, generator = probabilities.max(axis=1), np.random.default_rng(seed)
+    found = [_calibration_error(confidence, generator.random(len(confidence)) < confidence, bins) for _ in range(draws)]
+    return float(np.mean(found)), float(np.percentile(found, 95))
 
 
 def scores(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import torch
 
 from ccmusic.errors import ModelRefused
 from ccmusic.features.cqt import cqt_db
-from ccmusic.models.card import Card, GoldenClip, Head
-from ccmusic.models.golden import SIGNALS
+from ccmusic.models.card import Card
+from ccmusic.models.golden import golden_clips
 from ccmusic.training.network import GenreNetwork
 
 MODEL_FILE = "model.onnx"
 OPSET = 18
 TOLERANCE = 1e-4
-GOLDEN_SECONDS = 10.0
+GOLDEN_SECONDS = (10.0, 1.0)
+"""The first is for the networks that answer for recordings, the other for those that answer for short sounds."""
 
 
 def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int], front: str = "cqt") -> GenreNetwork:
@@ -101,24 +101,6 @@ def largest_difference(network: GenreNetwork, path: Path) -> float:
     return worst
 
 
-def golden_clips(path: Path, heads: Sequence[Head] = ()) -> tuple[GoldenClip, ...]:
-    """Ask the exported network the signals that anyone can compute, through waveform, transform and network."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    clips = []
-    for name, signal in SIGNALS.items():
-        picture = cqt_db(signal(GOLDEN_SECONDS))[np.newaxis]
-        logits, *others = session.run(["logits", *(head.output for head in heads)], {"cqt_db": picture})
-        clips.append(
-            GoldenClip(
-                signal=name,
-                seconds=GOLDEN_SECONDS,
-                logits=tuple(map(float, logits[0])),
-                heads={head.taxonomy: tuple(map(float, row[0])) for head, row in zip(heads, others, strict=True)},
-            )
-        )
-    return tuple(clips)
-
-
 def write_card(directory: Path, **fields: Any) -> Card:
     """Write the card of the network that lies in a model directory.
 
@@ -134,10 +116,18 @@ def write_card(directory: Path, **fields: Any) -> Card:
     Card
     """
     path = directory / MODEL_FILE
+    heads = fields.get("heads", ())
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    outputs = ["logits", *(head.output for head in heads)]
+    golden = golden_clips(
+        lambda waveform: session.run(outputs, {"cqt_db": cqt_db(waveform)[np.newaxis]}),
+        GOLDEN_SECONDS,
+        [head.taxonomy for head in heads],
+    )
     card = Card(
         file=MODEL_FILE,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        golden=golden_clips(path, fields.get("heads", ())),
+        golden=golden,
         **fields,
     )
     card.save(directory)

@@ -74,6 +74,7 @@ def _lengths_table(evaluation: Evaluation) -> str:
         "ECE at temperature 1",
         "ECE cross-fitted",
         "ECE as shipped",
+        "of a calibrated one",
     ]
     rows = [
         [
@@ -81,7 +82,8 @@ def _lengths_table(evaluation: Evaluation) -> str:
             *(f"{evaluation.curve[level][i]:.3f}" for level in LEVELS),
             *(f"{evaluation.by_seconds[s][name]:.3f}" for name in ("top5_16", "macro_f1_16")),
             *(f"{evaluation.curve[level][i] / evaluation.curve[level][-1]:.0%}" for level in LEVELS),
-            *(f"{e:.3f}" for e in evaluation.ece[s]),
+            *(f"{e:.3f}" for e in evaluation.ece[s][:3]),
+            "{3:.3f}, to {4:.3f}".format(*evaluation.ece[s]),
         ]
         for i, s in enumerate(CLIP_SECONDS)
     ]
@@ -171,11 +173,14 @@ accuracy at 16 genres, here {evaluation.too_short_below_seconds:g} s.
 
 ## Calibration
 
-Temperatures by window length: {temperatures}.
-Each minimises the log loss of the track's answer over the pooled out-of-fold predictions; the one of 10-s windows is
-fitted to the 30-s tracks, and a lone 10-s recording shares it. "Cross-fitted" means fitted on the other folds and
-measured on the one left out; "as shipped" is measured on what it was fitted on. The shipped network is trained on all
-clips, so it has no out-of-fold predictions of its own and takes these temperatures over.
+Temperatures by length of the recording: {temperatures}.
+Each minimises the log loss of the recording's answer over the pooled out-of-fold predictions; between them it is
+interpolated, and beyond 30 s the last holds. "Cross-fitted" means fitted on the other folds and measured on the one
+left out; "as shipped" is measured on what it was fitted on. The shipped network is trained on all clips, so it has no
+out-of-fold predictions of its own and takes these temperatures over. "Of a calibrated one" is the ECE that chance alone
+gives on so few clips: the mean, and what it exceeds once in 20, over draws in which every answer is right with the
+probability that it states (three crops of one clip resemble one another, so for those lengths chance gives more than is
+told). An error within that range is no evidence of a wrong temperature.
 
 ![Reliability]({pictures["reliability"]})
 

@@ -16,7 +16,7 @@ from ccmusic.inference.measures import bandwidth_hz
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.reference import Reference, Spread
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.evaluate import WINDOW_SECONDS, predict
+from ccmusic.training.evaluate import WHOLE_SECONDS, predict
 
 WHOLE_CLIP_SECONDS = 30.0
 N_QUANTILES = 21
@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True)
     options = parser.parse_args(arguments)
     card = read_card(options.model / CARD_NAME)
-    mix, reference = describe(options.model / card.file, load(options.data), card.temperature(WINDOW_SECONDS))
+    mix, reference = describe(options.model / card.file, load(options.data), card.temperature(WHOLE_SECONDS))
     card.model_copy(update={"reference_mix": mix, "reference": reference}).save(options.model)
 
 

@@ -21,6 +21,7 @@ from ccmusic.training.data import Dataset
 from ccmusic.training.distil import PROBE_TEACHERS, SINGLE_C, SINGLE_TEACHERS, probe_features
 from ccmusic.training.evaluate import (
     CLIP_SECONDS,
+    calibration_error_by_chance,
     expected_calibration_error,
     f1_by_class,
     group_of_leaf,
@@ -30,7 +31,6 @@ from ccmusic.training.evaluate import (
 )
 
 TRACK_SECONDS = CLIP_SECONDS[-1]
-WINDOW_SECONDS = 10.0
 SHOWN_SHORT_SECONDS = 1.0
 
 
@@ -82,7 +82,8 @@ class Evaluation:
     probe_curve : dict of int to dict of float to float
         The same for the probe on all teachers, by seconds heard.
     ece : dict of float to tuple of float
-        By length of the recording: calibration error at temperature 1, cross-fitted, and as the card has it.
+        By length of the recording: calibration error at temperature 1, cross-fitted, and as the card has it; then what
+        a perfectly calibrated model of the same certainty would show (`calibration_error_by_chance`).
     uncertain : dict of str to float
     sure : dict of int to dict of str to float
         By level: threshold, precision and coverage.
@@ -153,15 +154,8 @@ def _probes(
 
 
 def fit_temperatures(reference: np.ndarray, logits: Mapping[float, np.ndarray]) -> dict[float, float]:
-    """Temperatures by window length, from logits [shape=(clips, recordings, windows, 16)] by length of the recording.
-
-    A lone window of 10 s shares the temperature of a track's windows.
-    """
-    return {
-        min(seconds, WINDOW_SECONDS): fit_temperature(*as_tracks(reference, value))
-        for seconds, value in logits.items()
-        if seconds != WINDOW_SECONDS
-    }
+    """Temperatures from logits [shape=(clips, recordings, windows, 16)], both by length of the recording."""
+    return {seconds: fit_temperature(*as_tracks(reference, value)) for seconds, value in logits.items()}
 
 
 def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> Evaluation:
@@ -187,21 +181,19 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
     for seconds in CLIP_SECONDS:
         tracks, track_logits = as_tracks(reference, logits[seconds])
         plain = track_probabilities(track_logits)
-        shipped = track_probabilities(track_logits, temperatures[min(seconds, WINDOW_SECONDS)])
+        shipped = track_probabilities(track_logits, temperatures[seconds])
         crossed = cross_fitted(tracks, track_logits, np.repeat(fold, logits[seconds].shape[1]))
-        if seconds == WINDOW_SECONDS:
-            crossed = shipped
-        ece[seconds] = tuple(expected_calibration_error(tracks, each) for each in (plain, crossed, shipped))
+        ece[seconds] = (
+            *(expected_calibration_error(tracks, each) for each in (plain, crossed, shipped)),
+            *calibration_error_by_chance(crossed),
+        )
         measured[seconds] = scores(tracks, crossed)
         reliable[seconds] = (tracks, plain, crossed)
 
     whole = logits[TRACK_SECONDS][:, 0]
     before = track_probabilities(whole)
     after = cross_fitted(reference, whole, fold)
-    by_seconds = {
-        seconds: track_probabilities(logits[seconds], temperatures[min(seconds, WINDOW_SECONDS)])
-        for seconds in CLIP_SECONDS
-    }
+    by_seconds = {seconds: track_probabilities(logits[seconds], temperatures[seconds]) for seconds in CLIP_SECONDS}
     curve = {
         level: [
             level_accuracy(np.repeat(reference, by_seconds[s].shape[1]), by_seconds[s].reshape(-1, len(LABELS)), level)
@@ -226,7 +218,7 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
         uncertain=uncertain_threshold(reference, after),
         sure=sure_thresholds(reference, after),
         too_short_below_seconds=shortest_trusted(reference, by_seconds),
-        groups_only=_groups_only(dataset, out_of_fold, temperatures[10.0]),
+        groups_only=_groups_only(dataset, out_of_fold, temperatures[TRACK_SECONDS]),
     )
 
 
@@ -269,6 +261,8 @@ def card_metrics(evaluation: Evaluation) -> dict[str, object]:
             "temperature_1": round(evaluation.ece[TRACK_SECONDS][0], 4),
             "cross_fitted": round(evaluation.ece[TRACK_SECONDS][1], 4),
             "as_shipped": round(evaluation.ece[TRACK_SECONDS][2], 4),
+            "by_chance": round(evaluation.ece[TRACK_SECONDS][3], 4),
+            "by_chance_high": round(evaluation.ece[TRACK_SECONDS][4], 4),
         },
         "top1_16_by_seconds": {
             f"{s:g}": round(value, 4) for s, value in zip(CLIP_SECONDS, evaluation.curve[16], strict=True)

@@ -15,13 +15,15 @@ def _share(value: float) -> str:
 def _world_table(world: WorldMeasures) -> str:
     rows = [
         [f"{seconds:g}", *(_share(values[name]) for name in ("top1", "top3", "balanced")),
-         _share(values["ece_temperature_1"]), _share(values["ece_cross_fitted"])]
+         _share(values["ece_temperature_1"]), _share(values["ece_cross_fitted"]),
+         f"{values['ece_by_chance']:.3f}, to {values['ece_by_chance_high']:.3f}"]
         for seconds, values in world.by_seconds.items()
     ]  # fmt: skip
     rows.append(
-        ["30, probe on all teachers", *(_share(world.teachers[k]) for k in ("top1", "top3", "balanced")), "-", "-"]
+        ["30, probe on all teachers", *(_share(world.teachers[k]) for k in ("top1", "top3", "balanced")), "-", "-", "-"]
     )
-    return table(["length (s)", "top-1", "top-3", "mean recall", "ECE at temperature 1", "ECE cross-fitted"], rows)
+    head = ["length (s)", "top-1", "top-3", "mean recall"]
+    return table([*head, "ECE at temperature 1", "ECE cross-fitted", "of a calibrated one"], rows)
 
 
 def world_section(

@@ -16,6 +16,7 @@ from ccmusic.training.data import Dataset
 from ccmusic.training.distil import fit_regression, probe_features
 from ccmusic.training.evaluate import (
     WHOLE_SECONDS,
+    calibration_error_by_chance,
     expected_calibration_error,
     f1_by_class,
     top_k_accuracy,
@@ -96,17 +97,18 @@ def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequ
     before = after = np.empty(0)
     for seconds, parts in logits.items():
         reference, tracks = as_tracks(labels.label[order], np.concatenate(parts))
-        # as for the 16 ccMusic genres: the temperature of 10-s windows is fitted to the whole tracks
-        if seconds != 10.0:
-            temperatures[min(seconds, 10.0)] = fit_temperature(reference, tracks)
+        temperatures[seconds] = fit_temperature(reference, tracks)
         plain = track_probabilities(tracks)
         crossed = cross_fitted(reference, tracks, np.repeat(dataset.fold[order], len(reference) // len(order)))
+        by_chance, by_chance_high = calibration_error_by_chance(crossed)
         measures[seconds] = {
             "top1": top_k_accuracy(reference, crossed),
             "top3": top_k_accuracy(reference, crossed, 3),
             "balanced": _balanced(reference, crossed),
             "ece_temperature_1": expected_calibration_error(reference, plain),
             "ece_cross_fitted": expected_calibration_error(reference, crossed),
+            "ece_by_chance": by_chance,
+            "ece_by_chance_high": by_chance_high,
         }
         if seconds == WHOLE_SECONDS:
             before, after = plain, crossed

@@ -15,4 +15,5 @@ with suppress(ImportError):  # each worker will say which library is missing
     from ccmusic.models.golden import SIGNALS, recording
 
     for name in SIGNALS:
-        recording(name, 10.0)  # kept by a cache, which the workers inherit; any other length they compute themselves
+        for seconds in (10.0, 1.0):  # of the embedded model; any other length a worker computes itself
+            recording(name, seconds)  # kept by a cache, which the workers inherit
