@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import threading
+import time
 
 from ccmusic.workers.process import longest_delay, rss_bytes, run_delays
 from ccmusic.workers.pulse import Pulse
@@ -42,3 +43,15 @@ def test_the_most_hindered_thread_counts():
     before = {"1": 1.0, "2": 5.0}
     assert longest_delay(before, {"1": 1.5, "2": 5.1, "3": 9.0}) == 0.5  # the third was not there before
     assert longest_delay(before, {}) == 0.0
+
+
+def test_only_what_was_taken_up_since_counts_as_begun():
+    pulse = Pulse()
+    pulse.enter("reply")
+    moment = time.monotonic()
+    assert not pulse.busy_since(moment)  # of the order before
+    pulse.enter("idle")
+    assert not pulse.busy_since(moment)
+    pulse.enter("receive")
+    assert pulse.busy_since(moment)
+    pulse.close()

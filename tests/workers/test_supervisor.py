@@ -53,6 +53,11 @@ def busy(supervisor: Supervisor) -> int | None:
     return next((w.index for w in supervisor.workers if w.state == "busy"), None)
 
 
+def at_work(supervisor: Supervisor) -> int | None:
+    """The place of a worker that has a recording and says so."""
+    return next((w.index for w in supervisor.workers if w.state == "busy" and w.stage != "idle"), None)
+
+
 def test_refuses_while_loading_and_answers_once_ready(start):
     supervisor = start()
     assert supervisor.model_status == "loading"
@@ -114,6 +119,38 @@ def test_a_job_lost_twice_with_every_worker_is_no_proof_against_it_either(start)
         for worker in supervisor.workers:
             os.kill(worker.pid, signal.SIGKILL)
         wait_until(lambda: supervisor.n_ready == 0, "both are lost")
+    assert future.result(60).duration_seconds == 1200.0
+    assert supervisor.n_quarantined == 0
+
+
+def test_a_worker_that_dies_before_it_takes_a_job_up_is_no_proof_against_the_recording(start, monkeypatch):
+    """Its last order's stage may still stand there: killed between that answer and the next order."""
+    monkeypatch.setattr("ccmusic.workers.pool.TOGETHER_SECONDS", 0.0)  # each loss stands for itself
+    supervisor = start(workers=2, heartbeat_seconds=30.0, self_test_seconds=600.0)
+    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    future = supervisor.submit(LONG)
+    wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
+    first = at_work(supervisor)
+    other = 1 - first
+    pid = supervisor.workers[other].pid
+    os.kill(pid, signal.SIGSTOP)  # so that it takes nothing up
+    supervisor._pool._keepers[other].life.pulse.enter("reply")
+    os.kill(supervisor.workers[first].pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.workers[other].state == "busy", "the job was handed to the other")
+    os.kill(pid, signal.SIGKILL)
+    assert future.result(60).duration_seconds == 240.0
+    assert supervisor.n_quarantined == 0
+
+
+def test_two_killed_one_right_after_the_other_are_no_proof_against_the_job_that_both_had(start, monkeypatch):
+    monkeypatch.setattr("ccmusic.workers.pool.TOGETHER_SECONDS", 30.0)
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    future = supervisor.submit(VERY_LONG)
+    for n in range(2):
+        wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
+        os.kill(supervisor.workers[at_work(supervisor)].pid, signal.SIGKILL)
+        wait_until(lambda n=n: supervisor.restart_counts["killed"] == n + 1, "the loss is noticed")
     assert future.result(60).duration_seconds == 1200.0
     assert supervisor.n_quarantined == 0
 

@@ -238,7 +238,7 @@ class Keeper(threading.Thread):
             self._pool.quarantine.blame(self._digest(ticket))
             ticket.fail(InferenceTimeout(f"stopped after {limit:.3g} seconds of work"))
         except (EOFError, OSError):
-            self._lost(ticket, life)
+            self._lost(ticket, began, life)
         else:
             self._answer(ticket, reply, began, life)
             self._pool.count_job(self._index)
@@ -274,14 +274,15 @@ class Keeper(threading.Thread):
                 raise TypeError(f"a worker that works does not send {type(reply).__name__}")
         self._recycle_if_grown(life)
 
-    def _lost(self, ticket: Ticket, life: Life) -> None:
+    def _lost(self, ticket: Ticket, began: float, life: Life) -> None:
         """The process ended over a job: once more elsewhere, and if that ends as well, never again."""
-        had_begun = life.pulse.stage != "idle" or life.how_it_ended()[0] == "out_of_memory"
+        reason = life.how_it_ended()[0]
+        had_begun = life.pulse.busy_since(began) or reason == "out_of_memory"
         cause = self._note_end(life, ticket)
         again = ticket.blamed is not None
         if had_begun:
             digest = self._digest(ticket)
-            if again and not self._pool.lost_with_others(self._index, ticket):
+            if again and not self._pool.lost_with_others(self._index, ticket, reason):
                 # The same job ended two workers, one after the other: that is no accident of theirs.
                 self._pool.quarantine.hold(digest)
                 ticket.fail(Quarantined("this recording ended two workers and is refused from now on"))

@@ -34,6 +34,8 @@ SMOOTHING = 0.1
 """Weight of the last job in the running mean of their durations."""
 TOGETHER_SECONDS = 0.2
 """Workers lost within so much time were lost to one cause."""
+NOTICE_SECONDS = 0.05
+"""Within so much time each keeper notices that its worker is lost."""
 LATE_SECONDS = 0.5
 """Between two watches: longer means that this process itself got no processor, and nobody's silence counts."""
 
@@ -280,12 +282,19 @@ class Pool:
         with self._lock:
             self._losses.append((time.monotonic(), index, ticket))
 
-    def lost_with_others(self, index: int, ticket: Ticket) -> bool:
-        """Whether workers that had nothing to do with this job were lost at the same time: then it is not to blame."""
-        self.closing.wait(TOGETHER_SECONDS / 4)  # for their keepers to notice
+    def lost_with_others(self, index: int, ticket: Ticket, reason: RestartReason) -> bool:
+        """Whether workers that had nothing to do with this job were lost at the same time: then it is not to blame.
+
+        A worker killed from outside right after another tells nothing of the job that both had, one after the other:
+        somebody kills workers.
+        """
+        self.closing.wait(NOTICE_SECONDS)
         horizon = time.monotonic() - TOGETHER_SECONDS
         with self._lock:
-            return any(at > horizon and lost != index and other is not ticket for at, lost, other in self._losses)
+            return any(
+                at > horizon and lost != index and (other is not ticket or reason == "killed")
+                for at, lost, other in self._losses
+            )
 
     def note_job_seconds(self, seconds: float) -> None:
         """How long a job took."""

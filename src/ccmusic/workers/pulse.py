@@ -64,8 +64,9 @@ class Pulse:
 
     def enter(self, stage: Stage) -> None:
         """Say what the work loop is doing from now on."""
-        self._doubles[_STAGE_SINCE] = time.monotonic()
+        # In this order: a process that ends between the two has begun nothing new, for `busy_since`.
         self._integers[_STAGE] = STAGES.index(stage)
+        self._doubles[_STAGE_SINCE] = time.monotonic()
 
     # read by the front process
 
@@ -83,6 +84,10 @@ class Pulse:
     def stage_seconds(self) -> float:
         """Since it began doing that."""
         return max(0.0, time.monotonic() - self._doubles[_STAGE_SINCE])
+
+    def busy_since(self, moment: float) -> bool:
+        """Whether it took something up after this moment: the stage of the order before may still stand there."""
+        return self.stage != "idle" and self._doubles[_STAGE_SINCE] >= moment
 
 
 def _anonymous_file() -> int:
