@@ -13,7 +13,7 @@ from ccmusic.genres import LABELS, WORLD
 from ccmusic.inference.backend import OnnxBackend
 from ccmusic.models.card import Calibration, Card, GoldenClip, Head, Training
 from ccmusic.models.golden import SIGNALS
-from ccmusic.models.odd import OddLimits
+from ccmusic.models.odd import OUT_OF_REACH, OddLimits
 
 
 def band_network(
@@ -81,19 +81,7 @@ def world_head(**changes: object) -> Head:
     return Head(**fields | changes)
 
 
-NOTHING_IS_ODD = OddLimits(
-    empty_sounding=0,
-    tone_width=0,
-    tone_widest=0,
-    tone_mean_width=0,
-    tone_gaps_width=0,
-    tone_contrast=0,
-    pulses_steadiness=0,
-    pulses_sounding=0,
-    noise_width=1e9,
-    noise_contrast=0,
-    speech_score=1e9,
-)
+NOTHING_IS_ODD = OddLimits().without(*OUT_OF_REACH)
 """For tests whose recordings are tones, and which are not about that."""
 
 

@@ -8,10 +8,11 @@ import pytest
 from ccmusic.errors import ModelRefused, NonFiniteOutput
 from ccmusic.finetuning.excerpts import Excerpt
 from ccmusic.finetuning.graph import with_head
-from ccmusic.finetuning.shipping import least_threshold, mix, trust, write_model
+from ccmusic.finetuning.shipping import Trust, least_threshold, mix, trust, write_model
 from ccmusic.finetuning.start import Start
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import Training, read_card
+from ccmusic.models.odd import OddLimits
 from ccmusic.models.store import ModelLocation
 
 LABELS = ("high", "low", "middle")
@@ -31,11 +32,17 @@ def _logits(reference: np.ndarray, short_right: float = 1.0) -> np.ndarray:
     return out
 
 
+def _trust(reference: np.ndarray, logits: np.ndarray, window_seconds: float = 10.0, odd: int = 0) -> Trust:
+    """The first so many of the recordings are odd."""
+    is_odd = np.arange(len(reference)) < odd
+    return trust(_shown(len(reference)), logits, reference, LABELS, window_seconds, is_odd)
+
+
 def test_a_few_that_are_all_right_do_not_make_it_sure() -> None:
     tops = []
     for n in (6, 60, 600):
         reference = np.arange(n) % 3
-        found = trust(_shown(n), _logits(reference), reference, LABELS, 10.0)
+        found = _trust(reference, _logits(reference))
         assert found.measures.top1 == 1.0
         tops.append(1 - found.measures.ece)  # all are right: the gap is to the mean of the largest probability
     assert tops[0] == pytest.approx(7 / 9, abs=0.01)  # (n + 1) / (n + labels)
@@ -44,18 +51,24 @@ def test_a_few_that_are_all_right_do_not_make_it_sure() -> None:
 
 def test_lengths_at_which_it_errs_are_told_as_too_short() -> None:
     reference = np.arange(60) % 3
-    found = trust(_shown(60), _logits(reference, 0.5), reference, LABELS, 10.0)
+    found = _trust(reference, _logits(reference, 0.5))
     assert found.top1_by_seconds == {0.3: 0.5, 10.0: 1.0}
     assert found.too_short_below_seconds == 10.0
     assert found.temperatures[0.3] == pytest.approx(5.0, abs=0.01)
     assert found.temperatures[10.0] < 3.0
-    assert trust(_shown(60), _logits(reference), reference, LABELS, 10.0).too_short_below_seconds == 0.3
+    assert _trust(reference, _logits(reference)).too_short_below_seconds == 0.3
 
 
 def test_uncertain_is_at_least_what_is_no_better_than_a_guess() -> None:
     assert [least_threshold(n) for n in (2, 3, 4, 10, 50)] == [0.5, 0.5, 0.5, 0.2, 0.04]
     reference = np.arange(60) % 3
-    assert trust(_shown(60), _logits(reference), reference, LABELS, 10.0).uncertain_below == 0.5
+    assert _trust(reference, _logits(reference)).uncertain_below == 0.5
+
+
+def test_odd_recordings_count_as_uncertain() -> None:
+    reference = np.arange(60) % 3
+    found = _trust(reference, _logits(reference), odd=15)
+    assert (found.measures.coverage, found.measures.precision) == (0.75, 1.0)
 
 
 def test_mix_is_the_mean_over_whole_recordings() -> None:
@@ -71,7 +84,8 @@ def _write(out: Path, start: Start, model: bytes) -> None:
         name="mine",
         labels=LABELS,
         start=start,
-        found=trust(_shown(6), _logits(reference), reference, LABELS, start.card.window_seconds),
+        found=_trust(reference, _logits(reference), start.card.window_seconds),
+        odd_limits=OddLimits().without("noise"),
         reference_mix=(0.4, 0.3, 0.3),
         training=Training(data="few", label_source="yours", method="by hand"),
         metrics={"seconds": 1.0},
@@ -85,6 +99,7 @@ def test_what_is_written_is_what_the_service_loads(start: Start, tmp_path: Path)
     assert (card.name, card.taxonomy, card.labels) == ("mine", "own", LABELS)
     assert card.window_seconds == start.card.window_seconds
     assert card.metrics["held_out"]["top1"] == 1.0
+    assert card.odd == OddLimits().without("noise")
     assert {clip.seconds for clip in card.golden} == {clip.seconds for clip in start.card.golden}
     pipeline = Pipeline.load(ModelLocation("mine", tmp_path / "mine"))
     assert pipeline.card.sha256 == card.sha256

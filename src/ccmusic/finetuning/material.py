@@ -17,10 +17,13 @@ from ccmusic.errors import InvalidParameter
 from ccmusic.evaluation.recordings import LabelledData
 from ccmusic.finetuning.course import balanced_log_loss
 from ccmusic.finetuning.excerpts import Excerpt, excerpts, tracks
+from ccmusic.finetuning.oddities import own_limits
 from ccmusic.finetuning.plan import Plan
 from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
 from ccmusic.finetuning.split import held_out
+from ccmusic.inference.oddity import judge
 from ccmusic.models.card import Card
+from ccmusic.models.odd import OddLimits
 from ccmusic.training.data import class_weights
 from ccmusic.training.evaluate import track_probabilities
 
@@ -44,6 +47,8 @@ class Material:
         True where a recording is held out.
     shown : list of Excerpt
         Of every recording.
+    odd_limits : OddLimits
+        For the model that is made of them.
     notes : tuple of str
         What a reader of the figures should know.
     refused : dict of Path to str
@@ -56,6 +61,7 @@ class Material:
     kept: list[Spectrogram]
     held: np.ndarray
     shown: list[Excerpt]
+    odd_limits: OddLimits
     notes: tuple[str, ...]
     refused: dict[Path, str]
 
@@ -73,6 +79,12 @@ class Material:
     def held_shown(self) -> list[Excerpt]:
         """The excerpts of held-out recordings."""
         return [excerpt for excerpt in self.shown if self.held[excerpt.row]]
+
+    @property
+    def is_odd(self) -> np.ndarray:
+        """Whether the service will call each recording odd, [shape=(n,), dtype=bool]."""
+        found = (spectrogram.traits for spectrogram in self.kept)
+        return np.array([traits is not None and judge(traits, self.odd_limits) is not None for traits in found])
 
     def weights(self) -> np.ndarray:
         """Of each excerpt in the loss, [shape=(excerpts,)]: labels weigh alike, and a label's recordings do."""
@@ -157,11 +169,13 @@ def gather(
     labels, kept = data.labels, [spectrogram for row in used if (spectrogram := found[row]) is not None]
     reference = data.reference(labels)
     held, missing = held_out(reference, data.units, plan.holdout, plan.seed)
-    notes = [*data.notes, *_notes(labels, reference[held], missing)]
+    learnt = [spectrogram.traits for spectrogram, is_held in zip(kept, held, strict=True) if not is_held]
+    odd_limits, of_rules = own_limits(learnt, reference[~held], labels, card.odd or OddLimits())
+    notes = [*data.notes, *_notes(labels, reference[held], missing), *of_rules]
     if copies:
         notes.append(f"{copies} recordings are copies, byte for byte, of others: left out")
     shown = excerpts(kept, range(len(kept)), card)
-    return Material(data, labels, reference, kept, held, shown, tuple(notes), refused)
+    return Material(data, labels, reference, kept, held, shown, odd_limits, tuple(notes), refused)
 
 
 def _require_two(data: LabelledData) -> None:

@@ -182,7 +182,14 @@ def _ship(run: Run, material: Material, model: bytes, courses: dict[str, Course]
     with _bar(run, len(material.shown), "window", "measuring") as bar:
         logits = ask(backend.logits, material.shown, material.kept, bar.update)
     window_seconds = run.start.card.window_seconds
-    found = trust(material.held_shown, logits[material.is_held], material.reference, material.labels, window_seconds)
+    found = trust(
+        material.held_shown,
+        logits[material.is_held],
+        material.reference,
+        material.labels,
+        window_seconds,
+        material.is_odd,
+    )
     return write_model(
         run.out,
         model,
@@ -190,6 +197,7 @@ def _ship(run: Run, material: Material, model: bytes, courses: dict[str, Course]
         labels=material.labels,
         start=run.start,
         found=found,
+        odd_limits=material.odd_limits,
         reference_mix=mix(material.shown, logits, found.temperatures[window_seconds]),
         training=_record(run, material),
         metrics={

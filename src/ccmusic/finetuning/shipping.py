@@ -19,6 +19,7 @@ from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import CARD_NAME, Calibration, Card, GoldenClip, Training
 from ccmusic.models.golden import golden_clips
+from ccmusic.models.odd import OddLimits
 from ccmusic.models.store import ModelLocation
 from ccmusic.training.calibrate import fit_temperature, shortest_near, uncertain_threshold
 from ccmusic.training.evaluate import top_k_accuracy, track_probabilities
@@ -57,6 +58,7 @@ def trust(
     reference: np.ndarray,
     labels: tuple[str, ...],
     window_seconds: float,
+    odd: np.ndarray,
 ) -> Trust:
     """Calibrate and measure a network.
 
@@ -69,6 +71,8 @@ def trust(
         Of every recording, held out or not.
     labels : tuple of str
     window_seconds : float
+    odd : np.ndarray [shape=(recordings,), dtype=bool]
+        Which recordings the service will call odd, and every answer to them uncertain.
     """
     temperatures, accuracy = {}, {}
     for seconds in (*SHORT_SECONDS, None):
@@ -84,7 +88,8 @@ def trust(
     # the whole recordings came last
     found = uncertain_threshold(reference[rows], probabilities, WANTED_PRECISION)["uncertain_below"]
     uncertain_below = max(found, least_threshold(len(labels)))
-    measures = measure(reference[rows], probabilities, probabilities.max(axis=1) < uncertain_below, labels)
+    uncertain = odd[rows] | (probabilities.max(axis=1) < uncertain_below)
+    measures = measure(reference[rows], probabilities, uncertain, labels)
     return Trust(temperatures, uncertain_below, shortest_near(accuracy), measures, accuracy)
 
 
@@ -108,6 +113,7 @@ def write_model(
     labels: tuple[str, ...],
     start: Start,
     found: Trust,
+    odd_limits: OddLimits,
     reference_mix: tuple[float, ...],
     training: Training,
     metrics: dict[str, Any],
@@ -124,6 +130,7 @@ def write_model(
     start : Start
         What it was made of.
     found : Trust
+    odd_limits : OddLimits
     reference_mix : tuple of float [length=labels]
     training : Training
     metrics : dict
@@ -152,6 +159,7 @@ def write_model(
         min_seconds=start.card.min_seconds,
         too_short_below_seconds=found.too_short_below_seconds,
         uncertain_below=found.uncertain_below,
+        odd=start.card.odd if odd_limits == (start.card.odd or OddLimits()) else odd_limits,
         calibration=tuple(
             Calibration(seconds=seconds, temperature=found.temperatures[seconds])
             for seconds in sorted(found.temperatures)

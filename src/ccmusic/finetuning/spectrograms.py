@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import InvalidParameter
 from ccmusic.evaluation.parallel import Crew
 from ccmusic.inference.front_end import FrontEnd
+from ccmusic.inference.oddity import Traits, judged
 from ccmusic.models.card import Card
 from ccmusic.training.data import TOP_DB
 
@@ -33,12 +34,15 @@ class Spectrogram:
         Of the recording.
     digest : str
         SHA-256 of the recording.
+    traits : Traits or None
+        What tells music from other sounds; None where it is too short for that.
     """
 
     file: Path
     n_frames: int
     duration_seconds: float
     digest: str
+    traits: Traits | None = None
 
     def read(self, first: int = 0, last: int | None = None) -> np.ndarray:
         """Decibels of some frames, [shape=(84, frames), dtype=float32], -80 to 0."""
@@ -109,13 +113,14 @@ def _make(task: _Task) -> Spectrogram:
         heard = decode(task.path, task.limits)
         spectrogram_db = FrontEnd(task.card).spectrogram_db(heard.waveform)
         n_frames, seconds = spectrogram_db.shape[1], heard.duration_seconds
-        kept = np.rint((np.clip(spectrogram_db, -TOP_DB, 0) + TOP_DB) * 2).astype(np.uint8)
+        values = np.rint((np.clip(spectrogram_db, -TOP_DB, 0) + TOP_DB) * 2).astype(np.uint8)
         # whoever finds the spectrogram finds its length: it is written first, and each in one step
         _in_one_step(task.directory / f"{file.name}.seconds", repr(seconds).encode("ascii"))
         partial = file.with_name(f"{file.name}.{os.getpid()}.part.npy")
-        np.save(partial, kept)
+        np.save(partial, values)
         partial.replace(file)
-    return Spectrogram(file, n_frames, seconds, digest)
+    kept = Spectrogram(file, n_frames, seconds, digest)
+    return replace(kept, traits=judged(kept.read()))
 
 
 def _in_one_step(file: Path, content: bytes) -> None:

@@ -114,9 +114,13 @@ def oddity(cqt_db: np.ndarray, limits: OddLimits) -> str | None:
     str or None
         One of `ccmusic.inference.result.ODDITIES`; None for what may be music, and for what is too short to tell.
     """
-    if cqt_db.shape[1] < LEAST_SECONDS * FRAMES_PER_SECOND:
-        return None
-    return judge(traits(cqt_db), limits)
+    found = judged(cqt_db)
+    return None if found is None else judge(found, limits)
+
+
+def judged(cqt_db: np.ndarray) -> Traits | None:
+    """`traits`, or None of what is too short to be judged."""
+    return traits(cqt_db) if cqt_db.shape[1] >= LEAST_SECONDS * FRAMES_PER_SECOND else None
 
 
 def judge(of: Traits, limits: OddLimits) -> str | None:

@@ -33,3 +33,17 @@ class OddLimits(BaseModel):
     noise_roughness: Positive = 0.7
     noise_persistence: Positive = 0.08
     speech_score: float = 2.0
+
+    def without(self, *kinds: str) -> OddLimits:
+        """The same limits, but those of some kinds of sound out of reach: these are no longer found odd."""
+        return self.model_copy(update={name: value for kind in kinds for name, value in OUT_OF_REACH[kind].items()})
+
+
+OUT_OF_REACH: dict[str, dict[str, float]] = {
+    "empty": {"empty_sounding": 0.0},
+    "tone": dict.fromkeys(("tone_width", "tone_widest", "tone_mean_width", "tone_gaps_width", "tone_contrast"), 0.0),
+    "pulses": {"pulses_steadiness": 0.0, "pulses_sounding": 0.0},
+    "noise": {"noise_width": 1e9, "noise_contrast": 0.0},
+    "speech": {"speech_score": 1e9},
+}
+"""Limits that no recording goes beyond, by what `ccmusic.inference.oddity` names the sound."""
