@@ -40,10 +40,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-CHEAP_SECONDS = 0.005
+CHEAP_SECONDS = 0.02
 VOUCH_SHARE = 0.1
 """A network that takes longer than `CHEAP_SECONDS` for the known sound is not asked it after every answer, but as often
-as costs this share of its work; that leaves the self-test, whose period bounds how long a change can go unseen."""
+as costs this share of its work; that leaves the self-test, whose period bounds how long a change can go unseen.
+
+Between the embedded networks, which take 3 ms and twice that when their core is shared, and the official checkpoints,
+which take 45 ms and more: a slow moment at the start must not make a large network of a small one."""
 MEASURING_SECONDS = 0.1
 """Within this much time a fresh worker looks for a cheap run of the known sound: on a busy machine one run says little,
 and a worker that believed a slow one would let answers go unvouched for."""
