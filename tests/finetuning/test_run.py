@@ -74,6 +74,24 @@ def test_from_folders_to_answers(train: Train, tones: Path, tmp_path: Path, caps
     assert np.mean(right) == card.metrics["held_out"]["top1"] == 1.0
 
 
+@pytest.mark.parametrize("rules_stay", [False, True])
+def test_what_it_says_of_uncertain_answers_is_what_the_service_does(
+    rules_stay: bool, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Single notes are odd to the start model; to one whose labels are notes they are not."""
+    if rules_stay:
+        monkeypatch.setattr(
+            "ccmusic.finetuning.material.own_limits", lambda found, reference, labels, limits: (limits, ())
+        )
+    assert train() == 0
+    pipeline = Pipeline.load(ModelLocation("mine", tmp_path / "mine"))
+    held = read_labelled(tmp_path / "mine.work" / "held-out.csv")
+    answers = [pipeline.classify(recording.path) for recording in held.recordings]
+    assert ("tone" in {a.odd for a in answers}) == rules_stay
+    sure = ["uncertain" not in a.flags for a in answers]
+    assert pipeline.card.metrics["held_out"]["coverage"] == pytest.approx(np.mean(sure), abs=1e-4)
+
+
 def test_measured_by_evaluate_it_is_what_its_card_says(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
