@@ -21,7 +21,7 @@ test: $(VENV)/.test  ## install and run the tests
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
-	$(BIN)/python -m pytest tests/training tests/finetuning tests/models/test_torch_file.py $(PYTEST)
+	$(BIN)/python -m pytest tests/training tests/finetuning tests/checkpoints/test_torch_file.py $(PYTEST)
 
 # Rows that take long have 5 repeats at most; only a run of all of them makes the page.
 REPEATS ?= 20
@@ -72,7 +72,7 @@ families: $(VENV)/.train  ## train other families of networks over the folds and
 	$(BIN)/python bench/families.py --data $(DATA) --audio $(AUDIO) --work .train/families
 
 reference: $(VENV)/.train  ## write into the embedded model's card what its recordings in DATA are like: what drift is told from
-	$(BIN)/python -m ccmusic.training.reference --data $(DATA) --model src/ccmusic/models/embedded
+	$(BIN)/python -m ccmusic.training.profile --data $(DATA) --model src/ccmusic/models/embedded
 
 lock:  ## pin the dependencies anew (needs uv)
 	./requirements/lock

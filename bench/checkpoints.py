@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from ccmusic.models import architectures
-from ccmusic.models.checkpoint import check, read_state_dict
+from ccmusic.checkpoints import architectures
+from ccmusic.checkpoints.checkpoint import check, read_state_dict
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "data")]
 from computed_weights import pictures, state
 
-from state_dict_file import write_state_dict
+from support.state_dict_file import write_state_dict
 
 GOLDEN = json.loads((TESTS / "data" / "torchvision_golden.json").read_text())
 N_LABELS = 16

@@ -44,7 +44,7 @@ from dashboard_page import draw  # noqa: E402
 from ccmusic.models.store import EMBEDDED_DIRECTORY  # noqa: E402
 from deploy.dashboards import Window, dashboards, panels  # noqa: E402
 from deploy.real_prometheus import RealPrometheus, every, reachable, real_blackbox, real_prometheus  # noqa: E402
-from running_server import RunningServer, running_server  # noqa: E402
+from support.running_server import RunningServer, running_server  # noqa: E402
 
 SCRAPE_SECONDS = 5
 N_POINTS = 150

@@ -20,14 +20,14 @@ import numpy as np
 
 from ccmusic.genres import LABELS, LEVELS, roll_up
 from ccmusic.inference.aggregate import softmax
-from ccmusic.inference.measures import bandwidth_hz
+from ccmusic.inference.level_and_bandwidth import bandwidth_hz
 from ccmusic.inference.result import ModelIdentity, TrackResult, Window
 from ccmusic.models.card import CARD_NAME, Card, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.monitoring.drift_watch import DriftWatch, Expected
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.evaluate import WINDOW_SECONDS
-from ccmusic.training.reference import window_probabilities
+from ccmusic.training.predict import WINDOW_SECONDS
+from ccmusic.training.profile import window_probabilities
 
 RECORDINGS = 1000
 """Of a stationary replay; a shift is given up after so many, too."""

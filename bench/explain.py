@@ -21,8 +21,8 @@ import numpy as np
 
 from ccmusic.audio.decode import decode
 from ccmusic.inference.aggregate import heard_seconds, window_probabilities
+from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, silenced
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.inference.saliency import BLOCKS, DRAWN_BLOCKS, ExplainPlan, silenced
 from ccmusic.models.store import locate
 
 SUFFIXES = {".ogg", ".mp3", ".flac", ".opus", ".m4a", ".wav"}

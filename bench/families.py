@@ -22,18 +22,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ccmusic.scoring.calibration import cross_fitted
+from ccmusic.scoring.classification import scores
 from ccmusic.training import mel_front
-from ccmusic.training.calibrate import cross_fitted
 from ccmusic.training.configuration import RECORDINGS, Configuration
 from ccmusic.training.crossval import PRETRAINED, is_finished, new_network, run_name
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.evaluate import WHOLE_SECONDS, scores
 from ccmusic.training.heads import RECORDINGS_C, fit_layer
 from ccmusic.training.loop import train
 from ccmusic.training.mel_front import UNIT_DB
 from ccmusic.training.members import embed
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
-from ccmusic.training.report import System
+from ccmusic.training.out_of_fold import System
+from ccmusic.training.predict import WHOLE_SECONDS
 
 FOLDS = (0, 1, 2, 3, 4)
 MEASURES = ("top1_16", "top5_16", "macro_f1_16", "top1_9", "top1_2")

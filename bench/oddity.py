@@ -28,9 +28,9 @@ import numpy as np
 from ccmusic.audio.decode import decode
 from ccmusic.errors import AudioError
 from ccmusic.features.cqt import cqt_db
-from ccmusic.inference.oddity import Traits, judge, speech_numbers, traits
+from ccmusic.inference.non_music import Traits, judge, speech_numbers, traits
 from ccmusic.inference.result import ODDITIES
-from ccmusic.models.odd import OddLimits
+from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.training.data import load
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +83,7 @@ class Heard:
 
 
 def heard(name: str, waveforms: Iterator[np.ndarray]) -> Heard:
-    return Heard(name, [judge(traits(cqt_db(waveform)), OddLimits()) for waveform in waveforms])
+    return Heard(name, [judge(traits(cqt_db(waveform)), NonMusicLimits()) for waveform in waveforms])
 
 
 def files(directory: Path) -> list[Path]:
@@ -156,7 +156,7 @@ def page(options: argparse.Namespace) -> str:
     milliseconds = 1000 * (time.perf_counter() - started) / len(dataset)
     if options.fit:
         fit(measured[::2], options.fit)
-    stored = [judge(of, OddLimits()) for of in measured]
+    stored = [judge(of, NonMusicLimits()) for of in measured]
     true_music = [
         *(Heard(f"training's clips: {source}", [stored[i] for i in np.flatnonzero(dataset.source == source)])
           for source in sorted(set(dataset.source))),
@@ -167,7 +167,7 @@ def page(options: argparse.Namespace) -> str:
         voices.append(heard(name_of(directory), speech(directory)))
         voices.append(heard(f"{name_of(directory)}, in noise 30 dB below", in_noise(speech(directory))))
     made = runpy.run_path(str(ROOT / "tests" / "data" / "odd_inputs.py"))
-    sounds = {name: judge(traits(cqt_db(made["sound"](name))), OddLimits()) for name in made["SOUNDS"]}
+    sounds = {name: judge(traits(cqt_db(made["sound"](name))), NonMusicLimits()) for name in made["SOUNDS"]}
     silent = [name for name in sounds if np.abs(made["sound"](name)).max() < 1e-3]
     sounds |= dict.fromkeys(silent, "silence")  # which the flag of that name tells by the peak
     return PAGE.format(
@@ -185,7 +185,7 @@ def page(options: argparse.Namespace) -> str:
 PAGE = """# Odd inputs
 
 Written by `python bench/oddity.py`. A network that was only ever shown music names a genre for anything: rain, a dial
-tone, a talk. `inference/oddity.py` looks at the constant-Q spectrogram before the network's answer is believed. What
+tone, a talk. `inference/non_music.py` looks at the constant-Q spectrogram before the network's answer is believed. What
 seems to be no music gets the flag `uncertain`, and the answer's field `odd` says what it seems to be:
 
 | `odd` | what it is | told by |
@@ -197,10 +197,11 @@ seems to be no music gets the flag `uncertain`, and the answer's field `odd` say
 | `noise` | hiss, rain, wind, applause | a smooth spectrum whose bins move at random, or one that is always wide |
 | `speech` | somebody speaks and nothing sounds with it | bins that move much, a wandering centre, no steady pitch |
 
-The rules are pure functions of ten numbers (`Traits`); their limits are defaults of `models/odd.py`, and a model's
-card may set others (`odd`). They cost {milliseconds:.1f} ms for half a minute on one core of the machine that this was
-measured on. Recordings under 2 s are not judged; of long ones a minute is looked at; models that listen to another
-spectrogram than the constant-Q transform have no such rules yet. The answer is given all the same: 200, with the flag.
+The rules are pure functions of ten numbers (`Traits`); `models/non_music_limits.py` has the defaults of their limits; a
+model card may set others (`odd`). They cost {milliseconds:.1f} ms for half a minute on one core of the machine
+that this was measured on. Recordings under 2 s are not judged; of long ones a minute is looked at; models that listen
+to another spectrogram than the constant-Q transform have no such rules yet. The answer is given all the same: 200,
+with the flag.
 
 ## How often music is taken for something else
 

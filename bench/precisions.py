@@ -27,15 +27,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.checkpoints import architectures
+from ccmusic.checkpoints.checkpoint import read_state_dict, recognise
+from ccmusic.checkpoints.precision import measure
+from ccmusic.checkpoints.quantize import Quantisation, activation_ranges, quantize
+from ccmusic.checkpoints.real_windows import SUFFIXES, real_windows
 from ccmusic.genres import LABELS
-from ccmusic.importing.windows import SUFFIXES, real_windows
-from ccmusic.inference.backend import Backend, OnnxBackend
+from ccmusic.inference.backend import Backend
+from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.openvino import OpenVinoBackend
-from ccmusic.models import architectures
 from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, Training
-from ccmusic.models.checkpoint import read_state_dict, recognise
-from ccmusic.models.precision import measure
-from ccmusic.models.quantize import Quantisation, activation_ranges, quantize
 
 FLOAT, INT8, NNCF = "float32.onnx", "int8.onnx", "nncf.onnx"
 

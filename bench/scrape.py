@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from ccmusic.genres import roll_up
 from ccmusic.inference.result import STAGES, ModelIdentity, TrackResult
-from ccmusic.monitoring.recordings import RecordingMetrics
-from ccmusic.monitoring.requests import RequestMeter, RequestMetrics
+from ccmusic.monitoring.recording_metrics import RecordingMetrics
+from ccmusic.monitoring.request_metrics import RequestMeter, RequestMetrics
 
 CLIENTS = 8
 SCRAPES = 200

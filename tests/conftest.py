@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bands_model import write_model
 from ccmusic.settings import Settings
+from support.bands_model import write_model
 
 # Settings of the shell that runs the tests must not reach them.
 for _name in [name for name in os.environ if name.startswith("CCMUSIC_") and not name.startswith("CCMUSIC_TEST_")]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic.errors import CcmusicError
-from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate, read_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `ccmusic.workers.life` sets it, before numpy is imported
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `ccmusic.workers.worker_process` sets it, before numpy is imported
 
 import json
 import sys

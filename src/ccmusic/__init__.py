@@ -2,7 +2,9 @@
 
 import os
 
-__version__ = "0.1.0"
+from ccmusic.version import __version__
+
+__all__ = ["__version__"]
 
 # ONNX Runtime (1.32) would keep an id of this device and a database in the home directory as soon as it is imported,
 # and report to its maker. Set here, since it must stand before whoever imports it; the workers inherit it.

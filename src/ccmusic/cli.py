@@ -20,12 +20,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ccmusic import __version__
-from ccmusic.alerting import command as wecom_bridge
+from ccmusic.commands import evaluate as evaluation
+from ccmusic.commands import explain, models, wecom_bridge
+from ccmusic.commands import train as finetuning
 from ccmusic.errors import CcmusicError, InvalidParameter, InvalidSettings, ModelError
-from ccmusic.evaluation import command as evaluation
-from ccmusic.finetuning import command as finetuning
-from ccmusic.operations import doctor, explain, gate, models
+from ccmusic.operations import doctor, gate
+from ccmusic.version import __version__
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
@@ -114,18 +114,15 @@ def _classify(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ccmusic.audio.windows import parse_windows
-    from ccmusic.inference.backend import Execution
-    from ccmusic.inference.pipeline import Pipeline
+    from ccmusic.classifier import open_pipeline
     from ccmusic.inference.result import chosen_taxonomy
-    from ccmusic.operations.models import prepared
     from ccmusic.settings import read_settings
 
     if not 1 <= options.top_k <= 16:
         raise InvalidParameter("--top-k", f"must be 1 to 16, not {options.top_k}")
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
-    location = prepared(settings, quiet=options.quiet)
-    pipeline = Pipeline.load(location, settings.decode_limits, Execution(settings.workers, settings.device))
+    pipeline = open_pipeline(settings, threads=settings.workers, quiet=options.quiet)
     taxonomy = chosen_taxonomy(options.taxonomy, pipeline.card.taxonomies)
     level = taxonomy.level(options.level)
 
@@ -233,13 +230,14 @@ def _serve(options: argparse.Namespace) -> int:
     started_at = time.monotonic()
     from ccmusic.serving.server import serve
     from ccmusic.settings import read_settings
+    from ccmusic.ui.mount import page_attached
 
     settings = read_settings(
         host=options.host, port=options.port, model=options.model, workers=options.workers, page=options.page
     )
     logging.getLogger().setLevel(settings.log_level.upper())
     try:
-        serve(settings, started_at)
+        serve(settings, started_at, page_attached)
     except OSError as error:
         addresses = f"{settings.host}:{settings.port}"
         if settings.management_port is not None:
@@ -254,7 +252,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _metrics(_: argparse.Namespace) -> int:
-    from ccmusic.monitoring.reference import reference_page
+    from ccmusic.monitoring.metrics_page import reference_page
     from ccmusic.serving.app import create_app
     from ccmusic.settings import read_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ccmusic.alerting.settings import BridgeSettings
-from fake_wecom import FakeWecom
+from support.fake_wecom import FakeWecom
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import uvicorn
 from ccmusic.alerting.app import create_app
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.health import listen
-from waiting import wait_until
+from support.waiting import wait_until
 
 
 @dataclass

@@ -12,9 +12,9 @@ import pytest
 
 from alerting.running_bridge import HandClock, running_bridge
 from alerting.webhooks import alert_body, webhook_body
-from fake_smtp import FakeSmtp
-from fake_wecom import KEY
-from waiting import wait_until
+from support.fake_smtp import FakeSmtp
+from support.fake_wecom import KEY
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_body_that_does_not_arrive(bridge, monkeypatch):
 
 
 def test_the_dead_mans_switch(settings, wecom, monkeypatch):
-    monkeypatch.setattr("ccmusic.alerting.heartbeat.CHECK_SECONDS", 0.02)
+    monkeypatch.setattr("ccmusic.alerting.watchdog.CHECK_SECONDS", 0.02)
     clock = HandClock()
     with running_bridge(settings(), clock=clock.monotonic, now=clock.now) as bridge:
         watchdog = webhook_body(alert_body("CcmusicWatchdog", severity="none"))

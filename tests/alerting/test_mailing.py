@@ -6,7 +6,7 @@ import pytest
 
 from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.mailing import Mail
-from fake_smtp import FakeSmtp
+from support.fake_smtp import FakeSmtp
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.robot import Robot
-from fake_wecom import KEY
-from stub_http import stub_http
+from support.fake_wecom import KEY
+from support.stub_http import stub_http
 
 
 @pytest.fixture

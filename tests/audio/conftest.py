@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from encoding import (
+from support.encoding import (
     ENCODED,
 )
 

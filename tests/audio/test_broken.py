@@ -15,7 +15,7 @@ from ccmusic.errors import (
     UndecodableAudio,
     UnsupportedMedia,
 )
-from encoding import (
+from support.encoding import (
     noise,
     tone,
     wav_header,

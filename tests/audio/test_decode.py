@@ -18,7 +18,7 @@ from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
 from ccmusic.errors import (
     UnsupportedMedia,
 )
-from encoding import (
+from support.encoding import (
     ENCODED,
     assert_tone,
     noise,

@@ -16,7 +16,7 @@ from ccmusic.errors import (
     UnsupportedMedia,
     UploadTooLarge,
 )
-from encoding import (
+from support.encoding import (
     tone,
     wav_header,
     with_flac_total,

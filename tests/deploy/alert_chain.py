@@ -23,10 +23,10 @@ import httpx
 
 import ccmusic
 from deploy.real_prometheus import RealPrometheus, real_blackbox, real_prometheus, running_program
-from fake_smtp import FakeSmtp
-from fake_wecom import FakeWecom
-from running_server import RunningServer, running_server
-from waiting import wait_until
+from support.fake_smtp import FakeSmtp
+from support.fake_wecom import FakeWecom
+from support.running_server import RunningServer, running_server
+from support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EMBEDDED = Path(ccmusic.__file__).parent / "models" / "embedded"

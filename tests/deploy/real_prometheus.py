@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import yaml
 
-from waiting import wait_until
+from support.waiting import wait_until
 
 PROMETHEUS = "prometheus"
 BLACKBOX = "prometheus-blackbox-exporter"

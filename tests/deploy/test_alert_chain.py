@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deploy.alert_chain import SHIPPED, SHORT, Chain, alert_chain, firing
-from recordings import tone, wav
+from support.recordings import tone, wav
 
 pytestmark = pytest.mark.deploy
 

@@ -18,10 +18,10 @@ import httpx
 import pytest
 import yaml
 
-from fake_smtp import FakeSmtp
-from fake_wecom import CORP_ID, SECRET, FakeWecom
-from running_server import RunningServer, running_server
-from waiting import wait_until
+from support.fake_smtp import FakeSmtp
+from support.fake_wecom import CORP_ID, SECRET, FakeWecom
+from support.running_server import RunningServer, running_server
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.deploy
 

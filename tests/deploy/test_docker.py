@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from deploy.dockerfile import Stage, build, context, instructions, python_prefix
-from recordings import tone, wav
-from waiting import wait_until
+from support.recordings import tone, wav
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy/docker"

@@ -23,7 +23,6 @@ import httpx
 import pytest
 import yaml
 
-from bands_model import write_model
 from ccmusic.genres import LABELS, LEAVES
 from deploy.dashboards import FOLDER, GRAFANA, Panel, Window, dashboards, metric_names, panels, series_name
 from deploy.real_prometheus import (
@@ -36,9 +35,10 @@ from deploy.real_prometheus import (
     real_blackbox,
     real_prometheus,
 )
-from recordings import bin_frequency, tone, wav
-from running_server import RunningServer, running_server
-from waiting import wait_until
+from support.bands_model import write_model
+from support.recordings import bin_frequency, tone, wav
+from support.running_server import RunningServer, running_server
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS_FOLDER = ROOT / "deploy" / "prometheus"

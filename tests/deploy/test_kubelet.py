@@ -24,11 +24,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bands_model import write_model
 from deploy.kubelet import Endpoints, Pod, Timeline, read_container, read_deployment
 from deploy.kubelet_report import Report
-from recordings import tone, wav
-from waiting import wait_until
+from support.bands_model import write_model
+from support.recordings import tone, wav
+from support.waiting import wait_until
 
 PRODUCTION_TIMES = os.environ.get("CCMUSIC_TEST_PRODUCTION_TIMES") == "1"
 FACTOR = 1.0 if PRODUCTION_TIMES else 0.2

@@ -30,7 +30,7 @@ import ccmusic
 from ccmusic.operations.gate import EXIT_UNREACHABLE
 from ccmusic.settings import Settings
 from deploy.kubelet import KINDS, read_container
-from running_server import RunningServer, running_server
+from support.running_server import RunningServer, running_server
 
 pytestmark = pytest.mark.deploy
 

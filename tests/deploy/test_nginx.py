@@ -16,9 +16,9 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from recordings import tone, wav
-from running_server import running_server
-from waiting import wait_until
+from support.recordings import tone, wav
+from support.running_server import running_server
+from support.waiting import wait_until
 
 SHIPPED = Path(__file__).parents[2] / "deploy/nginx/ccmusic.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from starlette.routing import Match
 
-from bands_model import write_model
 from ccmusic.cli import _parser
 from ccmusic.errors import SLUGS, AudioError, CcmusicError, InvalidParameter
 from ccmusic.health import state
@@ -25,9 +24,10 @@ from ccmusic.serving import checks
 from ccmusic.serving.app import create_app
 from deploy.dashboards import metric_names
 from deploy.real_prometheus import RealPrometheus, every, reachable, real_blackbox, real_prometheus
-from running_server import RunningServer, running_server
-from stub_http import stub_http
-from waiting import wait_until
+from support.bands_model import write_model
+from support.running_server import RunningServer, running_server
+from support.stub_http import stub_http
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"

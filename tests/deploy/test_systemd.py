@@ -16,7 +16,7 @@ import pytest
 from ccmusic.serving.server import END_SECONDS
 from ccmusic.settings import Settings
 from deploy.notify_socket import NotifySocket
-from waiting import wait_until
+from support.waiting import wait_until
 
 UNITS = Path(__file__).parents[2] / "deploy/systemd"
 SERVICE = (UNITS / "ccmusic.service").read_text()

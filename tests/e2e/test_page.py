@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from bands_model import write_world_model
 from ccmusic.genres import LEAVES, WORLD
 from ccmusic.settings import Settings
 from ccmusic.ui.texts import TEXTS, TITLE
-from recordings import bin_frequency, tone, wav
-from running_server import RunningServer, running_server
+from support.bands_model import write_world_model
+from support.recordings import bin_frequency, tone, wav
+from support.running_server import RunningServer, running_server
 from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:::gradio")]

@@ -9,7 +9,7 @@ from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits
 from ccmusic.evaluation.hearing import cuts, hear
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import ModelLocation
-from recordings import bin_frequency, tone, wav
+from support.recordings import bin_frequency, tone, wav
 
 
 def test_cuts_are_spread_evenly() -> None:

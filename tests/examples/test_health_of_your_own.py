@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ccmusic.health import listen
-from waiting import wait_until
+from support.waiting import wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "health_of_your_own"
 RULE = "# " + 118 * "-"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ccmusic.evaluation.recordings import read_labelled
+from ccmusic.evaluation.labelled_data import read_labelled
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "own_data" / "toy_set.py"
 

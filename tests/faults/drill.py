@@ -13,7 +13,7 @@ from faults.client import Answer
 from faults.look import Look
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
-from waiting import wait_until
+from support.waiting import wait_until
 
 DETECT_SECONDS = 45
 RECOVER_SECONDS = 90

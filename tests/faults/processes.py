@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from waiting import wait_until
+from support.waiting import wait_until
 
 
 def state(pid: int) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 from faults.client import Answer, Client
 from faults.look import Look
 from faults.processes import descendants, gone
-from waiting import wait_until
+from support.waiting import wait_until
 
 TOKEN = "drill"
 START_SECONDS = 120

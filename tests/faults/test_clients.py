@@ -14,8 +14,8 @@ from faults.client import Client
 from faults.drill import prove
 from faults.service import Service
 from faults.traffic import SHORT, differs, distinct, probabilities, trailer
-from recordings import tone, wav
-from waiting import wait_until
+from support.recordings import tone, wav
+from support.waiting import wait_until
 
 SONG = wav(tone(440, 60.0), form="FLAC")
 """Much work in few bytes, so that the clients cost little beside it."""

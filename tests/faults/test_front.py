@@ -17,7 +17,7 @@ from faults.drill import Once, prove
 from faults.processes import descendants, gone, started_at, state
 from faults.service import COMMAND, Service, environment
 from faults.traffic import LONG, LONG_WINDOWS, SHORT, differs, probabilities
-from waiting import wait_until
+from support.waiting import wait_until
 
 
 @pytest.mark.fault("P7")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model
 from ccmusic.genres import LABELS
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate
 from faults.drill import prove
 from faults.service import Service
-from recordings import bin_frequency, tone, wav
+from support.bands_model import band_network, write_model
+from support.recordings import bin_frequency, tone, wav
 
 ODD = {"silence": "digital_silence", "noise": "rain", "tone": "siren", "pulses": "metronome", "speech": "babble_low"}
 """One sound of each kind."""

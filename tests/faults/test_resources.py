@@ -17,7 +17,7 @@ from faults.look import replaced
 from faults.processes import burners, gone, n_descriptors, pin, resident_bytes, virtual_bytes
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
-from recordings import tone, wav
+from support.recordings import tone, wav
 
 MEGABYTE = 2**20
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bands_model import band_network, write_model
 from faults.service import Service
 from faults.traffic import SHORT, probabilities
+from support.bands_model import band_network, write_model
 
 WIDTH = 1024
 STEPS = 60

@@ -10,7 +10,7 @@ from typing import Any
 
 from faults.client import Answer, Client
 from faults.service import Service
-from recordings import tone, wav
+from support.recordings import tone, wav
 
 TOLERANCE = 1e-3
 PAUSE_SECONDS = 0.05

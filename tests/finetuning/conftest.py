@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bands_model import write_model
 from ccmusic.audio.decode import DecodeLimits
-from ccmusic.evaluation.recordings import read_labelled
-from ccmusic.finetuning.material import Material, gather
+from ccmusic.evaluation.labelled_data import read_labelled
+from ccmusic.finetuning.base_model import Start, read_start
 from ccmusic.finetuning.plan import Plan
-from ccmusic.finetuning.start import Start, read_start
+from ccmusic.finetuning.training_set import TrainingSet, gather
 from ccmusic.models.store import ModelLocation
-from recordings import bin_frequency, tone, wav
+from support.bands_model import write_model
+from support.recordings import bin_frequency, tone, wav
 
 LABELS = ("high", "low", "middle")
 ARTISTS = 5
@@ -85,7 +85,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material(tones: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Material:
+def material(tones: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     """`tones`, read, and some held out."""
     directory = tmp_path_factory.mktemp("spectrograms")
     return gather(read_labelled(tones), start.card, Plan(), directory, jobs=2, limits=DecodeLimits())

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ccmusic.finetuning.base_model import Start
 from ccmusic.finetuning.excerpts import CUTS, Excerpt, ask, excerpts, tracks
 from ccmusic.finetuning.spectrograms import Spectrogram
-from ccmusic.finetuning.start import Start
 
 
 def _kept(directory: Path, n_frames: int) -> Spectrogram:

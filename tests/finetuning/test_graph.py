@@ -5,12 +5,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from bands_model import band_network
 from ccmusic.errors import InvalidParameter
+from ccmusic.finetuning.base_model import Start, read_start
 from ccmusic.finetuning.graph import with_head
-from ccmusic.finetuning.start import Start, read_start
 from ccmusic.models.card import Card
 from ccmusic.models.store import EMBEDDED_DIRECTORY, ModelLocation
+from support.bands_model import band_network
 
 PICTURES = np.random.default_rng(3).uniform(-80, 0, (2, 84, 60)).astype(np.float32)
 
@@ -58,6 +58,6 @@ def test_a_model_that_looks_at_pictures_is_refused(start: Start, monkeypatch: py
     from ccmusic.models.card import MelFeatures
 
     mel: Card = start.card.model_copy(update={"features": MelFeatures()})
-    monkeypatch.setattr("ccmusic.finetuning.start.read_model", lambda _: (mel, band_network()))
+    monkeypatch.setattr("ccmusic.finetuning.base_model.read_model", lambda _: (mel, band_network()))
     with pytest.raises(InvalidParameter, match="hears the constant-Q transform itself"):
         read_start(ModelLocation("mel", None))

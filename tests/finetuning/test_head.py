@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccmusic.finetuning.course import balanced_log_loss
+from ccmusic.finetuning.early_stopping import balanced_log_loss
 from ccmusic.finetuning.head import Examples, Head, fit_head
 from ccmusic.finetuning.plan import Plan
 from ccmusic.inference.aggregate import softmax

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from ccmusic.cli import main
-from ccmusic.evaluation.parallel import Crew
-from ccmusic.evaluation.recordings import read_labelled
+from ccmusic.evaluation.labelled_data import read_labelled
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import read_card
 from ccmusic.models.store import ModelLocation
+from ccmusic.parallel import ParallelMap
 
 Train = Callable[..., int]
 
@@ -46,10 +46,10 @@ def kept(material: object) -> Path:
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings are read here: that they are read elsewhere has tests of its own, and processes take long to start."""
 
-    def over(crew: Crew[object, object], items: Sequence[object]) -> Iterator[tuple[int, object]]:
+    def over(crew: ParallelMap[object, object], items: Sequence[object]) -> Iterator[tuple[int, object]]:
         yield from ((index, crew.function(item)) for index, item in enumerate(items))
 
-    monkeypatch.setattr(Crew, "over", over)
+    monkeypatch.setattr(ParallelMap, "over", over)
 
 
 def test_from_folders_to_answers(train: Train, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_what_it_says_of_uncertain_answers_is_what_the_service_does(
     """Single notes are odd to the start model; to one whose labels are notes they are not."""
     if rules_stay:
         monkeypatch.setattr(
-            "ccmusic.finetuning.material.own_limits", lambda found, reference, labels, limits: (limits, ())
+            "ccmusic.finetuning.training_set.own_limits", lambda found, reference, labels, limits: (limits, ())
         )
     assert train() == 0
     pipeline = Pipeline.load(ModelLocation("mine", tmp_path / "mine"))

@@ -8,8 +8,8 @@ import pytest
 
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.finetuning import spectrograms as module
+from ccmusic.finetuning.base_model import Start
 from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
-from ccmusic.finetuning.start import Start
 from ccmusic.inference.front_end import FrontEnd
 
 

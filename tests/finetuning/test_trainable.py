@@ -5,9 +5,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ccmusic.errors import InvalidParameter, ModelRefused
+from ccmusic.finetuning.base_model import Start, read_start
 from ccmusic.finetuning.graph import with_head
-from ccmusic.finetuning.start import Start, read_start
-from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.models.store import EMBEDDED_DIRECTORY, ModelLocation
 
 torch = pytest.importorskip("torch")

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from ccmusic.health import Health, LoaderNotReady
-from waiting import wait_until
+from support.waiting import wait_until
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from ccmusic.health import Check, Health, HealthSnapshot, app_kwargs, failed, install, routes, warned
 from ccmusic.health.check import CheckResult
-from waiting import wait_until
+from support.waiting import wait_until
 
 PROBES = ("health", "startupz", "livez", "readyz")
 

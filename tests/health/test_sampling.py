@@ -2,7 +2,7 @@ import threading
 import time
 
 from ccmusic.health import Check, state
-from waiting import wait_until
+from support.waiting import wait_until
 
 SLOW = 3600.0
 """A period that never ends within a test: whatever is sampled then was asked for."""

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from ccmusic.health import Health, HealthServer, install, listen, routes
-from waiting import wait_until
+from support.waiting import wait_until
 
 DETECT_SECONDS = 3.0
 

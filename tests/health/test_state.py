@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from ccmusic.health import Check, Health, HealthSnapshot, Observation, failed, passed, warned
-from waiting import wait_until
+from support.waiting import wait_until
 
 SLOW = 3600.0
 """A period that never ends within a test: whatever is sampled then was asked for."""

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from ccmusic.health import Check, Health, failed, passed
-from waiting import wait_until
+from support.waiting import wait_until
 
 SLOW = 3600.0
 

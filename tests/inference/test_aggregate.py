@@ -3,7 +3,7 @@ import pytest
 
 from ccmusic.inference.aggregate import flags, softmax, track_probabilities, window_probabilities
 from ccmusic.models.card import Calibration, read_card
-from recordings import tone
+from support.recordings import tone
 
 
 @pytest.fixture

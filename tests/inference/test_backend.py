@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bands_model import band_network
 from ccmusic.errors import DependencyUnavailable, ModelRefused, NonFiniteOutput
-from ccmusic.inference.backend import OnnxBackend, device_for
+from ccmusic.inference.onnx_runtime import OnnxBackend, device_for
+from support.bands_model import band_network
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

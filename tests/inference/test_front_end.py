@@ -8,8 +8,8 @@ from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import MelFeatures, read_card
 from ccmusic.models.store import locate
-from pictures_model import write_mel_model, write_picture_model
-from recordings import bin_frequency, tone, wav
+from support.pictures_model import write_mel_model, write_picture_model
+from support.recordings import bin_frequency, tone, wav
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from onnx import TensorProto, helper, load_model_from_string
 
 pytest.importorskip("openvino")
 
+from ccmusic.checkpoints.quantize import quantize
 from ccmusic.errors import DependencyUnavailable, ModelRefused, NonFiniteOutput
 from ccmusic.inference import openvino
 from ccmusic.inference.openvino import OpenVinoBackend, has_bfloat16
-from ccmusic.models.quantize import quantize
-from picture_network import N_LABELS, picture_network, pictures
+from support.picture_network import N_LABELS, picture_network, pictures
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -122,7 +122,7 @@ def hook(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "os.mkdir", "subprocess.Popen"):
         told.append(f"{event} {arguments}")
 sys.addaudithook(hook)
-from picture_network import picture_network, pictures
+from support.picture_network import picture_network, pictures
 from ccmusic.inference.openvino import OpenVinoBackend
 OpenVinoBackend(picture_network(), 16).logits(pictures(1))
 told += [name for name in sys.modules if "telemetry" in name]

@@ -5,16 +5,17 @@ import numpy as np
 import onnx
 import pytest
 
-from bands_model import band_network, golden_clips, write_model
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import EmptyAudio, ModelRefused
 from ccmusic.genres import LABELS
-from ccmusic.inference.backend import Execution, open_backend
+from ccmusic.inference.backend import Execution
 from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
 from ccmusic.inference.result import STAGES
+from ccmusic.inference.runtimes import open_backend
 from ccmusic.models.card import Calibration, Card, Network, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate, read_model
-from recordings import bin_frequency, tone, wav
+from support.bands_model import band_network, golden_clips, write_model
+from support.recordings import bin_frequency, tone, wav
 
 
 @pytest.fixture(scope="module")

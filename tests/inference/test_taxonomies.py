@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from onnx import load_model_from_string
 
-from bands_model import (
+from ccmusic.errors import InvalidParameter, ModelRefused
+from ccmusic.features import cqt
+from ccmusic.genres import CCMUSIC, LABELS, WORLD
+from ccmusic.inference.onnx_runtime import OnnxBackend
+from ccmusic.inference.pipeline import Pipeline
+from ccmusic.models.card import Calibration, read_card
+from ccmusic.models.golden import SIGNALS
+from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
+from support.bands_model import (
     NOTHING_IS_ODD,
     band_network,
     golden_clips,
@@ -15,15 +23,7 @@ from bands_model import (
     write_own_model,
     write_world_model,
 )
-from ccmusic.errors import InvalidParameter, ModelRefused
-from ccmusic.features import cqt
-from ccmusic.genres import CCMUSIC, LABELS, WORLD
-from ccmusic.inference.backend import OnnxBackend
-from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import Calibration, read_card
-from ccmusic.models.golden import SIGNALS
-from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
-from recordings import bin_frequency, tone, wav
+from support.recordings import bin_frequency, tone, wav
 
 IN_BAND_3 = wav(tone(bin_frequency(17), 5.0))
 

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from bands_model import world_head, write_own_model, write_world_model
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, MelFeatures, Network, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
+from support.bands_model import world_head, write_own_model, write_world_model
 
 HEAD = world_head().model_dump(mode="json")
 

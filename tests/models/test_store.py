@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bands_model import write_model
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate, read_model
+from support.bands_model import write_model
 
 
 def test_embedded_is_found_in_the_package():

@@ -4,8 +4,8 @@ import pytest
 from ccmusic.genres import LABELS, roll_up, taxonomy_of
 from ccmusic.inference.result import ModelIdentity, TrackResult, Window
 from ccmusic.models.card import read_card
-from ccmusic.models.reference import Reference, Spread
 from ccmusic.models.store import EMBEDDED_DIRECTORY
+from ccmusic.models.training_profile import Reference, Spread
 from ccmusic.monitoring.drift_watch import LEAST_RECORDINGS, SHOWN_RECORDINGS, DriftState, DriftWatch, Expected
 
 EVEN = (1 / 16,) * 16

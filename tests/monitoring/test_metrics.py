@@ -12,10 +12,10 @@ from ccmusic.health import DiskUse
 from ccmusic.health.check import Check, failed, passed, result_of, warned
 from ccmusic.inference.result import STAGES, ModelIdentity
 from ccmusic.monitoring.metrics import Metrics, metrics_route
-from ccmusic.serving.snapshot import ServiceSnapshot
-from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
-from recordings import tone, wav
-from running_server import running_server
+from ccmusic.monitoring.service_snapshot import ServiceSnapshot
+from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
+from support.recordings import tone, wav
+from support.running_server import running_server
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 

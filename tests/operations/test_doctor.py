@@ -7,15 +7,15 @@ from collections import namedtuple
 
 import pytest
 
-from bands_model import write_model
 from ccmusic import cli
 from ccmusic.health import failed
 from ccmusic.health.memory import MemoryUse
 from ccmusic.operations import machine
 from ccmusic.operations.doctor import EXIT_NOT_NOTICED, EXIT_NOT_RECOVERED, EXIT_SICK, diagnose, inject
-from running_server import running_server
-from stub_http import stub_http
-from waiting import wait_until
+from support.bands_model import write_model
+from support.running_server import running_server
+from support.stub_http import stub_http
+from support.waiting import wait_until
 
 TOKEN = "secret"
 GREEN = {

@@ -5,7 +5,6 @@ import socket
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model, write_own_model, write_world_model
 from ccmusic import cli
 from ccmusic.errors import InvalidParameter, ModelFileNotFound
 from ccmusic.genres import LABELS
@@ -13,8 +12,9 @@ from ccmusic.inference.aggregate import window_probabilities
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.operations.gate import EXIT_GREEN, EXIT_NOT_GREEN, EXIT_UNREACHABLE, EXIT_WRONG_ANSWER, gate
-from running_server import running_server
-from stub_http import stub_http
+from support.bands_model import band_network, write_model, write_own_model, write_world_model
+from support.running_server import running_server
+from support.stub_http import stub_http
 
 OK = {"status": "ok", "service": "ccmusic-database", "version": "1"}
 EMBEDDED = read_card(EMBEDDED_DIRECTORY / CARD_NAME)

@@ -7,14 +7,14 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from bands_model import band_network, write_model
 from ccmusic.errors import ModelFileNotFound, ModelRefused, SwapInProgress
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.serving.app import create_app
 from ccmusic.workers.faults import FAULTS
 from ccmusic.workers.swap import SwapReport
-from running_server import running_server
-from waiting import wait_until
+from support.bands_model import band_network, write_model
+from support.running_server import running_server
+from support.waiting import wait_until
 
 TOKEN = "a-tökén"  # not ASCII on purpose
 BEARER = {"Authorization": f"Bearer {TOKEN}".encode()}

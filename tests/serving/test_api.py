@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from bands_model import write_model
 from ccmusic import __version__
 from ccmusic.genres import LABELS
 from ccmusic.inference.result import FLAGS, ODDITIES
 from ccmusic.serving.schemas import Classification, Genres, Models, Problem
 from ccmusic.settings import Settings
-from recordings import bin_frequency, tone, wav
-from running_server import running_server
-from waiting import wait_until
+from support.bands_model import write_model
+from support.recordings import bin_frequency, tone, wav
+from support.running_server import running_server
+from support.waiting import wait_until
 
 MAX_UPLOAD_BYTES = 1_000_000
 RECORDING = wav(tone(bin_frequency(42), 4.0))

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 import httpx
 
-from ccmusic.inference.saliency import ExplainPlan
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.serving.app import create_app
 from ccmusic.serving.service import Service
-from recordings import tone, wav
+from support.recordings import tone, wav
 
 RECORDING = wav(tone(440, 1.0))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from checkpoints import write_checkpoint, write_recordings
-from recordings import tone, wav
-from running_server import running_server
-from waiting import wait_until
+from support.checkpoints import write_checkpoint, write_recordings
+from support.recordings import tone, wav
+from support.running_server import running_server
+from support.waiting import wait_until
 
 
 def test_a_checkpoint_is_loading_until_it_answers(tmp_path):

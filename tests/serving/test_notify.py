@@ -11,7 +11,7 @@ from ccmusic.health import CheckResult, HealthSnapshot
 from ccmusic.serving import notify
 from ccmusic.serving.notify import notifications
 from deploy.notify_socket import NotifySocket
-from waiting import wait_until
+from support.waiting import wait_until
 
 SOUND = HealthSnapshot(service="test", version="1", started=True)
 PINGED = {"WATCHDOG_USEC": "100000"}

@@ -11,16 +11,16 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from bands_model import write_model
 from ccmusic import __version__
 from ccmusic.errors import ModelNotReady, Overloaded
 from ccmusic.genres import LABELS
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.serving.app import create_app
 from ccmusic.serving.oip_tensors import MAX_JSON_BYTES
-from ccmusic.serving.snapshot import ServiceSnapshot
-from recordings import bin_frequency, tone, wav
-from running_server import running_server
+from support.bands_model import write_model
+from support.recordings import bin_frequency, tone, wav
+from support.running_server import running_server
 
 RECORDING = wav(tone(bin_frequency(42), 4.0))
 MAX_UPLOAD_BYTES = 20_000_000

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ccmusic.serving.app import create_app
-from recordings import tone, wav
+from support.recordings import tone, wav
 
 RECORDING = wav(tone(440, 1.0))
 

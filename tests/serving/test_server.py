@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from ccmusic.health import listen
-from recordings import tone, wav
-from running_server import running_server
-from waiting import wait_until
+from support.recordings import tone, wav
+from support.running_server import running_server
+from support.waiting import wait_until
 
 SONG = wav(tone(440, 240.0))
 AUDIO = {"content-type": "audio/wav"}

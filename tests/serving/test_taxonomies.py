@@ -6,11 +6,11 @@ import re
 import httpx
 import pytest
 
-from bands_model import write_own_model, write_world_model
 from ccmusic.genres import LABELS, WORLD
 from ccmusic.serving.schemas import Classification, Genres, Models
-from recordings import bin_frequency, tone, wav
-from running_server import running_server
+from support.bands_model import write_own_model, write_world_model
+from support.recordings import bin_frequency, tone, wav
+from support.running_server import running_server
 
 BAND = 1
 RECORDING = wav(tone(bin_frequency(5 * BAND + 2), 4.0))

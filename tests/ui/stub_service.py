@@ -16,13 +16,13 @@ from fastapi import FastAPI
 from ccmusic.errors import ModelNotReady
 from ccmusic.genres import CCMUSIC, LEAVES, WORLD, Taxonomy, roll_up
 from ccmusic.health import CheckResult
+from ccmusic.inference.occlusion import ExplainPlan, Explanation
 from ccmusic.inference.result import ModelIdentity, Reading, TrackResult, Window
-from ccmusic.inference.saliency import ExplainPlan, Saliency
-from ccmusic.serving.snapshot import ServiceSnapshot
+from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
-from ccmusic.workers.record import SelfTestState, WorkerRecord
-from waiting import wait_until
+from ccmusic.workers.records import SelfTestState, WorkerRecord
+from support.waiting import wait_until
 
 TESTED = SelfTestState(passed=True, age_seconds=5.0, seconds=0.02, best_seconds=0.01, failures=0)
 MODEL = ModelIdentity("stub", "1.2.3", "0123456789abcdef" * 4)
@@ -62,12 +62,12 @@ def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: b
     return TrackResult(MODEL, 30.0, levels, windows, flags, timings, picture, readings=(world,))
 
 
-def saliency(window: int = 0) -> Saliency:
+def saliency(window: int = 0) -> Explanation:
     """A window in which the second octave's third block alone speaks for Opera."""
     without = np.full((7, 10), 0.6)
     without[1, 2] = 0.2
     picture = np.full((84, 100), 200, dtype=np.uint8)
-    return Saliency(window, 10.0 * window, 10.0 * (window + 1), LEAVES[1], 0.6, without, picture)
+    return Explanation(window, 10.0 * window, 10.0 * (window + 1), LEAVES[1], 0.6, without, picture)
 
 
 class StubService:

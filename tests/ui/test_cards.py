@@ -9,7 +9,7 @@ from ccmusic.health import CheckResult
 from ccmusic.inference.result import ODDITIES
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.ui import cards
-from ccmusic.workers.record import WorkerRecord
+from ccmusic.workers.records import WorkerRecord
 from ui.stub_service import MODEL, StubService, snapshot, track_result
 
 LOADING = snapshot("loading", "Model is still loading...", 2.0)

@@ -11,8 +11,8 @@ import pytest
 
 from ccmusic.settings import Settings
 from ccmusic.ui import mount
+from support.waiting import wait_until
 from ui.stub_service import StubService, serving, stub_app, wait_for_page
-from waiting import wait_until
 
 
 @pytest.fixture

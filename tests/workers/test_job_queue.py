@@ -6,7 +6,7 @@ import pytest
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import Overloaded
 from ccmusic.workers.channel import Job
-from ccmusic.workers.job_queue import Bell, JobQueue, Ticket
+from ccmusic.workers.job_queue import JobQueue, Ticket, Wakeup
 
 
 def ticket(name: bytes = b"x", age: float = 0.0, patience: float = 60.0) -> Ticket:
@@ -16,12 +16,12 @@ def ticket(name: bytes = b"x", age: float = 0.0, patience: float = 60.0) -> Tick
 
 @pytest.fixture
 def bell():
-    bell = Bell()
+    bell = Wakeup()
     yield bell
     bell.close()
 
 
-def rung(bell: Bell) -> bool:
+def rung(bell: Wakeup) -> bool:
     from multiprocessing.connection import wait
 
     return bool(wait([bell.descriptor], 0))
@@ -52,7 +52,7 @@ def test_a_keeper_with_nothing_to_do_is_woken_once(bell):
 
 def test_a_ring_that_its_keeper_cannot_follow_goes_to_another(bell):
     queue = JobQueue(10.0)
-    other = Bell()
+    other = Wakeup()
     assert queue.take(other) is None
     assert queue.take(bell) is None
     queue.put(ticket())

@@ -16,9 +16,9 @@ from ccmusic.workers import preparation
 from ccmusic.workers.channel import Job
 from ccmusic.workers.preparation import run_importing
 from ccmusic.workers.supervisor import Supervisor
-from checkpoints import write_checkpoint, write_recordings
-from recordings import tone, wav
-from waiting import wait_until
+from support.checkpoints import write_checkpoint, write_recordings
+from support.recordings import tone, wav
+from support.waiting import wait_until
 
 JOB = Job(wav(tone(440, 12.0)), WindowPlan(), False)
 
@@ -97,7 +97,7 @@ def importing_children() -> list[int]:
             status, command = (entry / "stat").read_text(), (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"ccmusic.importing" in command and status.rsplit(")", 1)[1].split()[1] == str(os.getpid()):
+        if b"ccmusic.checkpoints" in command and status.rsplit(")", 1)[1].split()[1] == str(os.getpid()):
             found.append(int(entry.name))
     return found
 

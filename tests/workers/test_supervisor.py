@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bands_model import write_model
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import (
     EmptyAudio,
@@ -21,8 +20,9 @@ from ccmusic.errors import (
 from ccmusic.genres import LABELS
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
-from recordings import bin_frequency, tone, wav
-from waiting import wait_until
+from support.bands_model import write_model
+from support.recordings import bin_frequency, tone, wav
+from support.waiting import wait_until
 
 SHORT = Job(wav(tone(bin_frequency(37), 1.0)), WindowPlan(), False)
 VERY_LONG = Job(wav(tone(440, 1200.0), form="FLAC"), WindowPlan(count=1000), False)

@@ -3,15 +3,15 @@ import threading
 import numpy as np
 import pytest
 
-from bands_model import band_network, write_model, write_own_model, write_world_model
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelFileNotFound, ModelRefused, SwapInProgress
 from ccmusic.genres import LABELS, WORLD
 from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
-from recordings import bin_frequency, tone, wav
-from waiting import wait_until
+from support.bands_model import band_network, write_model, write_own_model, write_world_model
+from support.recordings import bin_frequency, tone, wav
+from support.waiting import wait_until
 
 
 def song(index: int) -> Job:

@@ -17,9 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ccmusic import __version__
 from ccmusic.alerting.failures import NotSent
-from ccmusic.alerting.heartbeat import Heartbeat
 from ccmusic.alerting.mailing import Mail
 from ccmusic.alerting.messages import Message
 from ccmusic.alerting.metrics import BridgeMetrics
@@ -27,7 +25,9 @@ from ccmusic.alerting.notification import Notification
 from ccmusic.alerting.outbox import Clock, Outbox, Rate
 from ccmusic.alerting.robot import Robot
 from ccmusic.alerting.settings import BridgeSettings
+from ccmusic.alerting.watchdog import Watchdog
 from ccmusic.health import Check, Health, Observation, Probe, failed, install, passed, warned
+from ccmusic.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Bridge:
         self._settings = settings
         self._robot = Robot(settings.robot_url_file)
         second = Mail(settings) if settings.smtp_host is not None else None
-        self.heartbeat = Heartbeat(settings.heartbeat_seconds, self._deliver, clock=clock, now=now)
+        self.heartbeat = Watchdog(settings.heartbeat_seconds, self._deliver, clock=clock, now=now)
         self.metrics = BridgeMetrics(lambda: self.heartbeat.age_seconds)
         self.outbox = Outbox(
             settings, self._robot, second, self.metrics, rate=rate, first_pause_seconds=first_pause_seconds

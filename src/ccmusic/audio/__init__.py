@@ -1,0 +1,1 @@
+"""Bytes to waveform: formats, decoders, limits, and where the windows of a recording lie."""

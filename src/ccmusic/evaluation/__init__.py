@@ -1,1 +1,1 @@
-"""How well a model does on somebody's own labelled recordings: ``ccmusic evaluate``."""
+"""How good a model is on somebody's own labelled recordings: ``ccmusic evaluate``."""

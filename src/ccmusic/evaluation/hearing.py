@@ -11,11 +11,11 @@ import numpy as np
 import soundfile
 
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
-from ccmusic.evaluation.parallel import Crew
 from ccmusic.inference.backend import Execution
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import Card
 from ccmusic.models.store import ModelLocation
+from ccmusic.parallel import ParallelMap
 
 NEARLY = 0.95
 """Recordings of at least this share of a length stand for that length: 29.9 s are 30 s."""
@@ -94,7 +94,7 @@ def hear(
     dict of Path to str
         Why these cannot.
     """
-    crew = Crew(_ask, jobs, _prepare, (tuple(locations), limits))
+    crew = ParallelMap(_ask, jobs, _prepare, (tuple(locations), limits))
     out: list[tuple[Heard, ...] | None] = [None] * len(paths)
     refused = {}
     for index, answer in crew.over([_Task(path, tuple(lengths)) for path in paths]):

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ccmusic.errors import DependencyUnavailable
-from ccmusic.evaluation.measures import Difference, Measures, measure
-from ccmusic.evaluation.recordings import LabelledData
+from ccmusic.evaluation.labelled_data import LabelledData
 from ccmusic.inference.result import ModelIdentity
-from ccmusic.training import markdown
-from ccmusic.training.evaluate import top_k_accuracy
+from ccmusic.scoring import markdown
+from ccmusic.scoring.classification import top_k_accuracy
+from ccmusic.scoring.comparison import Difference, Measures, measure
 
 SHOWN_REFUSALS = 20
 SCORES = {"top1": "top-1", "macro_f1": "macro-F1"}
@@ -266,7 +266,7 @@ def drawing() -> ModuleType:
     """
     try:
         # Here and not above: an extra, and slow to import.
-        from ccmusic.training import figures
+        from ccmusic.scoring import figures
     except ImportError as error:
         raise DependencyUnavailable(
             f"pictures need {error.name}: pip install 'ccmusic[train-tools]', or leave --out away"

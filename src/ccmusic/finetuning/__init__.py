@@ -1,1 +1,1 @@
-"""A model for somebody's own labels, started from a model that is there: ``ccmusic train``."""
+"""A model for somebody's own labels, started from an existing model: ``ccmusic train``."""

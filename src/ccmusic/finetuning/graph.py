@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.finetuning.start import EMBEDDING
+from ccmusic.finetuning.base_model import EMBEDDING
 
 LOGITS = "logits"
 WEIGHT, BIAS = "own_head.weight", "own_head.bias"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.finetuning.course import Course
+from ccmusic.finetuning.early_stopping import EarlyStopping
 from ccmusic.finetuning.plan import Plan
 from ccmusic.inference.aggregate import softmax
 
@@ -62,17 +62,17 @@ class _State:
     second: np.ndarray
     best: np.ndarray
     steps: int
-    course: Course
+    course: EarlyStopping
 
     @classmethod
     def fresh(cls, layer: np.ndarray, loss: float) -> _State:
-        return cls(layer, np.zeros_like(layer), np.zeros_like(layer), layer.copy(), 0, Course([loss]))
+        return cls(layer, np.zeros_like(layer), np.zeros_like(layer), layer.copy(), 0, EarlyStopping([loss]))
 
     @classmethod
     def read(cls, path: Path) -> _State:
         with np.load(path) as kept:
             layer, first, second, best = (kept[name] for name in ("layer", "first", "second", "best"))
-            return cls(layer, first, second, best, int(kept["steps"]), Course(kept["losses"].tolist()))
+            return cls(layer, first, second, best, int(kept["steps"]), EarlyStopping(kept["losses"].tolist()))
 
     def write(self, path: Path) -> None:
         partial = path.with_name(f"{path.stem}.part.npz")
@@ -87,8 +87,8 @@ def fit_head(
     n_labels: int,
     plan: Plan,
     checkpoint: Path,
-    on_pass: Callable[[Course], object] = lambda _: None,
-) -> tuple[Head, Course]:
+    on_pass: Callable[[EarlyStopping], object] = lambda _: None,
+) -> tuple[Head, EarlyStopping]:
     """Fit the layer, and stop when it no longer gains on the held-out recordings.
 
     Parameters
@@ -107,7 +107,7 @@ def fit_head(
     -------
     head : Head
         The best.
-    course : Course
+    course : EarlyStopping
     """
     mean = examples.embeddings.mean(axis=0)
     scale = np.maximum(examples.embeddings.std(axis=0), LEAST_SCALE)

@@ -15,16 +15,17 @@ import numpy as np
 
 from ccmusic.audio.decode import DecodeLimits
 from ccmusic.errors import InvalidParameter
-from ccmusic.evaluation.recordings import LabelledData
-from ccmusic.finetuning.course import Course
+from ccmusic.evaluation.labelled_data import LabelledData
+from ccmusic.finetuning.base_model import Start
+from ccmusic.finetuning.early_stopping import EarlyStopping
 from ccmusic.finetuning.excerpts import ask
 from ccmusic.finetuning.graph import with_head
 from ccmusic.finetuning.head import Examples, Head, fit_head
-from ccmusic.finetuning.material import Material, gather
+from ccmusic.finetuning.packaging import mix, trust, write_model
 from ccmusic.finetuning.plan import Plan, Tune
-from ccmusic.finetuning.shipping import mix, trust, write_model
-from ccmusic.finetuning.start import Start
-from ccmusic.inference.backend import Device, OnnxBackend
+from ccmusic.finetuning.training_set import TrainingSet, gather
+from ccmusic.inference.backend import Device
+from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.models.card import Card, Training
 
 RUN_FILE = "run.json"
@@ -71,7 +72,7 @@ class Run:
     quiet: bool
 
 
-def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, Material]:
+def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, TrainingSet]:
     """Make the model.
 
     Parameters
@@ -83,7 +84,7 @@ def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, Material]:
     Returns
     -------
     card : Card
-    material : Material
+    material : TrainingSet
 
     Raises
     ------
@@ -110,7 +111,7 @@ def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, Material]:
     model, courses = with_head(run.start.model, head.weight, head.bias), {"head": course}
     if run.plan.tune == "all":
         # Here and not above: torch.
-        from ccmusic.finetuning.whole import torch_device, tune_whole
+        from ccmusic.finetuning.all_weights import torch_device, tune_whole
 
         with _bar(run, run.plan.epochs, "pass", "whole") as bar:
             model, courses["all"] = tune_whole(
@@ -125,7 +126,7 @@ def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, Material]:
     return _ship(run, material, model, courses, time.monotonic() - begun), material
 
 
-def _begin(run: Run, material: Material) -> None:
+def _begin(run: Run, material: TrainingSet) -> None:
     """Have the checkpoints of this very run, or none."""
     file, fingerprint = run.work / RUN_FILE, material.fingerprint(run.start.card, run.plan)
     if run.resume:
@@ -145,7 +146,7 @@ def _begin(run: Run, material: Material) -> None:
     file.write_text(json.dumps({"fingerprint": fingerprint}) + "\n", encoding="utf-8")
 
 
-def _embeddings(run: Run, material: Material) -> np.ndarray:
+def _embeddings(run: Run, material: TrainingSet) -> np.ndarray:
     digests = "".join(spectrogram.digest for spectrogram in material.kept)
     told = f"{run.start.card.sha256} {digests} {len(material.shown)}"
     file = run.work / f"embeddings-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npy"
@@ -162,7 +163,7 @@ def _embeddings(run: Run, material: Material) -> np.ndarray:
     return out
 
 
-def _head(run: Run, material: Material, embeddings: np.ndarray) -> tuple[Head, Course]:
+def _head(run: Run, material: TrainingSet, embeddings: np.ndarray) -> tuple[Head, EarlyStopping]:
     held, plan = material.is_held, run.plan.of_stage("head")
     rows, shown = material.rows[~held], material.held_shown
     examples = Examples(embeddings[~held], material.reference[rows], material.weights()[~held])
@@ -177,7 +178,7 @@ def _head(run: Run, material: Material, embeddings: np.ndarray) -> tuple[Head, C
         )
 
 
-def _ship(run: Run, material: Material, model: bytes, courses: dict[str, Course], seconds: float) -> Card:
+def _ship(run: Run, material: TrainingSet, model: bytes, courses: dict[str, EarlyStopping], seconds: float) -> Card:
     backend = OnnxBackend(model, len(material.labels), run.jobs, input_name=run.start.card.input_name)
     with _bar(run, len(material.shown), "window", "measuring") as bar:
         logits = ask(backend.logits, material.shown, material.kept, bar.update)
@@ -209,12 +210,12 @@ def _ship(run: Run, material: Material, model: bytes, courses: dict[str, Course]
     )
 
 
-def _counts(material: Material, chosen: np.ndarray) -> dict[str, int]:
+def _counts(material: TrainingSet, chosen: np.ndarray) -> dict[str, int]:
     counts = np.bincount(material.reference[chosen], minlength=len(material.labels))
     return {label: int(n) for label, n in zip(material.labels, counts, strict=True)}
 
 
-def _record(run: Run, material: Material) -> Training:
+def _record(run: Run, material: TrainingSet) -> Training:
     units = material.data.units
     learnt = (
         "a linear layer on its embedding"
@@ -245,8 +246,8 @@ def _bar(run: Run, total: int, unit: str, name: str) -> Iterator[Any]:
         yield bar
 
 
-def _shown(bar: Any) -> Callable[[Course], None]:
-    def show(course: Course) -> None:
+def _shown(bar: Any) -> Callable[[EarlyStopping], None]:
+    def show(course: EarlyStopping) -> None:
         bar.update(course.passes - bar.n)
         bar.set_postfix(held_out_loss=f"{course.losses[-1]:.3g}", best=course.best)
 

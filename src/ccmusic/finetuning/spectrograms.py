@@ -12,10 +12,10 @@ import numpy as np
 
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import InvalidParameter
-from ccmusic.evaluation.parallel import Crew
 from ccmusic.inference.front_end import FrontEnd
-from ccmusic.inference.oddity import Traits, judged
+from ccmusic.inference.non_music import Traits, judged
 from ccmusic.models.card import Card
+from ccmusic.parallel import ParallelMap
 from ccmusic.training.data import TOP_DB
 
 FORMAT = "cqt-1"
@@ -94,7 +94,7 @@ def spectrograms(
     out: list[Spectrogram | None] = [None] * len(paths)
     refused = {}
     tasks = [_Task(path, directory, card, limits) for path in paths]
-    for index, answer in Crew(_make, jobs).over(tasks):
+    for index, answer in ParallelMap(_make, jobs).over(tasks):
         if isinstance(answer, Exception):
             refused[paths[index]] = str(answer)
         else:

@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 from ccmusic.errors import InvalidParameter, ModelRefused
+from ccmusic.finetuning.base_model import EMBEDDING
 from ccmusic.finetuning.graph import BIAS, LOGITS, WEIGHT
-from ccmusic.finetuning.start import EMBEDDING
-from ccmusic.inference.backend import OnnxBackend
+from ccmusic.inference.onnx_runtime import OnnxBackend
 
 DROPOUT = 0.2
 """Share of the embedding's elements that are dropped while training."""

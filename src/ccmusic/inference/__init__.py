@@ -1,0 +1,1 @@
+"""The pipeline from a recording to its genres, and the backends that run a network."""

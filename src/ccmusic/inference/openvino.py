@@ -26,7 +26,7 @@ BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"}
 
 
 class OpenVinoBackend:
-    """A network in OpenVINO on the CPU, with the surface of `ccmusic.inference.backend.OnnxBackend`.
+    """A network in OpenVINO on the CPU, with the surface of `ccmusic.inference.onnx_runtime.OnnxBackend`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class OpenVinoBackend:
         Threads within one operator.
     precision : str
         ``float32``; ``bfloat16``, for a float32 file on a processor that has it; ``int8``, for a file of
-        `ccmusic.models.quantize`.
+        `ccmusic.checkpoints.quantize`.
     input_name : str
         The network's input.
     heads : mapping of str to int

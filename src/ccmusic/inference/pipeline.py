@@ -27,15 +27,17 @@ from ccmusic.inference.aggregate import (
     track_probabilities,
     window_probabilities,
 )
-from ccmusic.inference.backend import Backend, Execution, device_for, open_backend
+from ccmusic.inference.backend import Backend, Execution
 from ccmusic.inference.front_end import FrontEnd, Places
-from ccmusic.inference.measures import bandwidth_hz, level_dbfs
-from ccmusic.inference.oddity import oddity
+from ccmusic.inference.level_and_bandwidth import bandwidth_hz, level_dbfs
+from ccmusic.inference.non_music import oddity
+from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Explanation, chosen_windows, silenced
+from ccmusic.inference.onnx_runtime import device_for
 from ccmusic.inference.result import ModelIdentity, Reading, TrackResult, Window
-from ccmusic.inference.saliency import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Saliency, chosen_windows, silenced
+from ccmusic.inference.runtimes import open_backend
 from ccmusic.models.card import Card, GoldenClip, Head
 from ccmusic.models.golden import SIGNALS, recording
-from ccmusic.models.odd import OddLimits
+from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.models.store import ModelLocation, read_model
 
 WINDOWS_PER_BATCH = 8
@@ -83,7 +85,7 @@ class Pipeline:
         self._backend = backend
         self._limits = limits or DecodeLimits()
         self._taxonomies = card.taxonomies
-        self._odd_limits = card.odd or OddLimits()
+        self._odd_limits = card.odd or NonMusicLimits()
         self._known_sounds: list[np.ndarray] | None = None
 
     @classmethod
@@ -251,7 +253,7 @@ class Pipeline:
         top = float(probabilities[self._taxonomies[0].level()].max())
         raised = flags(heard.waveform, heard.duration_seconds, heard.truncated, top, self.card, odd)
         odd = "silence" if "silence" in raised else odd
-        explanations: tuple[Saliency, ...] = ()
+        explanations: tuple[Explanation, ...] = ()
         if explain is not None:
             explanations = self._explained(explain, spectrogram_db, places, windows, heard.duration_seconds, timings)
         return TrackResult(
@@ -317,7 +319,7 @@ class Pipeline:
         windows: np.ndarray,
         duration_seconds: float,
         timings: dict[str, float],
-    ) -> tuple[Saliency, ...]:
+    ) -> tuple[Explanation, ...]:
         if explain.window is not None and not 0 <= explain.window < len(places):
             raise InvalidParameter("window", f"must be 1 to {len(places)}, not {explain.window + 1}")
         labels = self.card.labels
@@ -330,7 +332,7 @@ class Pipeline:
             without = window_probabilities(self._answers(copies, timings)[0], seconds, self.card)[:, genre]
             start, end = self._times(places[index], duration_seconds)
             explanations.append(
-                Saliency(
+                Explanation(
                     window=index,
                     start_seconds=start,
                     end_seconds=end,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccmusic.errors import InvalidParameter
 from ccmusic.genres import CCMUSIC, Genre, Taxonomy
-from ccmusic.inference.saliency import Saliency
+from ccmusic.inference.occlusion import Explanation
 
 FLAGS: tuple[str, ...] = ("silence", "too_short", "uncertain", "truncated")
 """The closed set of flags an answer may carry."""
@@ -122,8 +122,8 @@ class TrackResult:
     readings : tuple of Reading
         By the network's further outputs.
     level_dbfs, bandwidth_hz : float or None
-        As `ccmusic.inference.measures` has them; None when they were not measured.
-    explanations : tuple of Saliency
+        As `ccmusic.inference.level_and_bandwidth` has them; None when they were not measured.
+    explanations : tuple of Explanation
         Of some windows, only when asked for.
     odd : str or None
         One of `ODDITIES` when this seems to be no music; the answer then has the flag ``uncertain``.
@@ -142,7 +142,7 @@ class TrackResult:
     level_dbfs: float | None = None
     bandwidth_hz: float | None = None
     odd: str | None = None
-    explanations: tuple[Saliency, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def taxonomies(self) -> tuple[Taxonomy, ...]:

@@ -15,8 +15,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.genres import TAXONOMIES, Taxonomy, taxonomy_of
-from ccmusic.models.odd import OddLimits
-from ccmusic.models.reference import Reference
+from ccmusic.models.non_music_limits import NonMusicLimits
+from ccmusic.models.training_profile import Reference
 
 CARD_NAME = "card.json"
 
@@ -240,7 +240,7 @@ class Card(Network):
         Answers for recordings shorter than this carry the flag ``too_short``.
     uncertain_below : float
         Answers whose largest probability lies below this carry the flag ``uncertain``.
-    odd : OddLimits or None
+    odd : NonMusicLimits or None
         Beyond these a recording is taken for something else than music, and carries the flag too. None: the defaults.
     reference_mix : tuple of float or None [length=n_labels]
         Mean of the tracks' probabilities over the recordings that the model was made with, in the order of `labels`:
@@ -263,7 +263,7 @@ class Card(Network):
     min_seconds: Annotated[float, Field(gt=0)] = 0.3
     too_short_below_seconds: Annotated[float, Field(ge=0)] = 1.0
     uncertain_below: Share
-    odd: OddLimits | None = None
+    odd: NonMusicLimits | None = None
     sure: dict[str, Share] | None = None
     calibration: Temperatures
     alternatives: tuple[Network, ...] = ()

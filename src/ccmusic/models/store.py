@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from ccmusic.models.card import CARD_NAME, Card, Precision, read_card
-from ccmusic.models.hub import HubReference, parse_reference
+from ccmusic.models.hub_reference import HubReference, parse_reference
 
 EMBEDDED = "embedded"
 EMBEDDED_DIRECTORY = Path(__file__).parent / "embedded"
@@ -84,7 +84,7 @@ def locate(configured: str, precision: Precision | None = None) -> ModelLocation
     Returns
     -------
     ModelLocation
-        Without a directory for a checkpoint: `ccmusic.importing` makes one.
+        Without a directory for a checkpoint: `ccmusic.checkpoints` makes one.
     """
     if configured == EMBEDDED:
         return ModelLocation(configured, EMBEDDED_DIRECTORY, precision=precision)

@@ -1,1 +1,1 @@
-"""What Prometheus reads."""
+"""The state of the service at one moment, its metrics, and whether the music drifts."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ccmusic.genres import CCMUSIC, Genre, Taxonomy
 from ccmusic.inference.result import TrackResult
-from ccmusic.models.reference import Reference, Spread
+from ccmusic.models.training_profile import Reference, Spread
 from ccmusic.monitoring.evidence import Evidence
 
 DriftKind = Literal["mix", "confidence", "level", "bandwidth"]

@@ -29,10 +29,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ccmusic.health.check import PROBES, STATUSES, CheckResult
-from ccmusic.workers.record import RESTART_REASONS, WORKER_STATES
+from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES
 
 if TYPE_CHECKING:  # serving stands above this room; only the shape of its snapshot is wanted
-    from ccmusic.serving.snapshot import ServiceSnapshot
+    from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 
 MEMORY_CHECKS = {
     "memory": (

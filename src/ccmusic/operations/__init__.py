@@ -1,0 +1,1 @@
+"""A service asked from outside, a machine looked at, a fault injected and watched."""

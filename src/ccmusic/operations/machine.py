@@ -117,14 +117,11 @@ def _temporary(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from ccmusic.inference.backend import Execution
-    from ccmusic.inference.pipeline import Pipeline
-    from ccmusic.operations.models import prepared
+    from ccmusic.classifier import open_pipeline
 
     began = time.perf_counter()
     try:
-        execution = Execution(settings.threads_per_worker, settings.device)
-        pipeline = Pipeline.load(prepared(settings), settings.decode_limits, execution)
+        pipeline = open_pipeline(settings)
     except CcmusicError as error:
         words = f"{type(error).__name__}: {error}; look at CCMUSIC_MODEL ({settings.model}), or fetch the model again"
         yield Finding("FAIL", "model", words)
@@ -175,7 +172,7 @@ def _clock(_: Settings) -> Iterator[Finding]:
 
 
 def _fork_server(settings: Settings) -> Iterator[Finding]:
-    from ccmusic.workers.life import worker_context
+    from ccmusic.workers.worker_process import worker_context
 
     context = worker_context()
     method = context.get_start_method()

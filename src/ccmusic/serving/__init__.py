@@ -1,0 +1,1 @@
+"""The HTTP service: routes, checks, errors, limits, start and drain."""

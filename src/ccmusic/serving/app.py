@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from ccmusic import __version__
 from ccmusic.health import routes as health_routes
 from ccmusic.monitoring.metrics import metrics_route
-from ccmusic.monitoring.requests import RequestMeter, RequestMetrics
+from ccmusic.monitoring.request_metrics import RequestMeter, RequestMetrics
 from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.limits import BodyLimit, RequestId
 from ccmusic.serving.problems import install_problem_handlers
 from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
+from ccmusic.version import __version__
 
 logger = logging.getLogger(__name__)
+
+AttachPage = Callable[[FastAPI, Service, Settings], AbstractAsyncContextManager[object]]
 
 EXPECTED_ANSWERS = [("/v1/classify", "POST", status) for status in (200, 500, 503, 504, 507)]
 """Series that are there before the first request: else the share of errors would be "no data" until one fails."""
 
 
-def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
-    """Build the application; the model begins to load when it starts, and the page follows once Gradio is imported.
+def create_app(settings: Settings, started_at: float | None = None, page: AttachPage | None = None) -> FastAPI:
+    """Build the application; the model begins to load when it starts.
 
     Parameters
     ----------
     settings : Settings
     started_at : float, optional
         When the process began, on the monotonic clock.
+    page : callable, optional
+        Attaches the page for as long as its context lasts: `ccmusic.ui.mount.page_attached`. Without it, and with the
+        setting ``page`` off, the API stands alone.
 
     Returns
     -------
@@ -44,12 +49,10 @@ def create_app(settings: Settings, started_at: float | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
         try:
-            if not settings.page:
+            if page is None or not settings.page:
                 yield
                 return
-            from ccmusic.ui.mount import page_attached
-
-            async with page_attached(app, service, settings):
+            async with page(app, service, settings):
                 yield
         finally:
             await service.stop()

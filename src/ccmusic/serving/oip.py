@@ -20,7 +20,6 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ccmusic import __version__
 from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
@@ -28,6 +27,7 @@ from ccmusic.serving.oip_tensors import INPUT, answer_body, decompressed, output
 from ccmusic.serving.problems import problem_response
 from ccmusic.serving.routes import unless_gone
 from ccmusic.serving.service import Service
+from ccmusic.version import __version__
 
 ALIAS = "ccmusic"
 """Names whatever model is serving, so that a client need not follow a change of the model."""

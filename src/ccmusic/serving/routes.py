@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
 from ccmusic.genres import TAXONOMIES, Genre, Leaf
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult, chosen_taxonomy
-from ccmusic.inference.saliency import ExplainPlan
 from ccmusic.serving.limits import RequestTooSlow
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, Models, ModelState, Problem, TaxonomyInfo
 from ccmusic.serving.service import Service

@@ -24,7 +24,7 @@ class PredictionInfo(BaseModel):
     probability: float = Field(ge=0, le=1)
 
 
-class SaliencyInfo(BaseModel):
+class ExplanationInfo(BaseModel):
     """Why a window is taken for a genre."""
 
     genre: str
@@ -42,7 +42,7 @@ class WindowInfo(BaseModel):
     start_seconds: float
     end_seconds: float
     predictions: list[PredictionInfo]
-    saliency: SaliencyInfo | None = Field(None, description="Only with `explain=true`, and of some windows.")
+    saliency: ExplanationInfo | None = Field(None, description="Only with `explain=true`, and of some windows.")
 
 
 class Timings(BaseModel):

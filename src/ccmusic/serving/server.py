@@ -16,17 +16,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
 from ccmusic.monitoring.metrics import metrics_route
-from ccmusic.serving.app import create_app
+from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
+from ccmusic.serving.app import AttachPage, create_app
 from ccmusic.serving.notify import notifications
 from ccmusic.serving.service import Service
-from ccmusic.serving.snapshot import STACK_DUMP_PATH
 from ccmusic.settings import Settings
 
 END_SECONDS = 10
 """After the drain: how long the last connections may take to close."""
 
 
-def serve(settings: Settings, started_at: float | None = None) -> None:
+def serve(settings: Settings, started_at: float | None = None, page: AttachPage | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Parameters
@@ -34,6 +34,8 @@ def serve(settings: Settings, started_at: float | None = None) -> None:
     settings : Settings
     started_at : float, optional
         When the process began, on the monotonic clock.
+    page : callable, optional
+        As `create_app` takes it.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def serve(settings: Settings, started_at: float | None = None) -> None:
     """
     # Bound here and not by uvicorn, which would load everything first and then end with an exit code that says nothing.
     with listen(settings.host, settings.port) as listener:
-        app = create_app(settings, started_at)
+        app = create_app(settings, started_at, page)
         management = _management(app, settings)
         print(
             f"CCMusic {'page and API' if settings.page else 'API'}: "

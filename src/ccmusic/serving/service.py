@@ -15,13 +15,13 @@ from typing import Any
 from ccmusic.audio.windows import parse_windows
 from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
 from ccmusic.health import DiskSpace, LoopWatch
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
-from ccmusic.inference.saliency import ExplainPlan
 from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.metrics import Metrics
-from ccmusic.monitoring.recordings import ABANDONED, RecordingMetrics
+from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
+from ccmusic.monitoring.service_snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.serving.checks import Outcomes, service_checks
-from ccmusic.serving.snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Job

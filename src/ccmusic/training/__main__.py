@@ -24,20 +24,21 @@ import torch
 from ccmusic.genres import LABELS
 from ccmusic.inference.aggregate import softmax
 from ccmusic.models.card import Calibration, Card, Head, Training
-from ccmusic.training import configuration, figures
+from ccmusic.scoring import figures
+from ccmusic.training import configuration
 from ccmusic.training.crossval import load_network
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.evaluate import WHOLE_SECONDS, WINDOW_SECONDS
+from ccmusic.training.evaluation_page import evaluation_page
 from ccmusic.training.export import MODEL_FILE, export_onnx, serving_network, write_card
 from ccmusic.training.heads import Layer, asked, out_of_fold, recordings_layer, short_layer, world_layers
 from ccmusic.training.join import Side, join
 from ccmusic.training.members import run_all
-from ccmusic.training.page import evaluation_page
-from ccmusic.training.reference import describe
-from ccmusic.training.report import Evaluation, card_metrics, evaluate
+from ccmusic.training.out_of_fold import Evaluation, card_metrics, evaluate
+from ccmusic.training.predict import CLIP_SECONDS, WHOLE_SECONDS, WINDOW_SECONDS
+from ccmusic.training.profile import describe
 from ccmusic.training.world import WORLD, WorldLabels, world_labels
+from ccmusic.training.world_measures import WorldMeasures, guess_source, measure_world
 from ccmusic.training.world_page import world_section
-from ccmusic.training.world_report import WorldMeasures, guess_source, measure_world
 
 FOLDS = (0, 1, 2, 3, 4)
 VERSION = "2.1.0"
@@ -235,7 +236,8 @@ def write_pages(
     drawn = ("confusion", "lengths", "reliability", "reliability-short", "reliability-world")
     names = {name: f"images/evaluation-{name}.png" for name in drawn}
     figures.confusion(evaluation.reference, evaluation.after, docs / names["confusion"])
-    figures.clip_lengths(evaluation.curve, evaluation.probe_curve, docs / names["lengths"])
+    curve = {level: dict(zip(CLIP_SECONDS, shares, strict=True)) for level, shares in evaluation.curve.items()}
+    figures.clip_lengths(curve, evaluation.probe_curve, docs / names["lengths"])
     figures.reliability(evaluation.reference, evaluation.before, evaluation.after, docs / names["reliability"])
     figures.reliability(*evaluation.short, docs / names["reliability-short"])
     figures.reliability(world.reference, world.before, world.after, docs / names["reliability-world"])

@@ -16,9 +16,9 @@ from ccmusic.training.configuration import RECORDINGS, SHORT
 from ccmusic.training.crossval import OutOfFold
 from ccmusic.training.data import Dataset, class_weights
 from ccmusic.training.distil import fit_regression
-from ccmusic.training.evaluate import CROPS_PER_CLIP, WHOLE_SECONDS
 from ccmusic.training.members import LONG_SECONDS, SHORT_SECONDS, embeddings
 from ccmusic.training.network import EMBEDDING_SIZE
+from ccmusic.training.predict import CROPS_PER_CLIP, WHOLE_SECONDS
 from ccmusic.training.world import WorldLabels, fit_world_head, soft_world_targets
 
 RECORDINGS_C, SHORT_C = 0.01, 0.003

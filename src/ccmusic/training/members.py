@@ -21,9 +21,9 @@ from ccmusic.training import mel_front
 from ccmusic.training.configuration import SHORT, Configuration
 from ccmusic.training.crossval import PRETRAINED, is_finished, new_network, run_name
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.evaluate import CROPS_PER_CLIP, WHOLE_SECONDS, clip_of, track_windows
 from ccmusic.training.loop import train
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork
+from ccmusic.training.predict import CROPS_PER_CLIP, WHOLE_SECONDS, clip_of, track_windows
 
 SHORT_SECONDS = (0.3, 0.5, 1.0, 1.5)
 JUST_LONG_SECONDS = 1.55

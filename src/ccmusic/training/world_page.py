@@ -1,11 +1,11 @@
-"""The world genres' part of docs/evaluation.md, behind what `ccmusic.training.page` writes."""
+"""The world genres' part of docs/evaluation.md, behind what `ccmusic.training.evaluation_page` writes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ccmusic.training.markdown import table
-from ccmusic.training.world_report import WORLD_PRECISION, WorldMeasures
+from ccmusic.scoring.markdown import table
+from ccmusic.training.world_measures import WORLD_PRECISION, WorldMeasures
 
 
 def _share(value: float) -> str:
@@ -35,7 +35,7 @@ def world_section(
     ----------
     world : WorldMeasures
     source : mapping of str to tuple of float
-        As `ccmusic.training.world_report.guess_source` gives it.
+        As `ccmusic.training.world_measures.guess_source` gives it.
     pictures : mapping of str to str
         Relative path of the picture `reliability-world`.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ccmusic.errors import CcmusicError, ModelNotReady
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
-from ccmusic.inference.saliency import ExplainPlan
-from ccmusic.serving.snapshot import ServiceSnapshot
+from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.ui import cards, plots, why
 from ccmusic.ui.texts import Language, error_text, text
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
-from ccmusic.serving.snapshot import ServiceSnapshot
+from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.ui.texts import TITLE, Language, clock, duration_text, text
-from ccmusic.workers.record import WorkerRecord, WorkerState
+from ccmusic.workers.records import WorkerRecord, WorkerState
 
 SHORT_HASH = 12
 STATUS_REFRESH_SECONDS = 3.0

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from ccmusic.inference.saliency import Saliency
+from ccmusic.inference.occlusion import Explanation
 from ccmusic.ui.plots import COLOUR_MAP, ROW_PIXELS, notes_html
 from ccmusic.ui.texts import Language, clock, text
 
@@ -20,12 +20,12 @@ DIMMED = 0.22
 """How bright the parts are that do not speak for the genre."""
 
 
-def why_png(saliency: Saliency) -> bytes:
+def why_png(saliency: Explanation) -> bytes:
     """Draw the window's spectrogram, low notes at the bottom; the brightest part is the one that says most.
 
     Parameters
     ----------
-    saliency : Saliency
+    saliency : Explanation
 
     Returns
     -------
@@ -47,12 +47,12 @@ def why_png(saliency: Saliency) -> bytes:
     return png.getvalue()
 
 
-def why_html(saliency: Saliency, language: Language) -> str:
+def why_html(saliency: Explanation, language: Language) -> str:
     """Draw and say why.
 
     Parameters
     ----------
-    saliency : Saliency
+    saliency : Explanation
     language : str
         ``en`` or ``zh``.
 

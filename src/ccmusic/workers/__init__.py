@@ -1,0 +1,1 @@
+"""The processes that classify recordings, and the supervisor that keeps them alive."""

@@ -10,10 +10,10 @@ from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import CcmusicError
 from ccmusic.genres import CCMUSIC, Taxonomy
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import ModelIdentity, TrackResult
-from ccmusic.inference.saliency import ExplainPlan
-from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation
+from ccmusic.models.training_profile import Reference
 
 
 @dataclass(frozen=True, slots=True)

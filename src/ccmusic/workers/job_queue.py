@@ -51,7 +51,7 @@ class Ticket:
             self.future.set_exception(error)
 
 
-class Bell:
+class Wakeup:
     """Wakes one keeper that waits on file descriptors."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class JobQueue:
     """When a ticket last grew too old."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _waiting: deque[Ticket] = field(default_factory=deque)
-    _idle: list[Bell] = field(default_factory=list)
+    _idle: list[Wakeup] = field(default_factory=list)
 
     def put(self, ticket: Ticket, *, first: bool = False) -> None:
         """Let a ticket wait, and wake a keeper for it; `first` for one that has been begun before."""
@@ -108,7 +108,7 @@ class JobQueue:
             if self._idle:
                 self._idle.pop().ring()
 
-    def take(self, bell: Bell) -> Ticket | None:
+    def take(self, bell: Wakeup) -> Ticket | None:
         """The next ticket that somebody waits for; when there is none, the bell will ring at the next."""
         with self._lock:
             if bell in self._idle:
@@ -120,7 +120,7 @@ class JobQueue:
             self._idle.append(bell)
             return None
 
-    def leave(self, bell: Bell) -> None:
+    def leave(self, bell: Wakeup) -> None:
         """The bell's keeper has something else to do; a ring that it may have missed goes to another."""
         with self._lock:
             if bell in self._idle:

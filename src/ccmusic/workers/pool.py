@@ -14,16 +14,16 @@ from multiprocessing.context import BaseContext
 from ccmusic.errors import CcmusicError, ModelFileNotFound
 from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import ModelIdentity
-from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation
+from ccmusic.models.training_profile import Reference
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Inject, Ready, WorkerOptions
 from ccmusic.workers.job_queue import JobQueue, Ticket
-from ccmusic.workers.keeper import Keeper
-from ccmusic.workers.ledger import Ledger
 from ccmusic.workers.preparation import Preparation
 from ccmusic.workers.quarantine import Quarantine
-from ccmusic.workers.record import ModelStatus, RestartReason, SelfTestState, WorkerRecord, WorkerState
+from ccmusic.workers.records import ModelStatus, RestartReason, SelfTestState, WorkerRecord, WorkerState
+from ccmusic.workers.restart_log import RestartLog
+from ccmusic.workers.worker_slot import WorkerSlot
 
 READY = ("idle", "busy", "testing")
 """States of a worker that holds a proved model."""
@@ -48,7 +48,7 @@ class Pool:
     settings : Settings
     location : ModelLocation
     context : BaseContext
-    ledger : Ledger
+    ledger : RestartLog
     quarantine : Quarantine
     faults : callable
         The faults that hold for workers that start now.
@@ -59,7 +59,7 @@ class Pool:
         settings: Settings,
         location: ModelLocation,
         context: BaseContext,
-        ledger: Ledger,
+        ledger: RestartLog,
         quarantine: Quarantine,
         faults: Callable[[], tuple[tuple[str, float], ...]],
     ) -> None:
@@ -90,7 +90,7 @@ class Pool:
         self._job_seconds: float | None = None
         self._watched_at = time.monotonic()
         self._losses: deque[tuple[float, int, Ticket | None]] = deque(maxlen=2 * settings.workers)
-        self._keepers = [Keeper(self, index) for index in range(settings.workers)]
+        self._keepers = [WorkerSlot(self, index) for index in range(settings.workers)]
 
     def start(self) -> None:
         """Start the workers, once there is a model directory for them; returns at once."""

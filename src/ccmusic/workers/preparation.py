@@ -34,7 +34,7 @@ POLL_SECONDS = 0.2
 
 
 class Preparation(threading.Thread):
-    """Runs `ccmusic.importing` until it succeeds or the pool closes, and then starts the workers.
+    """Runs `ccmusic.checkpoints` until it succeeds or the pool closes, and then starts the workers.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Preparation(threading.Thread):
 def run_importing(
     configured: str, settings: Settings, closing: threading.Event, on_stage: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Run ``python -m ccmusic.importing`` and wait for what it says last.
+    """Run ``python -m ccmusic.checkpoints`` and wait for what it says last.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def run_importing(
         What the process raised, or that it took too long or was ended.
     """
     child = subprocess.Popen(  # our own interpreter, our own module
-        [sys.executable, "-m", "ccmusic.importing"],
+        [sys.executable, "-m", "ccmusic.checkpoints"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

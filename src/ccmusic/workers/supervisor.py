@@ -1,6 +1,6 @@
 """Keeps the workers alive: one queue, one pool of workers, one loop that watches them, and the way to another model.
 
-Each worker is looked after by a thread (`Keeper`), which may block; this module's loop never does, and does three
+Each worker is looked after by a thread (`WorkerSlot`), which may block; this module's loop never does, and does three
 things ten times a second: it looks at every worker's heart, lets go of what has waited for too long, and notes that it
 turned. It never gives a worker up for good.
 """
@@ -25,17 +25,15 @@ from ccmusic.errors import (
 )
 from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import ModelIdentity, TrackResult
-from ccmusic.models.reference import Reference
 from ccmusic.models.store import ModelLocation, locate
+from ccmusic.models.training_profile import Reference
 from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Inject, Job
 from ccmusic.workers.job_queue import Ticket
-from ccmusic.workers.ledger import Ledger
-from ccmusic.workers.life import worker_context
 from ccmusic.workers.pool import Pool
 from ccmusic.workers.quarantine import Quarantine
-from ccmusic.workers.record import (
+from ccmusic.workers.records import (
     ModelStatus,
     QueueState,
     Restart,
@@ -44,7 +42,9 @@ from ccmusic.workers.record import (
     StackDump,
     WorkerRecord,
 )
+from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.swap import RecentInputs, SwapReport, compare, require_same_labels, wait_until_loaded
+from ccmusic.workers.worker_process import worker_context
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, on_event: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
-        self._ledger = Ledger(on_event)
+        self._ledger = RestartLog(on_event)
         self._quarantine = Quarantine(settings.quarantine_seconds)
         self._context = worker_context()
         self._lock = threading.Lock()
@@ -290,7 +290,7 @@ class Supervisor:
         began = time.monotonic()
         old = self._pool
         candidate = self._candidate = self._new_pool(location)
-        candidate.ledger = Ledger(lambda: None)  # its failing to load is no restart of ours
+        candidate.ledger = RestartLog(lambda: None)  # its failing to load is no restart of ours
         candidate.start()
         try:
             importing = location.directory is None

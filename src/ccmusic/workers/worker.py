@@ -32,7 +32,7 @@ from ccmusic.workers.channel import (
     SelfTested,
     WorkerOptions,
 )
-from ccmusic.workers.pulse import BEAT_SECONDS, Pulse, Stage
+from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
 
 if TYPE_CHECKING:
     from ccmusic.inference.pipeline import Pipeline
@@ -54,14 +54,16 @@ EXIT_OUT_OF_MEMORY = 12
 """Nothing smaller can be done when there is no memory even to receive a recording: half of it is still in the pipe."""
 
 
-def run(connection: Connection, pulse: Pulse, dump: Connection, lifeline: Connection, options: WorkerOptions) -> None:
+def run(
+    connection: Connection, pulse: Heartbeat, dump: Connection, lifeline: Connection, options: WorkerOptions
+) -> None:
     """Body of the worker process: load, say so, then answer until the front process hangs up.
 
     Parameters
     ----------
     connection : Connection
         The worker's end of the pipe.
-    pulse : Pulse
+    pulse : Heartbeat
         Where it shows that it lives and what it does.
     dump : Connection
         Where its stack is written at SIGUSR1 or a crash.
@@ -112,7 +114,7 @@ def run(connection: Connection, pulse: Pulse, dump: Connection, lifeline: Connec
 class _Worker:
     """A loaded pipeline, and what it answered when it was fresh."""
 
-    def __init__(self, pipeline: Pipeline, pulse: Pulse, armed: faults.Armed) -> None:
+    def __init__(self, pipeline: Pipeline, pulse: Heartbeat, armed: faults.Armed) -> None:
         self._pipeline = pipeline
         self._pulse = pulse
         self._armed = armed
@@ -213,7 +215,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(word in text for word in words)
 
 
-def _beat(pulse: Pulse, lifeline: Connection) -> None:
+def _beat(pulse: Heartbeat, lifeline: Connection) -> None:
     """Show that the interpreter runs; end the process when the front process has gone."""
     while True:
         pulse.beat()

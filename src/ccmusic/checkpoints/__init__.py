@@ -1,0 +1,1 @@
+"""What makes models of official PyTorch checkpoints, on disk or on a hub, without torch."""

@@ -1,0 +1,144 @@
+"""``ccmusic models``: list, import and fetch models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccmusic.errors import InvalidParameter, ModelError, ModelFileNotFound
+
+if TYPE_CHECKING:
+    from ccmusic.checkpoints.convert import Imported
+    from ccmusic.models.card import Card
+
+FEATURES = ("cqt", "mel")
+
+
+def add_commands(commands: Any) -> None:
+    """Register ``models`` with the command line's subparsers."""
+    models = commands.add_parser("models", help="list, import and fetch models")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="the models at hand")
+    listing.set_defaults(run=_list)
+
+    importing = actions.add_parser("import", help="make a model directory of a PyTorch checkpoint")
+    importing.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or the folder that holds it")
+    importing.add_argument("--out", type=Path, metavar="DIR", help="directory to make (default: in the cache)")
+    importing.add_argument("--features", choices=FEATURES, help="what it was trained on, if its folder does not say so")
+    importing.add_argument("--audio", type=Path, metavar="DIR", help="your recordings, to measure its precisions on")
+    importing.add_argument("--quiet", action="store_true", help="do not tell what is being done")
+    importing.set_defaults(run=_import)
+
+    pulling = actions.add_parser("pull", help="fetch a checkpoint from a hub, and import it")
+    pulling.add_argument("reference", help="such as ccmusic-database/music_genre or hf://OWNER/NAME/FOLDER@REVISION")
+    pulling.add_argument("--endpoint", help="address of a mirror (default: the setting)")
+    pulling.add_argument("--offline", action="store_true", help="only what was fetched before")
+    pulling.add_argument("--quiet", action="store_true", help="no progress bar")
+    pulling.set_defaults(run=_pull)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from ccmusic.models.card import CARD_NAME, read_card
+    from ccmusic.models.store import EMBEDDED_DIRECTORY
+    from ccmusic.settings import read_settings
+
+    settings = read_settings()
+    places = [EMBEDDED_DIRECTORY]
+    for parent in (settings.model_repository, settings.model_cache / "imported"):
+        if parent is not None and parent.is_dir():
+            places += sorted(path for path in parent.iterdir() if (path / CARD_NAME).is_file())
+    for place in places:
+        try:
+            card = read_card(place / CARD_NAME)
+        except ModelError as error:
+            print(f"{place}: {error}")
+            continue
+        others = ", ".join(network.precision for network in card.alternatives)
+        also = f" (also {others})" if others else ""
+        genres = ", ".join(f"{taxonomy.name} ({taxonomy.level()})" for taxonomy in card.taxonomies)
+        where = "embedded" if place == EMBEDDED_DIRECTORY else place
+        print(f"{card.name} {card.version}  {card.sha256[:12]}  {card.precision}{also}  {genres}")
+        print(f"    CCMUSIC_MODEL={where}")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ccmusic.checkpoints.convert import import_checkpoint
+    from ccmusic.classifier import stage_printer
+    from ccmusic.models.store import CHECKPOINT_NAME
+    from ccmusic.settings import read_settings
+
+    settings = read_settings(import_audio=options.audio)
+    checkpoint: Path = options.checkpoint
+    if checkpoint.is_dir():
+        checkpoint /= CHECKPOINT_NAME
+    if not checkpoint.is_file():
+        raise ModelFileNotFound(str(checkpoint))
+    directory = options.out
+    if directory is None:
+        name = checkpoint.parent.name if checkpoint.name == CHECKPOINT_NAME else checkpoint.stem
+        directory = settings.model_cache / "imported" / name
+    elif directory.exists() and any(directory.iterdir()) and not (directory / "card.json").is_file():
+        raise InvalidParameter("--out", f"is {directory}, which holds other things than a model: name another")
+    imported = import_checkpoint(
+        checkpoint.absolute(),
+        directory.absolute(),
+        features=options.features,
+        audio=settings.import_audio,
+        threads=settings.threads_per_worker,
+        on_stage=stage_printer(quiet=options.quiet),
+    )
+    print(_report(imported))
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from ccmusic.checkpoints.prepare import cached, fetch
+    from ccmusic.classifier import preparing_options, stage_printer
+    from ccmusic.models.card import CARD_NAME, read_card
+    from ccmusic.models.store import locate
+    from ccmusic.settings import read_settings
+
+    settings = read_settings(hub_endpoint=options.endpoint, hub_offline=options.offline or None)
+    location = locate(options.reference)
+    if location.reference is None:
+        raise InvalidParameter(
+            "REFERENCE", f"must name a hub's repository, such as OWNER/NAME, not {location.configured}"
+        )
+    on_stage = stage_printer(quiet=options.quiet)
+    how = preparing_options(settings, progress=not options.quiet)
+    checkpoint = fetch(location, how, on_stage)
+    directory = cached(checkpoint, how, on_stage)
+    print(
+        f"{checkpoint}\n{_table(read_card(directory / CARD_NAME))}\nserve it:  CCMUSIC_MODEL={directory} ccmusic serve"
+    )
+    return 0
+
+
+def _report(imported: Imported) -> str:
+    card = imported.card
+    return "\n".join(
+        (
+            f"{card.name} {card.version}: {imported.n_keys} tensors, {imported.n_parameters:,} parameters, as expected",
+            f"converted: on real windows within {imported.max_logit_error:.2g} of {imported.reference}'s logits",
+            _table(card),
+            f"serve it:  CCMUSIC_MODEL={imported.directory} ccmusic serve",
+        )
+    )
+
+
+def _table(card: Card) -> str:
+    """The precisions of a model, the one that runs marked."""
+    lines = [f"{'':2}{'precision':10} {'runtime':12} {'ms/window':>10} {'top-1':>7} {'shift':>8}  (against float32)"]
+    for network in card.networks:
+        mark = "* " if network is card else "  "
+        agreement = network.agreement
+        others = [other.agreement for other in card.networks if other.agreement is not None]
+        own = agreement.milliseconds if agreement else others[0].milliseconds_float32 if others else float("nan")
+        row = f"{mark}{network.precision:10} {network.runtime:12} {own:10.1f}"
+        if agreement is not None:
+            row += f" {agreement.top1:7.1%} {agreement.mean_probability_shift:8.5f}  of {agreement.windows} windows"
+        lines.append(row)
+    return "\n".join(lines)

@@ -1,0 +1,207 @@
+"""What a run learns from and is judged by: the recordings that can be used, their spectrograms, and who is held out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ccmusic.audio.decode import DecodeLimits
+from ccmusic.errors import InvalidParameter
+from ccmusic.evaluation.labelled_data import LabelledData
+from ccmusic.finetuning.early_stopping import balanced_log_loss
+from ccmusic.finetuning.excerpts import Excerpt, excerpts, tracks
+from ccmusic.finetuning.non_music_rules import own_limits
+from ccmusic.finetuning.plan import Plan
+from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
+from ccmusic.finetuning.split import held_out
+from ccmusic.inference.non_music import judge
+from ccmusic.models.card import Card
+from ccmusic.models.non_music_limits import NonMusicLimits
+from ccmusic.scoring.classification import track_probabilities
+from ccmusic.training.data import class_weights
+
+SHORT_SHARE = 0.3
+"""Of a recording's weight in the loss that its short cuts have; its windows have the rest."""
+FEW_HELD_OUT = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Recordings, one row each.
+
+    Attributes
+    ----------
+    data : LabelledData
+    labels : tuple of str
+    reference : np.ndarray [shape=(n,), dtype=int]
+        Places in `labels`.
+    kept : list of Spectrogram
+    held : np.ndarray [shape=(n,), dtype=bool]
+        True where a recording is held out.
+    shown : list of Excerpt
+        Of every recording.
+    odd_limits : NonMusicLimits
+        For the model that is made of them.
+    notes : tuple of str
+        What a reader of the figures should know.
+    refused : dict of Path to str
+        Why these could not be used.
+    """
+
+    data: LabelledData
+    labels: tuple[str, ...]
+    reference: np.ndarray
+    kept: list[Spectrogram]
+    held: np.ndarray
+    shown: list[Excerpt]
+    odd_limits: NonMusicLimits
+    notes: tuple[str, ...]
+    refused: dict[Path, str]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The recording of each excerpt, [shape=(excerpts,), dtype=int]."""
+        return np.array([excerpt.row for excerpt in self.shown], dtype=int)
+
+    @property
+    def is_held(self) -> np.ndarray:
+        """Whether each excerpt is of a recording that is held out, [shape=(excerpts,), dtype=bool]."""
+        return np.asarray(self.held[self.rows])
+
+    @property
+    def held_shown(self) -> list[Excerpt]:
+        """The excerpts of held-out recordings."""
+        return [excerpt for excerpt in self.shown if self.held[excerpt.row]]
+
+    @property
+    def is_odd(self) -> np.ndarray:
+        """Whether the service will call each recording odd, [shape=(n,), dtype=bool]."""
+        found = (spectrogram.traits for spectrogram in self.kept)
+        return np.array([traits is not None and judge(traits, self.odd_limits) is not None for traits in found])
+
+    def weights(self) -> np.ndarray:
+        """Of each excerpt in the loss, [shape=(excerpts,)]: labels weigh alike, and a label's recordings do."""
+        counts = Counter((excerpt.row, excerpt.seconds is None) for excerpt in self.shown)
+        of_class = class_weights(self.reference[~self.held], 1.0, len(self.labels))
+        out = np.empty(len(self.shown))
+        for index, excerpt in enumerate(self.shown):
+            whole = excerpt.seconds is None
+            share = 1.0 if not counts[excerpt.row, False] else 1 - SHORT_SHARE if whole else SHORT_SHARE
+            out[index] = of_class[self.reference[excerpt.row]] * share / counts[excerpt.row, whole]
+        return np.asarray(out / out[~self.is_held].mean())
+
+    def judge(self, shown: Sequence[Excerpt], logits: np.ndarray) -> float:
+        """Loss on held-out recordings, whole, by the logits of their excerpts."""
+        rows, by_window = tracks(shown, logits, None)
+        return balanced_log_loss(self.reference[rows], track_probabilities(by_window))
+
+    def fingerprint(self, start: Card, plan: Plan) -> str:
+        """What must be equal for a run to be gone on with; how long it may take need not be."""
+        told = [start.sha256, plan.tune, plan.holdout, plan.seed, self.labels, self.reference.tolist()]
+        told += [[spectrogram.digest for spectrogram in self.kept], self.held.tolist()]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def write_held_out(self, path: Path) -> None:
+        """List the held-out recordings, with the further columns of their CSV, for ``ccmusic evaluate``."""
+        held = [self.data.recordings[row] for row in np.flatnonzero(self.held)]
+        known = ("path", "label", "artist")
+        further = [name for name in held[0].columns if name not in known]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*known, *further])
+            for recording in held:
+                values = [recording.columns[name] for name in further]
+                writer.writerow([recording.path, recording.label, recording.artist or "", *values])
+
+
+def gather(
+    data: LabelledData,
+    card: Card,
+    plan: Plan,
+    directory: Path,
+    *,
+    jobs: int,
+    limits: DecodeLimits,
+    on_done: Callable[[], object] = lambda: None,
+) -> TrainingSet:
+    """Read every recording, and hold some out.
+
+    Parameters
+    ----------
+    data : LabelledData
+    card : Card
+        Of the model to start from.
+    plan : Plan
+    directory : Path
+        Where spectrograms are kept.
+    jobs : int
+    limits : DecodeLimits
+    on_done : callable
+        Called after each recording.
+
+    Raises
+    ------
+    InvalidParameter
+        There are not two labels with recordings that can be used, or nobody can be held out.
+    """
+    _require_two(data)
+    found, refused = spectrograms(
+        [recording.path for recording in data.recordings],
+        directory,
+        card,
+        jobs=jobs,
+        limits=limits,
+        on_done=on_done,
+    )
+    used, copies = _different(found)
+    if not used:
+        path, why = next(iter(refused.items()))
+        raise InvalidParameter("--data", f"has no recording that can be used; {path}: {why}")
+    data = data.only(used)
+    _require_two(data)
+    labels, kept = data.labels, [spectrogram for row in used if (spectrogram := found[row]) is not None]
+    reference = data.reference(labels)
+    held, missing = held_out(reference, data.units, plan.holdout, plan.seed)
+    learnt = [spectrogram.traits for spectrogram, is_held in zip(kept, held, strict=True) if not is_held]
+    odd_limits, of_rules = own_limits(learnt, reference[~held], labels, card.odd or NonMusicLimits())
+    notes = [*data.notes, *_notes(labels, reference[held], missing), *of_rules]
+    if copies:
+        notes.append(f"{copies} recordings are copies, byte for byte, of others: left out")
+    shown = excerpts(kept, range(len(kept)), card)
+    return TrainingSet(data, labels, reference, kept, held, shown, odd_limits, tuple(notes), refused)
+
+
+def _require_two(data: LabelledData) -> None:
+    if len(data.labels) < 2:
+        raise InvalidParameter("--data", f"must have recordings of two labels or more, and has only {data.labels[0]!r}")
+
+
+def _different(found: Sequence[Spectrogram | None]) -> tuple[list[int], int]:
+    """Rows that can be used, each content once: a copy on the other side of the split would be known by heart."""
+    rows: dict[str, int] = {}
+    for row, spectrogram in enumerate(found):
+        if spectrogram is not None:
+            rows.setdefault(spectrogram.digest, row)
+    usable = sum(spectrogram is not None for spectrogram in found)
+    return sorted(rows.values()), usable - len(rows)
+
+
+def _notes(labels: tuple[str, ...], held: np.ndarray, missing: tuple[int, ...]) -> list[str]:
+    counts = np.bincount(held, minlength=len(labels))
+    notes = []
+    if missing:
+        names = ", ".join(labels[label] for label in missing)
+        notes.append(
+            f"no recording is held out of {names}, each the work of one artist: how well it is told is unknown"
+        )
+    few = [f"{label} ({n})" for label, n in zip(labels, counts, strict=True) if 0 < n < FEW_HELD_OUT]
+    if few:
+        notes.append(f"few recordings are held out of {', '.join(few)}: their figures are rough")
+    return notes

@@ -1,0 +1,1 @@
+"""Measures of answers against labels: classification, calibration, figures, tables."""

@@ -1,0 +1,185 @@
+"""Measures of the world genres on out-of-fold embeddings, and whether these betray the source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from ccmusic.scoring.calibration import as_tracks, cross_fitted, fit_temperature, uncertain_threshold
+from ccmusic.scoring.classification import (
+    calibration_error_by_chance,
+    expected_calibration_error,
+    f1_by_class,
+    top_k_accuracy,
+    track_probabilities,
+)
+from ccmusic.training.configuration import RECORDINGS
+from ccmusic.training.data import Dataset
+from ccmusic.training.distil import fit_regression, probe_features
+from ccmusic.training.heads import asked, world_layers
+from ccmusic.training.members import LONG_SECONDS, SHORT_SECONDS, embeddings
+from ccmusic.training.predict import WHOLE_SECONDS
+from ccmusic.training.world import TEACHER_C, TRUST, WORLD, WorldLabels
+
+WORLD_SECONDS = (*SHORT_SECONDS, *LONG_SECONDS, WHOLE_SECONDS)
+WORLD_PRECISION = 0.7
+SOURCE_C = 0.01
+
+
+@dataclass(frozen=True)
+class WorldMeasures:
+    """What the world head is worth on clips of listed artists in a fold that nothing was fitted on.
+
+    Attributes
+    ----------
+    by_seconds : dict of float to dict of str to float
+        ``top1``, ``top3``, ``balanced`` (mean recall over the genres), ``ece_temperature_1`` and ``ece_cross_fitted``
+        by length of the recordings.
+    temperatures : dict of float to float
+        By window length in seconds.
+    reference : np.ndarray [shape=(clips,)]
+        Genres of the clips tested.
+    before, after : np.ndarray [shape=(clips, 16)]
+        Their probabilities at temperature 1 and at the cross-fitted one.
+    teachers : dict of str to float
+        ``top1`` and ``balanced`` of a linear probe on all teacher outputs, fitted on the same labels.
+    uncertain : dict of str to float
+    genres : list of tuple
+        Genre, clips tested, their artists, other labels trained on ("tag 3, folder 4"), F1, recall, in top 3.
+    """
+
+    by_seconds: dict[float, dict[str, float]]
+    temperatures: dict[float, float]
+    reference: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    teachers: dict[str, float]
+    uncertain: dict[str, float]
+    genres: list[tuple[object, ...]]
+
+
+def _balanced(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    right = probabilities.argmax(axis=1) == reference
+    return float(np.mean([right[reference == genre].mean() for genre in np.unique(reference)]))
+
+
+def _probed(dataset: Dataset, labels: WorldLabels, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Probabilities of a linear probe on all teacher outputs, [shape=(len(test), 16)]."""
+    features = probe_features(dataset)
+    known = train[labels.label[train] >= 0]
+    count = np.bincount(labels.label[known], minlength=len(WORLD))
+    scaler = StandardScaler().fit(features[known])
+    weights = labels.trust[known] / TRUST["tag"] / np.sqrt(count[labels.label[known]] / count.mean())
+    probe = fit_regression(scaler.transform(features[known]), labels.label[known], TEACHER_C, weights)
+    said = np.zeros((len(test), len(WORLD)))
+    said[:, probe.classes_] = probe.predict_proba(scaler.transform(features[test]))
+    return said
+
+
+def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequence[int]) -> WorldMeasures:
+    """Measure the world head at every length, and the teachers' probe beside it."""
+    logits: dict[float, list[np.ndarray]] = {seconds: [] for seconds in WORLD_SECONDS}
+    rows, probed = [], []
+    for fold in folds:
+        train, test = dataset.split(fold)
+        rows.append(test[labels.tested[test]])
+        layers = world_layers(work, dataset, labels, fold)
+        for seconds in WORLD_SECONDS:
+            logits[seconds].append(asked(work, fold, rows[-1], seconds, *layers))
+        probed.append(_probed(dataset, labels, train, rows[-1]))
+    order = np.concatenate(rows)
+    measures, temperatures = {}, {}
+    before = after = np.empty(0)
+    for seconds, parts in logits.items():
+        reference, tracks = as_tracks(labels.label[order], np.concatenate(parts))
+        temperatures[seconds] = fit_temperature(reference, tracks)
+        plain = track_probabilities(tracks)
+        crossed = cross_fitted(reference, tracks, np.repeat(dataset.fold[order], len(reference) // len(order)))
+        by_chance, by_chance_high = calibration_error_by_chance(crossed)
+        measures[seconds] = {
+            "top1": top_k_accuracy(reference, crossed),
+            "top3": top_k_accuracy(reference, crossed, 3),
+            "balanced": _balanced(reference, crossed),
+            "ece_temperature_1": expected_calibration_error(reference, plain),
+            "ece_cross_fitted": expected_calibration_error(reference, crossed),
+            "ece_by_chance": by_chance,
+            "ece_by_chance_high": by_chance_high,
+        }
+        if seconds == WHOLE_SECONDS:
+            before, after = plain, crossed
+    reference, teachers = labels.label[order], np.concatenate(probed)
+    return WorldMeasures(
+        by_seconds=measures,
+        temperatures=temperatures,
+        reference=reference,
+        before=before,
+        after=after,
+        teachers={
+            "top1": top_k_accuracy(reference, teachers),
+            "top3": top_k_accuracy(reference, teachers, 3),
+            "balanced": _balanced(reference, teachers),
+        },
+        uncertain=uncertain_threshold(reference, after, WORLD_PRECISION),
+        genres=_by_genre(dataset, labels, order, after),
+    )
+
+
+def _by_genre(
+    dataset: Dataset, labels: WorldLabels, order: np.ndarray, probabilities: np.ndarray
+) -> list[tuple[object, ...]]:
+    reference = labels.label[order]
+    f1, top3 = f1_by_class(reference, probabilities), np.argsort(-probabilities, axis=1)[:, :3]
+    out: list[tuple[object, ...]] = []
+    for index, genre in enumerate(WORLD):
+        mine = reference == index
+        others = Counter(labels.basis[(labels.label == index) & ~labels.tested].tolist()).most_common()
+        measured = ["-"] * 3
+        if mine.any():
+            recall = (probabilities[mine].argmax(axis=1) == index).mean()
+            measured = [f"{value:.2f}" for value in (f1[index], recall, (top3[mine] == index).any(axis=1).mean())]
+        out.append(
+            (
+                genre,
+                int(mine.sum()),
+                len(set(dataset.artist[order[mine]])),
+                ", ".join(f"{name} {count}" for name, count in others) or "none",
+                *measured,
+            )
+        )
+    return out
+
+
+def guess_source(work: Path, dataset: Dataset, folds: Sequence[int]) -> dict[str, tuple[float, float, float]]:
+    """How well a linear probe tells which collection a clip is from.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        For all clips, and for those of mirex and taffc (much the same music): accuracy from the embedding, from the
+        teachers' outputs, and of always naming the largest.
+    """
+    features = probe_features(dataset)
+    sides = {"all four": dataset.source != "", "mirex or taffc": np.isin(dataset.source, ["mirex", "taffc"])}
+    out = {}
+    for name, side in sides.items():
+        if len(set(dataset.source[side])) < 2:
+            continue
+        right: list[list[np.ndarray]] = [[], [], []]
+        for fold in folds:
+            train, test = (rows[side[rows]] for rows in dataset.split(fold))
+            tracks = np.nanmean(embeddings(work, tuple(RECORDINGS), fold, WHOLE_SECONDS), axis=1)
+            for place, heard in enumerate((tracks, features)):
+                scaler = StandardScaler().fit(heard[train])
+                probe = fit_regression(
+                    scaler.transform(heard[train]), dataset.source[train], SOURCE_C, np.ones(len(train))
+                )
+                right[place].append(probe.predict(scaler.transform(heard[test])) == dataset.source[test])
+            largest = Counter(dataset.source[train].tolist()).most_common(1)[0][0]
+            right[2].append(dataset.source[test] == largest)
+        out[name] = tuple(float(np.concatenate(parts).mean()) for parts in right)
+    return out  # type: ignore[return-value]

@@ -1,0 +1,85 @@
+"""The interpreters of one architecture among each other, on networks a sixteenth as wide, and what they refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from ccmusic.checkpoints import architectures
+from ccmusic.checkpoints.architectures import head
+from ccmusic.errors import InvalidParameter, ModelRefused
+from support.checkpoints import narrow_state, pictures
+
+N_LABELS = 9
+MAX_LOGIT_ERROR = 1e-5
+"""Narrow networks answer between -3 and 3, and add fewer numbers than those of full size."""
+
+
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
+def test_the_interpreters_agree_at_any_width_batch_and_number_of_labels(name):
+    state = narrow_state(name, N_LABELS)
+    session = onnxruntime.InferenceSession(
+        architectures.build_onnx(name, state, N_LABELS), providers=["CPUExecutionProvider"]
+    )
+    expected, framework = architectures.reference_logits(name, state, pictures(), "numpy")
+    assert (framework, expected.dtype, expected.shape) == ("numpy", np.float32, (2, N_LABELS))
+    assert np.abs(expected[0] - expected[1]).max() > 0.1
+    for part in (slice(0, 1), slice(0, 2)):
+        (given,) = session.run(["logits"], {"picture": pictures()[part]})
+        assert np.abs(given - expected[part]).max() < MAX_LOGIT_ERROR
+    if importlib.util.find_spec("torch") is not None:
+        given, framework = architectures.reference_logits(name, state, pictures())
+        assert framework == "torch"
+        assert np.abs(given - expected).max() < MAX_LOGIT_ERROR
+
+
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
+def test_the_file_is_the_same_every_time_and_says_nothing_of_its_making(name):
+    model = architectures.build_onnx(name, narrow_state(name), 16)
+    assert model == architectures.build_onnx(name, narrow_state(name), 16)
+    parsed = onnx.load_model_from_string(model)
+    onnx.checker.check_model(parsed, full_check=True)
+    assert (parsed.producer_name, parsed.graph.name, parsed.doc_string) == ("ccmusic", name, "")
+    assert not parsed.metadata_props
+    (picture,), (logits,) = parsed.graph.input, parsed.graph.output
+    sizes = [
+        [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in (picture, logits)
+    ]
+    assert (picture.name, logits.name, sizes) == ("picture", "logits", [["batch", 3, 224, 224], ["batch", 16]])
+
+
+def test_batch_normalisation_and_layer_scales_are_folded():
+    for name in architectures.ARCHITECTURES:
+        model = onnx.load_model_from_string(architectures.build_onnx(name, narrow_state(name), 16))
+        operators = {node.op_type for node in model.graph.node}
+        assert not operators & {"BatchNormalization", "Mul", "Div", "Sqrt", "Split"}, name
+
+
+@pytest.mark.parametrize(("features", "n_labels", "widths"), [(25088, 16, (3958, 629, 100)), (768, 16, (289, 110, 42))])
+def test_the_heads_widths_are_geometric(features, n_labels, widths):
+    assert head.widths(features, n_labels) == widths
+
+
+def test_a_parameter_that_is_missing_or_otherwise_is_named():
+    state = narrow_state("vit_b_16")
+    with pytest.raises(ModelRefused, match=r"'class_token' is float32 \[1, 48\], expected float32 \[1, 1, 48\]"):
+        architectures.build_onnx("vit_b_16", state | {"class_token": np.zeros((1, 48), np.float32)}, 16)
+    del state["encoder.ln.bias"]
+    with pytest.raises(ModelRefused, match=r"the checkpoint has no 'encoder\.ln\.bias'"):
+        architectures.reference_logits("vit_b_16", state, pictures(), "numpy")
+
+
+def test_another_architecture_or_framework_is_refused(monkeypatch):
+    with pytest.raises(InvalidParameter, match=r"architecture must be one of vgg19_bn, vit_b_16.*not 'resnet50'"):
+        architectures.manifest("resnet50", 16)
+    with pytest.raises(InvalidParameter, match="framework must be torch or numpy, not 'jax'"):
+        architectures.reference_logits("vgg19_bn", narrow_state(), pictures(), "jax")
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    with pytest.raises(InvalidParameter, match="torch is not installed here; use numpy"):
+        architectures.reference_logits("vgg19_bn", narrow_state(), pictures(), "torch")
+    assert architectures.reference_logits("vgg19_bn", narrow_state(), pictures()[:1])[1] == "numpy"

@@ -1,0 +1,152 @@
+"""What a precision changes is measured on the windows given, and the fastest that agrees is chosen."""
+
+import numpy as np
+import pytest
+
+from ccmusic.checkpoints import precision
+from ccmusic.checkpoints.precision import choose, measure
+from ccmusic.errors import InvalidParameter
+from ccmusic.models.card import Agreement, GoldenClip, Network
+
+
+class Scripted:
+    """A network that answers with rows of a table, the window's number telling which, and notes how often it ran."""
+
+    def __init__(self, table, clock=None, seconds=0.0):
+        self.table = np.asarray(table, np.float32)
+        self.sizes = []
+        self.clock, self.seconds = clock, seconds
+
+    def logits(self, windows):
+        self.sizes.append(len(windows))
+        if self.clock is not None:
+            self.clock.now += self.seconds
+        return self.table[windows.astype(int).ravel()]
+
+
+class Clock:
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def windows(n):
+    return np.arange(n, dtype=np.float32)[:, None]
+
+
+def network(name, agreement=None, runtime="onnxruntime"):
+    golden = (GoldenClip(signal="chords", seconds=1.0, logits=(0.0, 0.0)),)
+    return Network(
+        precision=name, runtime=runtime, file=f"{name}.onnx", sha256="0" * 64, golden=golden, agreement=agreement
+    )
+
+
+def agreement(top1=1.0, milliseconds=50.0, milliseconds_float32=100.0, n=precision.MIN_WINDOWS):
+    return Agreement(
+        windows=n,
+        top1=top1,
+        mean_probability_shift=0.0,
+        max_logit_error=0.0,
+        milliseconds=milliseconds,
+        milliseconds_float32=milliseconds_float32,
+    )
+
+
+def test_figures_are_those_of_the_windows():
+    log = np.log
+    reference = Scripted([[log(3), 0], [0, log(3)], [log(3), 0], [log(3), 0]])
+    candidate = Scripted([[log(3), 0], [log(3), 0], [log(9) + 1, 1], [log(3), 0]])
+    measured = measure(reference, candidate, windows(4), threads=2)
+    assert (measured.windows, measured.threads) == (4, 2)
+    assert measured.top1 == 0.75
+    # 3/4 against 1/4 in the second window, 3/4 against 9/10 in the third: each counts for both classes
+    assert measured.mean_probability_shift == pytest.approx((0.5 + 0.15) / 4, abs=1e-6)
+    assert measured.max_logit_error == pytest.approx(log(3) + 1, abs=1e-6)
+
+
+def test_large_logits_overflow_nothing():
+    far = Scripted([[1000.0, 0.0]])
+    assert measure(far, far, windows(1), threads=1).mean_probability_shift == 0
+
+
+def test_times_are_medians_of_single_windows_in_turns(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(precision, "time", clock)
+    reference, candidate = Scripted(np.eye(20), clock, 0.2), Scripted(np.eye(20), clock, 0.05)
+    measured = measure(reference, candidate, windows(20), threads=1)
+    assert measured.milliseconds_float32 == pytest.approx(200)
+    assert measured.milliseconds == pytest.approx(50)
+    assert reference.sizes == candidate.sizes == [4] * 5 + [1] * (precision.TIMED_ROUNDS + 1)
+
+
+def test_one_slow_round_does_not_count(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(precision, "time", clock)
+
+    class Stumbling(Scripted):
+        def logits(self, batch):
+            self.clock.now += 100 if len(self.sizes) == 5 else 0
+            return super().logits(batch)
+
+    reference, candidate = Scripted(np.eye(2), clock, 0.2), Stumbling(np.eye(2), clock, 0.05)
+    assert measure(reference, candidate, windows(2), threads=1).milliseconds == pytest.approx(50)
+
+
+def test_the_first_single_window_does_not_count(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(precision, "time", clock)
+    monkeypatch.setattr(precision, "TIMED_ROUNDS", 1)  # a median of two would be moved by it
+
+    class Allocating(Scripted):
+        def logits(self, batch):
+            self.clock.now += 100 if len(self.sizes) == 1 else 0
+            return super().logits(batch)
+
+    reference, candidate = Scripted(np.eye(2), clock, 0.2), Allocating(np.eye(2), clock, 0.05)
+    assert measure(reference, candidate, windows(2), threads=1).milliseconds == pytest.approx(50)
+
+
+def test_no_windows_are_refused():
+    with pytest.raises(InvalidParameter, match="windows must hold at least one"):
+        measure(Scripted([[0, 1]]), Scripted([[0, 1]]), windows(0), threads=1)
+
+
+def test_the_fastest_within_99_percent_is_chosen():
+    exact = network("float32")
+    brain, whole = network("bfloat16", agreement(milliseconds=60), "openvino"), network("int8", agreement(0.99))
+    assert choose([exact, brain, whole]) is whole
+    assert choose([exact, brain, network("int8", agreement(0.9899))]) is brain
+
+
+def test_float32_stays_where_none_is_faster_or_agrees():
+    exact = network("float32")
+    assert choose([exact]) is exact
+    assert choose([exact, network("int8", agreement(milliseconds=100.0))]) is exact
+    assert choose([exact, network("int8", agreement(0.98, 1.0))]) is exact
+
+
+def test_too_few_windows_prove_nothing():
+    exact = network("float32")
+    assert choose([exact, network("int8", agreement(n=precision.MIN_WINDOWS - 1))]) is exact
+
+
+def test_speed_is_told_by_the_float32_beside_it():
+    # measured in a quiet minute and in a busy one
+    quiet = network("int8", agreement(milliseconds=60, milliseconds_float32=100))
+    busy = network("bfloat16", agreement(milliseconds=80, milliseconds_float32=200), "openvino")
+    assert choose([network("float32"), quiet, busy]) is busy
+
+
+def test_of_equally_fast_ones_the_better_agreeing_then_the_earlier_is_chosen():
+    exact = network("float32")
+    worse, better = network("int8", agreement(0.99)), network("bfloat16", agreement(1.0), "openvino")
+    assert choose([exact, worse, better]) is better
+    alike = network("int8", agreement(1.0))
+    assert choose([exact, alike, better]) is alike
+
+
+def test_there_must_be_one_in_float32():
+    for networks in ([], [network("int8", agreement())], [network("float32"), network("int8")]):
+        with pytest.raises(InvalidParameter, match="must hold one network in float32"):
+            choose(networks)

@@ -1,0 +1,81 @@
+"""``ccmusic models``."""
+
+from __future__ import annotations
+
+import pytest
+
+from ccmusic.cli import main
+from support.bands_model import write_own_model, write_world_model
+from support.checkpoints import write_checkpoint, write_recordings
+from support.fake_hub import REPOSITORY, FakeHub
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MODEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CCMUSIC_IMPORT_AUDIO", str(write_recordings(tmp_path / "audio", 1)))
+    return tmp_path / "cache"
+
+
+def test_import_reports_and_says_how_to_serve(tmp_path, cache, capsys):
+    assert main(["models", "import", str(write_checkpoint(tmp_path).parent)]) == 0
+    told = capsys.readouterr()
+    assert "parameters, as expected" in told.out
+    assert f"CCMUSIC_MODEL={cache / 'imported' / 'vgg19_bn_cqt'} ccmusic serve" in told.out
+    assert "... building vgg19_bn" in told.err
+    main(["models", "list"])
+    listed = capsys.readouterr().out
+    assert "CCMUSIC_MODEL=embedded" in listed
+    assert "vgg19-bn-cqt" in listed
+
+
+def test_quiet_tells_no_stage(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["models", "import", str(write_checkpoint(tmp_path)), "--out", str(out), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert (out / "card.json").is_file()
+
+
+def test_a_directory_with_other_things_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    assert main(["models", "import", str(write_checkpoint(tmp_path)), "--out", str(tmp_path / "mine")]) != 0
+    assert "which holds other things than a model" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_refusal_is_one_sentence(tmp_path, capsys):
+    path = write_checkpoint(tmp_path)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert main(["models", "import", str(path)]) != 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ccmusic: ")
+
+
+def test_pull_fetches_and_imports(tmp_path, cache, capsys):
+    content = write_checkpoint(tmp_path).read_bytes()
+    with FakeHub({"vgg19_bn_cqt/save.pt": content}) as hub:
+        assert main(["models", "pull", f"hf://{REPOSITORY}", "--endpoint", hub.url]) == 0
+    told = capsys.readouterr().out
+    assert str(cache / "hub") in told
+    assert "CCMUSIC_MODEL=" in told
+    assert main(["models", "pull", f"hf://{REPOSITORY}", "--offline"]) == 0
+
+
+def test_pull_without_a_network_says_what_to_do(capsys):
+    assert main(["models", "pull", "hf://owner/name", "--offline"]) != 0
+    assert "pull it once with a network, or copy the cache" in capsys.readouterr().err
+
+
+def test_pull_wants_a_repository(capsys):
+    assert main(["models", "pull", "embedded"]) != 0
+    assert "must name a hub's repository, such as OWNER/NAME" in capsys.readouterr().err
+
+
+def test_the_list_says_what_each_model_names_genres_by(tmp_path, monkeypatch, capsys):
+    write_own_model(tmp_path / "own")
+    write_world_model(tmp_path / "world")
+    monkeypatch.setenv("CCMUSIC_MODEL_REPOSITORY", str(tmp_path))
+    assert main(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "float32  own (3)\n" in listed
+    assert "float32  ccmusic (16), world (16)\n" in listed

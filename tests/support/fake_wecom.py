@@ -1,0 +1,373 @@
+"""A stand-in for WeCom's server interface: the group robot's webhook, and an application's gettoken and message/send.
+
+In a test, in the test's own process::
+
+    with FakeWecom() as wecom:
+        robot_file.write_text(wecom.robot_url)
+        ...
+        wecom.stop(); wecom.start()          # gone and back, on the same port
+        wecom.delay_seconds = 30             # slow
+        wecom.errcode = -1                   # refuses everything: "system busy"
+        wecom.robot_messages[0]["markdown"]["content"]
+
+As a process of its own, controlled over HTTP::
+
+    python tests/support/fake_wecom.py --port 8099 --log received.jsonl
+    curl localhost:8099/received                               # what was accepted, as a JSON list
+    curl localhost:8099/control -d '{"errcode": -1}'           # or {"delay_seconds": 30}, {"status": 502}
+
+What was accepted lies, one JSON object a line, in the log: ``{"time", "kind": "robot"|"application", "content",
+"message"}``. Refusals are there too, with ``"errcode"``; what was accepted has ``"errcode": 0``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+KEY = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa"
+CORP_ID = "ww0123456789abcdef"
+SECRET = "application-secret-of-the-tests"
+AGENT_ID = "1000002"
+MARKDOWN_BYTES = 4096
+TEXT_BYTES = 2048
+
+ERRMSG = {
+    -1: "system busy",
+    0: "ok",
+    40001: "invalid credential",
+    40008: "invalid message type",
+    40013: "invalid corpid",
+    40014: "invalid access_token",
+    40056: "invalid agentid",
+    40058: "{kind}.content exceed max length {limit}. invalid Request Parameter",
+    41001: "access_token missing",
+    42001: "access_token expired",
+    44004: "empty content",
+    45009: "api freq out of limit",
+    47001: "data format error",
+    81013: "user & party & tag all invalid",
+    93000: "invalid webhook url",
+}
+
+
+class FakeWecom:
+    """Serves from a thread, on 127.0.0.1, and keeps what it received.
+
+    Parameters
+    ----------
+    port : int
+        0 for one that the system chooses.
+    key : str
+        Of the group robot.
+    per_minute : int
+        Messages that the robot takes in `window_seconds`; more get 45009.
+    window_seconds : float
+        A minute, unless a test has no time.
+    log : Path, optional
+        One JSON object a message is appended.
+
+    Attributes
+    ----------
+    robot_messages, application_messages : list of dict
+        Whole bodies that were accepted, oldest first.
+    refused : list of int
+        Error codes given, oldest first.
+    attempts : int
+        Requests of any kind that reached it.
+    delay_seconds : float
+        Before each answer.
+    status : int
+        Of HTTP; WeCom answers its own errors with 200.
+    errcode : int
+        Given to everything while it is not 0.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        key: str = KEY,
+        corp_id: str = CORP_ID,
+        secret: str = SECRET,
+        agent_id: str = AGENT_ID,
+        per_minute: int = 20,
+        window_seconds: float = 60.0,
+        log: Path | None = None,
+    ) -> None:
+        self.port = port
+        self.key = key
+        self.per_minute = per_minute
+        self.window_seconds = window_seconds
+        self.robot_messages: list[dict[str, Any]] = []
+        self.application_messages: list[dict[str, Any]] = []
+        self.refused: list[int] = []
+        self.attempts = 0
+        self.delay_seconds = 0.0
+        self.status = 200
+        self.errcode = 0
+        self._corp_id, self._secret, self._agent_id = corp_id, secret, agent_id
+        self._log = log
+        self._tokens: set[str] = set()
+        self._expired: set[str] = set()
+        self._taken: deque[float] = deque()
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> FakeWecom:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # for tests
+
+    @property
+    def url(self) -> str:
+        """Of this server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def robot_url(self) -> str:
+        """The group robot's whole webhook, with its key."""
+        return f"{self.url}/cgi-bin/webhook/send?key={self.key}"
+
+    @property
+    def api_url(self) -> str:
+        """What stands for https://qyapi.weixin.qq.com/cgi-bin/ in Alertmanager's ``api_url``."""
+        return f"{self.url}/cgi-bin/"
+
+    @property
+    def robot_texts(self) -> list[str]:
+        """The content of every message that the robot took."""
+        return [message[message["msgtype"]]["content"] for message in self.robot_messages]
+
+    @property
+    def application_texts(self) -> list[str]:
+        """The content of every message that the application took."""
+        return [message[message["msgtype"]]["content"] for message in self.application_messages]
+
+    def expire_tokens(self) -> None:
+        """Every access token given so far is refused from now on with 42001."""
+        with self._lock:
+            self._expired |= self._tokens
+            self._tokens.clear()
+
+    def start(self) -> None:
+        """Begin to listen, on the port of the last time."""
+        self._released.clear()
+        self._server = _Server(("127.0.0.1", self.port), _handler(self))
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening: connections are refused. Answers that are being delayed are dropped."""
+        if self._server is None or self._thread is None:
+            return
+        self._released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+
+    # the interface
+
+    def answer(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any] | None:
+        """Status and JSON for a request; None when the server was stopped while the answer waited."""
+        with self._lock:
+            self.attempts += 1
+        if self.delay_seconds and self._released.wait(self.delay_seconds):
+            return None
+        if self.status != 200:
+            return self.status, {"error": "from the gateway, not from WeCom"}
+        with self._lock:
+            reply = self._reply(path, query, body)
+        return 200, reply
+
+    def control(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Set `delay_seconds`, `status`, `errcode`, `per_minute`; gives them all."""
+        names = ("delay_seconds", "status", "errcode", "per_minute")
+        for name in names:
+            setattr(self, name, wanted.get(name, getattr(self, name)))
+        return {name: getattr(self, name) for name in names}
+
+    def received(self) -> list[dict[str, Any]]:
+        """Whatever was accepted."""
+        with self._lock:
+            return [*self.robot_messages, *self.application_messages]
+
+    def _reply(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
+        kind = "robot" if path.startswith("/cgi-bin/webhook/") else "application"
+        try:
+            if path == "/cgi-bin/webhook/send":
+                return self._robot(query, _json(body))
+            if path == "/cgi-bin/gettoken":
+                return self._token(query)
+            return self._application(query, _json(body))  # message/send
+        except _Refused as refusal:
+            self.refused.append(refusal.errcode)
+            self._note(kind, refusal.errcode, None, None)
+            return {"errcode": refusal.errcode, "errmsg": f"{refusal.errmsg}, hint: [0], from ip: 127.0.0.1"}
+
+    def _robot(self, query: dict[str, str], message: Any) -> dict[str, Any]:
+        if query.get("key") != self.key:
+            raise _Refused(93000)
+        content = _content(message, {"text": TEXT_BYTES, "markdown": MARKDOWN_BYTES})
+        self._refuse_on_demand()
+        if self._over_the_limit():
+            raise _Refused(45009)
+        self.robot_messages.append(message)
+        self._note("robot", 0, content, message)
+        return {"errcode": 0, "errmsg": "ok"}
+
+    def _token(self, query: dict[str, str]) -> dict[str, Any]:
+        self._refuse_on_demand()
+        if query.get("corpid") != self._corp_id:
+            raise _Refused(40013)
+        if query.get("corpsecret") != self._secret:
+            raise _Refused(40001)
+        token = secrets.token_urlsafe(32)
+        self._tokens.add(token)
+        return {"errcode": 0, "errmsg": "ok", "access_token": token, "expires_in": 7200}
+
+    def _application(self, query: dict[str, str], message: Any) -> dict[str, Any]:
+        token = query.get("access_token")
+        if token not in self._tokens:
+            raise _Refused(41001 if not token else 42001 if token in self._expired else 40014)
+        content = _content(message, {"text": None, "markdown": TEXT_BYTES})
+        if str(message.get("agentid")) != self._agent_id:
+            raise _Refused(40056)
+        if not any(message.get(name) for name in ("touser", "toparty", "totag")):
+            raise _Refused(81013)
+        self._refuse_on_demand()
+        if message["msgtype"] == "text":  # an application's text is cut, not refused
+            content = content.encode()[:TEXT_BYTES].decode(errors="ignore")
+            message["text"]["content"] = content
+        self.application_messages.append(message)
+        self._note("application", 0, content, message)
+        return {"errcode": 0, "errmsg": "ok", "msgid": f"msg{len(self.application_messages)}"}
+
+    def _refuse_on_demand(self) -> None:
+        if self.errcode:
+            raise _Refused(self.errcode)
+
+    def _over_the_limit(self) -> bool:
+        now = time.monotonic()
+        while self._taken and now - self._taken[0] > self.window_seconds:
+            self._taken.popleft()
+        if len(self._taken) >= self.per_minute:
+            return True
+        self._taken.append(now)
+        return False
+
+    def _note(self, kind: str, errcode: int, content: str | None, message: dict[str, Any] | None) -> None:
+        if self._log is None:
+            return
+        line = {"time": time.time(), "kind": kind, "errcode": errcode, "content": content, "message": message}
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class _Refused(Exception):
+    def __init__(self, errcode: int, kind: str = "markdown", limit: int = MARKDOWN_BYTES) -> None:
+        super().__init__(errcode)
+        self.errcode = errcode
+        self.errmsg = ERRMSG.get(errcode, "unknown").format(kind=kind, limit=limit)
+
+
+def _content(message: Any, limits: dict[str, int | None]) -> str:
+    """The text of a message whose type is one of these, each with its most bytes."""
+    if not isinstance(message, dict):
+        raise _Refused(47001)
+    msgtype = message.get("msgtype")
+    if msgtype not in limits:
+        raise _Refused(40008)
+    content = message.get(msgtype, {}).get("content")
+    if not isinstance(content, str) or not content:
+        raise _Refused(44004)
+    limit = limits[msgtype]
+    if limit is not None and len(content.encode()) > limit:
+        raise _Refused(40058, kind=msgtype, limit=limit)
+    return content
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+def _handler(wecom: FakeWecom) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            parts = urlsplit(self.path)
+            match parts.path:
+                case "/control":
+                    reply = 200, wecom.control(_json(body) or {})
+                case "/received":
+                    reply = 200, wecom.received()
+                case _:
+                    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+                    reply = wecom.answer(parts.path, query, body)
+            if reply is None:
+                self.close_connection = True
+                return
+            status, value = reply
+            content = json.dumps(value, ensure_ascii=False).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json; charset=UTF-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _answer  # noqa: N815  http.server's names
+
+        def handle(self) -> None:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the caller had not the patience
+                super().handle()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def main() -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(description="A stand-in for WeCom's server interface.")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
+    parser.add_argument("--log", type=Path, help="where each message is appended, as a line of JSON")
+    parser.add_argument("--key", default=KEY, help="of the group robot")
+    parser.add_argument("--per-minute", type=int, default=20, help="messages that the robot takes in a minute")
+    options = parser.parse_args()
+    wecom = FakeWecom(options.port, key=options.key, per_minute=options.per_minute, log=options.log)
+    wecom.start()
+    print(f"robot: {wecom.robot_url}\napplication: {wecom.api_url}", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        wecom.stop()
+
+
+if __name__ == "__main__":
+    main()

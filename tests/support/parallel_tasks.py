@@ -1,0 +1,26 @@
+"""What the processes of tests/test_parallel.py do."""
+
+from __future__ import annotations
+
+import os
+
+_factor = [1]
+
+
+def prepare(factor: int) -> None:
+    _factor[0] = factor
+
+
+def prepared_times(item: int) -> int:
+    return _factor[0] * item
+
+
+def inverse(item: int) -> float:
+    return 1 / item
+
+
+def die_at_three(task: tuple[int, int]) -> int:
+    item, signal = task
+    if item == 3:
+        os.kill(os.getpid(), signal)
+    return item

@@ -1,0 +1,79 @@
+"""The real service in a process of its own, on a port that the system chose."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from support.waiting import wait_until
+
+STOP_SECONDS = 60
+
+
+@dataclass
+class RunningServer:
+    """A started ``ccmusic serve``."""
+
+    url: str
+    process: subprocess.Popen[str]
+    management: str | None = None
+
+    def health(self) -> httpx.Response:
+        """``GET /health``."""
+        return httpx.get(f"{self.url}/health", timeout=10)
+
+    def wait_healthy(self) -> None:
+        """Return once /health is 200."""
+        wait_until(lambda: self.health().status_code == 200, "/health is 200")
+
+
+@contextmanager
+def running_server(
+    *arguments: str, command: tuple[str, ...] = ("-m", "ccmusic.cli", "serve"), **environment: str
+) -> Iterator[RunningServer]:
+    """Start the service, give it as soon as it has named its port, stop it by SIGTERM in the end.
+
+    Parameters
+    ----------
+    *arguments
+        Words behind the command.
+    command : tuple of str
+        What Python runs.
+    **environment
+        Variables beside the shell's.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *command, "--host", "127.0.0.1", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,  # any directory must do
+        # nobody stands in front of a test's service, who would have to hear of its end first
+        env=os.environ | {"CCMUSIC_DRAIN_LINGER_SECONDS": "0", "CCMUSIC_MANAGEMENT_HOST": "127.0.0.1"} | environment,
+    )
+    try:
+        url = _address(process)
+        yield RunningServer(url, process, _address(process) if "CCMUSIC_MANAGEMENT_PORT" in environment else None)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        finally:
+            process.kill()
+            process.stdout.close()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    if found is None:
+        raise AssertionError(f"the server did not name its address: {line!r}")
+    return found[0]

@@ -1,0 +1,45 @@
+"""The plan of docs/architecture.md, held against the imports."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.import_graph import ARCHITECTURE, Edges, circles, module_imports, read_plan, room_imports
+
+
+@pytest.fixture(scope="module")
+def modules() -> Edges:
+    return module_imports()
+
+
+def test_rooms_import_only_what_the_table_allows(modules: Edges) -> None:
+    assert read_plan(ARCHITECTURE.read_text(encoding="utf-8")).forbidden(room_imports(modules)) == []
+
+
+def test_every_room_is_in_the_table(modules: Edges) -> None:
+    rooms = {room for edge in room_imports(modules) for room in edge}
+    assert set(read_plan(ARCHITECTURE.read_text(encoding="utf-8")).allowed) == rooms
+
+
+def test_a_forbidden_import_is_named() -> None:
+    plan = read_plan("""
+## Rooms
+
+| room | what it holds | may import |
+|---|---|---|
+| `errors` | errors | nothing |
+| `audio`, `features` | sound | `errors` |
+| `cli` | words | all above |
+""")
+    assert plan.forbidden({("audio", "errors"), ("cli", "features")}) == []
+    assert plan.forbidden({("errors", "cli"), ("audio", "features"), ("extra", "errors")}) == [
+        "audio imports features",
+        "errors imports cli",
+        "extra imports errors",
+    ]
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({("a", "b"), ("b", "c")}) == []
+    (circle,) = circles({("a", "b"), ("b", "c"), ("c", "a")})
+    assert set(circle) == {"a", "b", "c"}
