@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ccmusic.features.crops import seconds_to_frames
 from ccmusic.genres import LABELS
-from ccmusic.training.data import Dataset, load, seconds_to_frames
+from ccmusic.training.data import Dataset, load
 from ccmusic.training.distil import Standardiser, soft_targets
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))

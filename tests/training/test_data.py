@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccmusic.genres import LABELS
-from ccmusic.training.data import Teacher, class_weights, load, rereference, seconds_to_frames
+from ccmusic.training.data import Teacher, load
 
 
 def test_no_artist_is_on_both_sides_of_a_split(data_directory: Path) -> None:
@@ -49,23 +49,6 @@ def test_stored_bytes_become_decibels(data_directory: Path) -> None:
     assert picture.min() >= -80.0
 
 
-def test_a_crop_is_relative_to_its_own_maximum() -> None:
-    cqt_db = np.full((2, 84, 20), -70.0, dtype=np.float32)
-    cqt_db[0, 3, 4] = -30.0
-    cqt_db[1] = -80.0
-    cqt_db[1, 0, 0] = -5.0
-    out = rereference(cqt_db)
-    assert out[0, 3, 4] == 0.0
-    assert out[0, 0, 0] == -40.0
-    assert out[1, 5, 5] == -75.0
-    assert rereference(np.array([[0.0, -80.0], [-79.0, -100.0]])).min() == -80.0
-
-
-@pytest.mark.parametrize(("seconds", "frames"), [(0.3, 13), (1.0, 44), (10.0, 431), (30.0, 1292)])
-def test_frames_are_those_of_librosa(seconds: float, frames: int) -> None:
-    assert seconds_to_frames(seconds) == frames
-
-
 def test_teacher_is_averaged_over_what_the_crop_hears() -> None:
     windows = np.array([[[0.0], [10.0], [30.0]], [[5.0], [7.0], [0.0]]], dtype=np.float32)
     teacher = Teacher(windows, np.array([3, 2]), seconds=5.0)
@@ -73,13 +56,3 @@ def test_teacher_is_averaged_over_what_the_crop_hears() -> None:
     # inside one window; half in each of two; the absent third window counts for nothing; behind the last one
     assert heard[:, 0].tolist() == [0.0, 5.0, 7.0, 7.0]
     assert teacher.mean()[:, 0].tolist() == pytest.approx([40 / 3, 6.0])
-
-
-def test_class_weights_balance_between_clips_and_classes() -> None:
-    labels = np.array([3] * 16 + [5] * 4)
-    alike, half, full = (class_weights(labels, balance) for balance in (0.0, 0.5, 1.0))
-    assert alike[[3, 5]].tolist() == [1.0, 1.0]
-    assert half[5] / half[3] == pytest.approx(2.0)
-    assert full[5] / full[3] == pytest.approx(4.0)
-    assert full[labels].mean() == pytest.approx(1.0)
-    assert full[0] == 0.0

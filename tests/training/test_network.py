@@ -11,7 +11,6 @@ from ccmusic.features.cqt import cqt_db
 from ccmusic.models.card import CARD_NAME, Card, read_card
 from ccmusic.models.golden import SIGNALS
 from ccmusic.models.store import EMBEDDED_DIRECTORY
-from ccmusic.training.augment import augment, roughen
 from ccmusic.training.export import MODEL_FILE, export_onnx, largest_difference, serving_network, write_card
 from ccmusic.training.mel_front import MelFront
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
@@ -127,31 +126,3 @@ def test_golden_logits_are_the_networks_answer_to_the_signals(
             expected, _ = network(torch.from_numpy(cqt_db(SIGNALS[clip.signal](clip.seconds)))[None])
         np.testing.assert_allclose(clip.logits, expected[0].numpy(), atol=1e-4)
     assert np.ptp([clip.logits for clip in clips], axis=0).max() > 1e-2
-
-
-def test_augmented_pictures_stay_decibels() -> None:
-    generator = np.random.default_rng(1)
-    pictures = generator.uniform(-80, -20, size=(12, 84, 40)).astype(np.float32)
-    pictures[6:] += 20
-    own = np.array([True] * 3 + [False] * 9)
-    out = augment(pictures, generator, own)
-    assert out.shape == pictures.shape
-    assert out.dtype == np.float32
-    assert out.min() >= -80
-    assert out.max() <= 0
-    assert (out[:3].max(axis=(1, 2)) > -1).all()
-    assert (out[3:6].max(axis=(1, 2)) < -10).all()
-
-
-def test_roughened_pictures_have_noise_or_holes_and_stay_in_range() -> None:
-    picture = np.full((200, 84, 20), -45, dtype=np.float32)
-    picture[:, 40] = -5  # 40 dB above its neighbours: a codec may drop them
-    rough = roughen(picture, np.random.default_rng(1))
-    assert (rough.min(), rough.max() <= 0, rough.dtype) == (-80, True, np.float32)
-    holed = (rough[:, 41] == -80).any(axis=1)
-    noisy = (rough[:, 5] != -45).any(axis=1)
-    assert 0.2 < holed.mean() < 0.45
-    assert 0.35 < noisy.mean() < 0.65
-    assert (rough[holed, 41] == -80).mean() > 0.5
-    assert (rough[:, 60] != -80).all()  # too far from the loud one
-    assert (rough[~holed & ~noisy] == picture[0]).all()

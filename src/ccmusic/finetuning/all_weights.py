@@ -15,15 +15,15 @@ import torch
 from torch.nn import functional
 
 from ccmusic.errors import DependencyUnavailable
+from ccmusic.features.augment import augment
+from ccmusic.features.crops import CROP_SECONDS, CROP_SHARES, seconds_to_frames
 from ccmusic.finetuning.early_stopping import EarlyStopping
 from ccmusic.finetuning.excerpts import ask
 from ccmusic.finetuning.plan import Plan
 from ccmusic.finetuning.trainable import TrainableGraph
 from ccmusic.finetuning.training_set import TrainingSet
 from ccmusic.inference.backend import Device
-from ccmusic.training.augment import augment
-from ccmusic.training.configuration import Configuration
-from ccmusic.training.data import class_weights, seconds_to_frames
+from ccmusic.scoring.class_weights import class_weights
 
 BATCH = 16
 LEARNING_RATE = 1e-4
@@ -131,14 +131,13 @@ def _one_pass(
 
 def batches(material: TrainingSet, generator: np.random.Generator) -> Iterator[Batch]:
     """Random crops of the recordings that are learnt from, each recording at least once; one length a batch."""
-    usual = Configuration()
-    shares = np.asarray(usual.shares) / sum(usual.shares)
+    shares = np.asarray(CROP_SHARES) / sum(CROP_SHARES)
     weight = class_weights(material.reference[~material.held], 1.0, len(material.labels))
     windows = np.bincount([e.row for e in material.shown if e.seconds is None], minlength=len(material.held))
     stream = np.repeat(np.arange(len(windows)), np.where(material.held, 0, np.minimum(windows, MOST_CROPS)))
     order = generator.permutation(stream)
     for rows in np.array_split(order, -(-len(order) // BATCH)):
-        seconds = float(generator.choice(usual.seconds, p=shares))
+        seconds = float(generator.choice(CROP_SECONDS, p=shares))
         shortest = min(material.kept[row].n_frames for row in rows)
         frames = min(seconds_to_frames(seconds), shortest)
         crops = []
@@ -146,7 +145,7 @@ def batches(material: TrainingSet, generator: np.random.Generator) -> Iterator[B
             first = int(generator.integers(material.kept[row].n_frames - frames + 1))
             crops.append(material.kept[row].read(first, first + frames))
         # the service shows windows shorter than the longest only when they are the whole recording
-        longest = seconds == max(usual.seconds)
+        longest = seconds == max(CROP_SECONDS)
         own_reference = generator.random(len(rows)) < (0.5 if longest else 1.0)
         labels = material.reference[rows]
         yield augment(np.stack(crops), generator, own_reference), labels, weight[labels].astype(np.float32)

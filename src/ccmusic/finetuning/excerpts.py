@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccmusic.features.crops import rereference, seconds_to_frames
 from ccmusic.finetuning.spectrograms import Spectrogram
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.models.card import Card
-from ccmusic.training.data import rereference, seconds_to_frames
 
 SHORT_SECONDS = (0.3, 1.0, 3.0)
 """Lengths, below that of a window, of which cuts are shown as recordings of their own."""

@@ -12,11 +12,11 @@ import numpy as np
 
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import InvalidParameter
+from ccmusic.features.crops import TOP_DB
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.non_music import Traits, judged
 from ccmusic.models.card import Card
 from ccmusic.parallel import ParallelMap
-from ccmusic.training.data import TOP_DB
 
 FORMAT = "cqt-1"
 """Part of every name, to be counted up when the transform or the way of keeping it changes."""

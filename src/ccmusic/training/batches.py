@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ccmusic.features.augment import augment, roughen
 from ccmusic.features.cqt import FRAMES_PER_SECOND
-from ccmusic.training.augment import augment, roughen
+from ccmusic.features.crops import TOP_DB, seconds_to_frames
+from ccmusic.genres import LABELS
+from ccmusic.scoring.class_weights import class_weights
 from ccmusic.training.configuration import Configuration
-from ccmusic.training.data import TOP_DB, Dataset, class_weights, seconds_to_frames
+from ccmusic.training.data import Dataset
 from ccmusic.training.distil import Standardiser, soft_targets
 
 
@@ -64,7 +67,7 @@ class Batches:
         self.soft = soft_targets(dataset, train)
         self.standardisers = {name: Standardiser.fit(dataset, name, train) for name in dataset.teachers}
         labels = dataset.label[train]
-        class_weight = class_weights(labels[labels >= 0], configuration.balance)
+        class_weight = class_weights(labels[labels >= 0], configuration.balance, len(LABELS))
         known = ~dataset.allowed.all(axis=1)
         self.known_weight = np.where(
             dataset.label >= 0,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ccmusic.errors import InvalidParameter
+from ccmusic.features.crops import CROP_SECONDS, CROP_SHARES
 
 STARTS = ("mn04", "scratch")
 FRONTS = ("cqt", "mel")
@@ -35,7 +36,7 @@ class Configuration:
     ema_decay : float
         Decay of the running average of weights per step.
     roughen : bool
-        Whether crops also get noise and a codec's holes (`ccmusic.training.augment.roughen`).
+        Whether crops also get noise and a codec's holes (`ccmusic.features.augment.roughen`).
     """
 
     epochs: int = 12
@@ -46,8 +47,8 @@ class Configuration:
     front: str = "cqt"
     stem_stride: tuple[int, int] = (2, 1)
     dropout: float = 0.2
-    seconds: tuple[float, ...] = (0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
-    shares: tuple[float, ...] = (0.06, 0.05, 0.08, 0.08, 0.2, 0.28, 0.25)
+    seconds: tuple[float, ...] = CROP_SECONDS
+    shares: tuple[float, ...] = CROP_SHARES
     label_repeats: int = 2
     label_weight: float = 0.5
     group_weight: float = 0.5

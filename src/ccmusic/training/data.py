@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.features.cqt import HOP_LENGTH, SAMPLE_RATE
+from ccmusic.features.crops import TOP_DB
 from ccmusic.genres import LABELS, LEAVES
 
-TOP_DB = 80.0
 TEACHER_SECONDS = {
     "audioset_logits": 5.0,
     "audioset_embedding": 5.0,
@@ -25,11 +24,6 @@ TEACHER_SECONDS = {
     "jamendo_tags_clip": 30.0,
 }
 """Length of the windows that each teacher heard, one after the other from the start of the clip."""
-
-
-def seconds_to_frames(seconds: float) -> int:
-    """Frames that the constant-Q transform (centred) gives for so many seconds."""
-    return 1 + round(seconds * SAMPLE_RATE) // HOP_LENGTH
 
 
 @dataclass(frozen=True)
@@ -190,41 +184,3 @@ def load(directory: Path) -> Dataset:
         rms=np.array([float(row["rms"] or "nan") for row in rows]),
         teachers={name: _read_teacher(archive, name, order) for name in TEACHER_SECONDS},
     )
-
-
-def rereference(cqt_db: np.ndarray) -> np.ndarray:
-    """Make decibels relative to the crop's own maximum, as they are when the crop is the whole recording.
-
-    Parameters
-    ----------
-    cqt_db : np.ndarray [shape=(..., bins, frames)]
-        Decibels relative to the whole clip's maximum.
-
-    Returns
-    -------
-    np.ndarray [same shape]
-        The maximum over the last two axes is 0, nothing lies below -80. What the clip's own floor cut away stays lost.
-    """
-    return np.asarray(np.maximum(cqt_db - cqt_db.max(axis=(-2, -1), keepdims=True), -TOP_DB))
-
-
-def class_weights(labels: np.ndarray, balance: float, n_labels: int = len(LABELS)) -> np.ndarray:
-    """Weigh classes by a power of their inverse frequency.
-
-    Parameters
-    ----------
-    labels : np.ndarray [shape=(clips,)]
-        All known.
-    balance : float
-        0 weighs every clip alike, 1 every class.
-    n_labels : int
-        Classes that there are.
-
-    Returns
-    -------
-    np.ndarray [shape=(n_labels,)]
-        With mean 1 over the clips; 0 for a class without clips.
-    """
-    counts = np.bincount(labels, minlength=n_labels)
-    weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
-    return np.asarray(weights * len(labels) / max(float((weights * counts).sum()), 1e-9))

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ccmusic.genres import LABELS
+from ccmusic.scoring.class_weights import class_weights
 from ccmusic.training.configuration import RECORDINGS, SHORT
 from ccmusic.training.crossval import OutOfFold
-from ccmusic.training.data import Dataset, class_weights
+from ccmusic.training.data import Dataset
 from ccmusic.training.distil import fit_regression
 from ccmusic.training.members import LONG_SECONDS, SHORT_SECONDS, embeddings
 from ccmusic.training.network import EMBEDDING_SIZE
@@ -54,7 +55,7 @@ def fit_layer(embedded: np.ndarray, labels: np.ndarray, c: float, share: float =
         Both have mean 0 over the classes.
     """
     mean, scale = embedded.mean(axis=0), np.maximum(embedded.std(axis=0), LEAST_SCALE)
-    weights = class_weights(labels, BALANCE)[labels] * share
+    weights = class_weights(labels, BALANCE, len(LABELS))[labels] * share
     regression = fit_regression((embedded - mean) / scale, labels, c, weights)
     weight, bias = np.zeros((len(LABELS), embedded.shape[1])), np.full(len(LABELS), UNSEEN_LOGIT)
     weight[regression.classes_] = regression.coef_ / scale

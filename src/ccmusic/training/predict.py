@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ccmusic.audio.windows import cut
+from ccmusic.features.crops import rereference, seconds_to_frames
 from ccmusic.genres import LABELS
-from ccmusic.training.data import Dataset, rereference, seconds_to_frames
+from ccmusic.training.data import Dataset
 
 WINDOW_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
