@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-training faults monitoring-test soak check format bench bench-data rivals train families reference lock clean
+.PHONY: help run test test-wheel test-training faults monitoring-test soak check format bench bench-data rivals train families reference lock clean
 
 help:  ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,8 +17,23 @@ help:  ## list these words
 run: $(VENV)/.page  ## install and start the page and the API on port 7860
 	$(BIN)/ccmusic serve
 
+# Tests wait more than they compute: one process more than there are cores.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 test: $(VENV)/.test  ## install and run the tests
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+
+# What needs no running service, no browser and no torch: for other Pythons, against the wheel as people install it.
+FAST := tests/audio tests/features tests/models tests/inference tests/health tests/scoring tests/evaluation tests/alerting \
+  tests/checkpoints/hub tests/test_genres.py tests/test_settings.py tests/test_errors.py tests/test_parallel.py
+WHEEL_VENV ?= $(VENV)-wheel
+test-wheel:  ## build the wheel, install it in an empty environment, and run the fast tests there
+	rm -rf $(WHEEL_VENV)
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/docker/build.txt -r requirements/test.txt
+	$(WHEEL_VENV)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w $(WHEEL_VENV)/wheel .
+	$(WHEEL_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(WHEEL_VENV)/wheel/*.whl
+	cd tests && $(abspath $(WHEEL_VENV))/bin/python -c 'import ccmusic; assert "site-packages" in ccmusic.__file__, ccmusic.__file__'
+	$(WHEEL_VENV)/bin/python -m pytest $(FAST) $(PYTEST)
 
 test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
 	$(BIN)/python -m pytest tests/training tests/finetuning tests/checkpoints/test_torch_file.py $(PYTEST)

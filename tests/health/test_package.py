@@ -16,4 +16,4 @@ def test_it_stands_on_starlette_alone():
     heavy = {"onnxruntime", "numpy", "gradio", "fastapi", "pydantic", "uvicorn", "torch", "av"}
     assert not heavy & set(loaded)
     own = {name for name in loaded if name.startswith("ccmusic.")}
-    assert {name.split(".")[1] for name in own} == {"health"}
+    assert {name.split(".")[1] for name in own} == {"health", "version"}

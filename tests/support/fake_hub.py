@@ -430,8 +430,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             stop = len(answer.body) if answer.cut_after is None else min(len(answer.body), answer.cut_after)
             for begin in range(0, stop, PIECE_BYTES):
                 piece = answer.body[begin : min(begin + PIECE_BYTES, stop)]
-                self.wfile.write(piece)
+                # counted first: a client that has every byte may look at once
                 request.sent_bytes += len(piece)
+                self.wfile.write(piece)
             self.wfile.flush()
             if stop < len(answer.body):
                 self.close_connection = True
