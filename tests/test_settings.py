@@ -1,5 +1,6 @@
 import pytest
 
+from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
 from ccmusic.settings import read_settings
 
@@ -70,3 +71,8 @@ def test_decode_limits_carry_the_settings(monkeypatch):
     monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
     limits = read_settings().decode_limits
     assert (limits.max_seconds, limits.max_bytes) == (12.5, 1000)
+
+
+def test_the_defaults_of_the_limits_are_those_of_the_decoder():
+    assert read_settings().decode_limits == DecodeLimits()
+    assert DecodeLimits().max_bytes == 100 * 2**20

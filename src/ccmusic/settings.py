@@ -21,6 +21,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+_LIMITS = DecodeLimits()
+
 
 def _default_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -175,11 +177,17 @@ class Settings(BaseSettings):
     )
 
     # what is accepted
-    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(100 * 2**20, description="Largest recording, in bytes.")
-    max_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Longest recording, in seconds of sound.")
-    max_channels: Annotated[int, Field(ge=1)] = Field(8, description="Most channels.")
-    min_sample_rate: Annotated[int, Field(ge=1)] = Field(4000, description="Lowest sample rate, in Hz.")
-    max_sample_rate: Annotated[int, Field(ge=1)] = Field(192_000, description="Highest sample rate, in Hz.")
+    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_bytes, description="Largest recording, in bytes.")
+    max_seconds: Annotated[float, Field(gt=0)] = Field(
+        _LIMITS.max_seconds, description="Longest recording, in seconds of sound."
+    )
+    max_channels: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_channels, description="Most channels.")
+    min_sample_rate: Annotated[int, Field(ge=1)] = Field(
+        _LIMITS.min_sample_rate, description="Lowest sample rate, in Hz."
+    )
+    max_sample_rate: Annotated[int, Field(ge=1)] = Field(
+        _LIMITS.max_sample_rate, description="Highest sample rate, in Hz."
+    )
     max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest `windows` a request may ask for.")
 
     @field_validator("port", mode="before")

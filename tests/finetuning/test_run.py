@@ -46,10 +46,10 @@ def kept(material: object) -> Path:
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings are read here: that they are read elsewhere has tests of its own, and processes take long to start."""
 
-    def over(crew: ParallelMap[object, object], items: Sequence[object]) -> Iterator[tuple[int, object]]:
-        yield from ((index, crew.function(item)) for index, item in enumerate(items))
+    def run(parallel: ParallelMap[object, object], items: Sequence[object]) -> Iterator[tuple[int, object]]:
+        yield from ((index, parallel.function(item)) for index, item in enumerate(items))
 
-    monkeypatch.setattr(ParallelMap, "over", over)
+    monkeypatch.setattr(ParallelMap, "run", run)
 
 
 def test_from_folders_to_answers(train: Train, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

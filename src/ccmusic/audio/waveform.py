@@ -30,7 +30,7 @@ class DecodeLimits:
         Counted while decoding.
     """
 
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = 100 * 2**20
     max_channels: int = 8
     min_sample_rate: int = 4000
     max_sample_rate: int = 192_000

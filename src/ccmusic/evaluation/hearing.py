@@ -94,10 +94,10 @@ def hear(
     dict of Path to str
         Why these cannot.
     """
-    crew = ParallelMap(_ask, jobs, _prepare, (tuple(locations), limits))
+    parallel = ParallelMap(_ask, jobs, _prepare, (tuple(locations), limits))
     out: list[tuple[Heard, ...] | None] = [None] * len(paths)
     refused = {}
-    for index, answer in crew.over([_Task(path, tuple(lengths)) for path in paths]):
+    for index, answer in parallel.run([_Task(path, tuple(lengths)) for path in paths]):
         if isinstance(answer, Exception):
             refused[paths[index]] = str(answer)
         else:

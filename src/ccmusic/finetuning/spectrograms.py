@@ -94,7 +94,7 @@ def spectrograms(
     out: list[Spectrogram | None] = [None] * len(paths)
     refused = {}
     tasks = [_Task(path, directory, card, limits) for path in paths]
-    for index, answer in ParallelMap(_make, jobs).over(tasks):
+    for index, answer in ParallelMap(_make, jobs).run(tasks):
         if isinstance(answer, Exception):
             refused[paths[index]] = str(answer)
         else:

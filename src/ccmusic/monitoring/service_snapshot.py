@@ -10,12 +10,10 @@ from ccmusic.genres import Taxonomy
 from ccmusic.health import DiskUse, Health, HealthSnapshot
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.monitoring.drift_watch import DriftState
-from ccmusic.version import __version__
+from ccmusic.version import SERVICE, __version__
 from ccmusic.workers.process_info import rss_bytes
 from ccmusic.workers.records import QueueState, Restart, RestartReason, SelfTestState, StackDump, WorkerRecord
 from ccmusic.workers.supervisor import Supervisor
-
-SERVICE = "ccmusic-database"
 
 STACK_DUMP_PATH = "/debug/stack-dumps"
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ccmusic.errors import InvalidParameter
 
 DEFAULT_URL = "http://127.0.0.1:7860"
-SERVICE = "ccmusic-database"
+
 ASK_SECONDS = 5.0
 """Longest time for one answer of a probe; the contract promises milliseconds."""
 

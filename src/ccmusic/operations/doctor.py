@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ccmusic.errors import InvalidParameter, InvalidSettings
-from ccmusic.operations.asking import DEFAULT_URL, SERVICE, Echo, ask
+from ccmusic.operations.asking import DEFAULT_URL, Echo, ask
 from ccmusic.operations.drill import EXIT_NOT_NOTICED, EXIT_NOT_RECOVERED, inject
 from ccmusic.operations.machine import MACHINE, Finding
+from ccmusic.version import SERVICE
 
 __all__ = ["EXIT_NOT_NOTICED", "EXIT_NOT_RECOVERED", "EXIT_SICK", "add_commands", "diagnose", "inject"]
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ccmusic.operations.asking import ASK_SECONDS, DEFAULT_URL, SERVICE, Answer, Echo, ask
+from ccmusic.operations.asking import ASK_SECONDS, DEFAULT_URL, Answer, Echo, ask
+from ccmusic.version import SERVICE
 
 if TYPE_CHECKING:  # the rest is imported where it is used: a command line should start at once
     from ccmusic.models.card import Card, Head

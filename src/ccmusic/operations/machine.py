@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ccmusic.errors import CcmusicError
-from ccmusic.operations.asking import SERVICE, Answer, ask
+from ccmusic.operations.asking import Answer, ask
+from ccmusic.version import SERVICE
 
 if TYPE_CHECKING:  # the rest is imported where it is used: a command line should start at once
     from ccmusic.settings import Settings
