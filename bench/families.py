@@ -22,8 +22,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ccmusic.scoring.calibration import cross_fitted
-from ccmusic.scoring.classification import scores
+from ccmusic.scoring.levels import scores_by_level
+from ccmusic.scoring.temperature import cross_fitted
 from ccmusic.training import mel_front
 from ccmusic.training.configuration import RECORDINGS, Configuration
 from ccmusic.training.crossval import PRETRAINED, is_finished, new_network, run_name
@@ -203,8 +203,8 @@ def measure(dataset: Dataset, name: str, work: Path, folds: Sequence[int]) -> li
     tested = np.concatenate(rows)
     labels, place = dataset.label[tested], dataset.fold[tested]
     probabilities = cross_fitted(labels, np.concatenate(parts), place)
-    by_fold = [scores(labels[place == fold], probabilities[place == fold]) for fold in folds]
-    system = System(name, scores(labels, probabilities), by_fold)
+    by_fold = [scores_by_level(labels[place == fold], probabilities[place == fold]) for fold in folds]
+    system = System(name, scores_by_level(labels, probabilities), by_fold)
     return [name, *(system.spread(measure) for measure in (*MEASURES, "ece_16"))]
 
 

@@ -16,16 +16,16 @@ def _draw(directory: Path, labels: tuple[str, str]) -> bytes:
     return (directory / "confusion.png").read_bytes()
 
 
-def test_a_font_that_lacks_the_labels_characters_is_told(
+def test_missing_characters_of_the_labels_are_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(mpl.rcParams, "font.family", ["DejaVu Sans"])
     assert _draw(tmp_path, ("民谣", "摇滚")).startswith(b"\x89PNG")
-    assert "no font here has every character of the labels: install Noto Sans CJK SC" in caplog.text
+    assert "no installed font has all characters of the labels: install Noto Sans CJK SC" in caplog.text
     caplog.clear()
     _draw(tmp_path, ("folk", "rock"))
     assert caplog.text == ""
 
 
-def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_data_give_equal_bytes(tmp_path: Path) -> None:
     assert _draw(tmp_path, ("folk", "rock")) == _draw(tmp_path, ("folk", "rock"))

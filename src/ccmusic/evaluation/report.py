@@ -17,7 +17,8 @@ from ccmusic.evaluation.labelled_data import LabelledData
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.scoring import markdown
 from ccmusic.scoring.classification import top_k_accuracy
-from ccmusic.scoring.comparison import Difference, Measures, measure
+from ccmusic.scoring.comparison import Difference
+from ccmusic.scoring.measures import Measures, measure
 
 SHOWN_REFUSALS = 20
 SCORES = {"top1": "top-1", "macro_f1": "macro-F1"}

@@ -20,9 +20,10 @@ from ccmusic.models.card import CARD_NAME, Calibration, Card, GoldenClip, Traini
 from ccmusic.models.golden import golden_clips
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.models.store import ModelLocation
-from ccmusic.scoring.calibration import fit_temperature, shortest_near, uncertain_threshold
-from ccmusic.scoring.classification import top_k_accuracy, track_probabilities
-from ccmusic.scoring.comparison import Measures, measure
+from ccmusic.scoring.classification import top_k_accuracy
+from ccmusic.scoring.measures import Measures, measure
+from ccmusic.scoring.temperature import fit_temperature, track_probabilities
+from ccmusic.scoring.thresholds import shortest_near, uncertain_threshold
 
 MODEL_FILE = "model.onnx"
 WANTED_PRECISION = 0.8

@@ -25,7 +25,7 @@ from ccmusic.inference.non_music import judge
 from ccmusic.models.card import Card
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.scoring.class_weights import class_weights
-from ccmusic.scoring.classification import track_probabilities
+from ccmusic.scoring.temperature import track_probabilities
 
 SHORT_SHARE = 0.3
 """Of a recording's weight in the loss that its short cuts have; its windows have the rest."""

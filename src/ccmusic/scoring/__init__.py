@@ -1,1 +1,1 @@
-"""Measures of answers against labels: classification, calibration, figures, tables."""
+"""Measures of answers against labels: classification, calibration, comparison; their figures and tables."""

@@ -1,179 +1,83 @@
-"""What the card promises about trust: softmax temperatures and the thresholds of the flags, from out-of-fold logits."""
+"""Calibration measures: how well the largest probability states how often the answer is right.
+
+The conventions are those of `ccmusic.scoring.classification`. The confidence of an answer is its largest probability;
+answers are counted in bins of equal width over it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
-from ccmusic.genres import roll_up
-from ccmusic.scoring.classification import group_of_leaf, mean_log_loss, top_k_accuracy, track_probabilities
+from ccmusic.scoring.classification import validate
+
+BINS = 15
 
 
-def fit_temperature(reference: np.ndarray, logits: np.ndarray, smoothing: float = 0.0) -> float:
-    """Find the temperature that makes the TRACK probabilities likeliest.
+def expected_calibration_error(reference: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
+    """Mean gap between confidence and the share of right answers, over the bins.
 
-    Source: Guo et al., "On calibration of modern neural networks" (2017), with the mean over windows inside the loss.
+    Source: Guo et al., "On calibration of modern neural networks" (2017).
+    """
+    validate(reference, probabilities)
+    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == reference, bins)
+
+
+def calibration_error_by_chance(
+    probabilities: np.ndarray, bins: int = BINS, draws: int = 500, seed: int = 16
+) -> tuple[float, float]:
+    """Calibration error that a perfectly calibrated model would show on this number of recordings.
+
+    In each bin the share of right answers varies by chance around the confidence, and the error counts this as a gap:
+    on few recordings no model reaches 0. The function draws answers that are right with the probability that they
+    state, and repeats this `draws` times.
+
+    Source: Bröcker and Smith, "Increasing the reliability of reliability diagrams" (2007), consistency resampling.
 
     Parameters
     ----------
-    reference : np.ndarray [shape=(tracks,), dtype=int]
-    logits : np.ndarray [shape=(tracks, windows, 16)]
-        NaN where a track has fewer windows.
-    smoothing : float
-        Share of every reference that is spread over all classes: that a few tracks are all right does not prove that
-        the next will be.
+    probabilities : np.ndarray [shape=(n, classes)]
+    bins : int
+    draws : int
+    seed : int
 
     Returns
     -------
-    float
-        Between 0.2 and 5.
+    mean : float
+    high : float
+        The 95th percentile: a model whose error is larger is not calibrated.
     """
-
-    def loss(log_temperature: float) -> float:
-        probabilities = track_probabilities(logits, float(np.exp(log_temperature)))
-        spread = -np.log(np.maximum(probabilities, 1e-12)).mean() if smoothing else 0.0
-        return (1 - smoothing) * mean_log_loss(reference, probabilities) + smoothing * float(spread)
-
-    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    confidence, generator = probabilities.max(axis=1), np.random.default_rng(seed)
+    found = [_calibration_error(confidence, generator.random(len(confidence)) < confidence, bins) for _ in range(draws)]
+    return float(np.mean(found)), float(np.percentile(found, 95))
 
 
-def as_tracks(reference: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give every recording cut from a clip a row of its own.
-
-    Parameters
-    ----------
-    reference : np.ndarray [shape=(clips,)]
-    logits : np.ndarray [shape=(clips, recordings, windows, 16)]
+def reliability_curve(
+    reference: np.ndarray, probabilities: np.ndarray, bins: int = BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidence and accuracy in each bin that is not empty.
 
     Returns
     -------
-    reference : np.ndarray [shape=(clips * recordings,)]
-    logits : np.ndarray [shape=(clips * recordings, windows, 16)]
+    confidence : np.ndarray [shape=(full bins,)]
+        Mean confidence.
+    accuracy : np.ndarray [shape=(full bins,)]
+        Share of right answers.
+    count : np.ndarray [shape=(full bins,), dtype=int]
     """
-    return np.repeat(reference, logits.shape[1]), logits.reshape(-1, *logits.shape[2:])
+    validate(reference, probabilities)
+    confidence = probabilities.max(axis=1)
+    place = _bin_of(confidence, bins)
+    count = np.bincount(place, minlength=bins)
+    right = np.bincount(place, probabilities.argmax(axis=1) == reference, bins)
+    full = count > 0
+    return np.bincount(place, confidence, bins)[full] / count[full], right[full] / count[full], count[full]
 
 
-def cross_fitted(reference: np.ndarray, logits: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Track probabilities whose temperature was fitted on the other folds.
-
-    Parameters
-    ----------
-    reference, fold : np.ndarray [shape=(tracks,)]
-    logits : np.ndarray [shape=(tracks, windows, 16)]
-
-    Returns
-    -------
-    np.ndarray [shape=(tracks, 16)]
-        With a single fold there is nothing to cross: the temperature is 1.
-    """
-    probabilities = track_probabilities(logits)
-    for held_out in np.unique(fold) if len(np.unique(fold)) > 1 else ():
-        rest = fold != held_out
-        temperature = fit_temperature(reference[rest], logits[rest])
-        probabilities[~rest] = track_probabilities(logits[~rest], temperature)
-    return probabilities
+def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+    place = _bin_of(confidence, bins)
+    gaps = np.bincount(place, right, bins) - np.bincount(place, confidence, bins)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
-def uncertain_threshold(reference: np.ndarray, probabilities: np.ndarray, precision: float = 0.6) -> dict[str, float]:
-    """Find the lowest threshold above which answers are right often enough.
-
-    Parameters
-    ----------
-    reference : np.ndarray [shape=(tracks,)]
-    probabilities : np.ndarray [shape=(tracks, 16)]
-        Calibrated.
-    precision : float
-        Wanted share of right answers among those at or above the threshold, which must be at least a tenth of all.
-
-    Returns
-    -------
-    dict of str to float
-        ``uncertain_below``, and the ``precision`` and ``coverage`` of the answers that it lets pass; where the wanted
-        precision is never reached, the threshold with the best.
-    """
-    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == reference
-    rows = []
-    for threshold in np.arange(0, 0.96, 0.01):
-        passed = top >= threshold
-        if passed.mean() < 0.1:
-            break
-        row = {
-            "uncertain_below": round(float(threshold), 2),
-            "precision": round(float(right[passed].mean()), 4),
-            "coverage": round(float(passed.mean()), 4),
-        }
-        if row["precision"] >= precision:
-            return row
-        rows.append(row)
-    return max(rows, key=lambda row: row["precision"])
-
-
-SURE_PRECISION = {16: 0.8, 9: 0.8, 2: 0.95}
-"""How many of the answers that are called sure of a level should be right there."""
-LEAST_SURE = 0.7
-"""No group is called sure that is less probable, though answers above be right often enough taken together: at level 2
-nearly all are right, and those near a half are not among them."""
-
-
-def sure_thresholds(reference: np.ndarray, probabilities: np.ndarray) -> dict[int, dict[str, float]]:
-    """Find how probable the likeliest group of each level must be for an answer to be called sure of it.
-
-    Parameters
-    ----------
-    reference : np.ndarray [shape=(tracks,)]
-        Leaves.
-    probabilities : np.ndarray [shape=(tracks, 16)]
-        Calibrated.
-
-    Returns
-    -------
-    dict of int to dict of str to float
-        By level: ``threshold``, and the ``precision`` and ``coverage`` of the answers that reach it. A level that never
-        comes as near as `SURE_PRECISION` has the threshold 1.
-    """
-    out = {}
-    for level, precision in SURE_PRECISION.items():
-        rolled = roll_up(probabilities, level)
-        top, right = rolled.max(axis=1), rolled.argmax(axis=1) == group_of_leaf(level)[reference]
-        tried = np.round(np.arange(LEAST_SURE, 1, 0.01), 2)
-        threshold = float(
-            min((t for t in tried if (top >= t).any() and right[top >= t].mean() >= precision), default=1.0)
-        )
-        passed = top >= threshold
-        out[level] = {
-            "threshold": threshold,
-            "precision": round(float(right[passed].mean()) if passed.any() else 0.0, 4),
-            "coverage": round(float(passed.mean()), 4),
-        }
-    return out
-
-
-def shortest_trusted(reference: np.ndarray, by_seconds: dict[float, np.ndarray], share: float = 0.8) -> float:
-    """Find the shortest tested length whose accuracy comes near that of the longest.
-
-    Parameters
-    ----------
-    reference : np.ndarray [shape=(clips,)]
-    by_seconds : dict of float to np.ndarray [shape=(clips, recordings, 16)]
-        Probabilities for recordings of each length.
-    share : float
-        How much of the longest recordings' top-1 accuracy is near enough.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
-
-    def accuracy(probabilities: np.ndarray) -> float:
-        count = probabilities.shape[1]
-        return top_k_accuracy(np.repeat(reference, count), probabilities.reshape(-1, probabilities.shape[2]))
-
-    return shortest_near({seconds: accuracy(probabilities) for seconds, probabilities in by_seconds.items()}, share)
-
-
-def shortest_near(accuracy: dict[float, float], share: float = 0.8) -> float:
-    """The shortest length in seconds whose accuracy is at least a share of that of the longest."""
-    wanted = share * accuracy[max(accuracy)]
-    return min(seconds for seconds, value in accuracy.items() if value >= wanted)
+def _bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.asarray(np.minimum((confidence * bins).astype(int), bins - 1))

@@ -1,124 +1,111 @@
-"""Measures of predicted probabilities against reference labels.
+"""Classification measures: estimated labels or probabilities against reference labels.
 
-Conventions: the reference comes before the estimate; probabilities are those of a whole track (mean over its windows);
-level-9 and level-2 probabilities are sums over leaves; every measure counts labelled clips only.
+Conventions
+-----------
+* The reference comes before the estimate.
+* ``reference`` holds class numbers, [shape=(n,), dtype=int]; ``probabilities`` is [shape=(n, classes)]. The estimated
+  class of a row is the one with the largest probability.
+* A confusion matrix has references as rows and estimates as columns, [shape=(..., classes, classes)]; the measures of
+  it apply to each matrix of a stack.
+* A measure of a class is NaN where it would divide by zero; a mean over classes leaves out the classes without
+  references.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ccmusic.genres import LABELS, roll_up
-from ccmusic.inference.aggregate import softmax
 
-CALIBRATION_BINS = 15
+def validate(reference: np.ndarray, probabilities: np.ndarray) -> None:
+    """Check that two arrays can be compared.
 
-
-def track_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Softmax of each window, then the mean over the track's windows.
-
-    Parameters
-    ----------
-    logits : np.ndarray [shape=(..., windows, 16)]
-        NaN where there is no such window.
-    temperature : float
-        What the logits are divided by.
-
-    Returns
-    -------
-    np.ndarray [shape=(..., 16), dtype=float64]
+    Raises
+    ------
+    ValueError
+        There are no rows, the shapes do not agree, or a reference is not the number of a class.
     """
-    return np.asarray(np.nanmean(softmax(logits / temperature), axis=-2))
-
-
-def group_of_leaf(level: int) -> np.ndarray:
-    """Index of each leaf's group at a level, [shape=(16,)]."""
-    return np.asarray(roll_up(np.eye(len(LABELS)), level).argmax(axis=1))
+    if reference.ndim != 1 or probabilities.ndim != 2 or len(reference) != len(probabilities):
+        raise ValueError(f"shapes {reference.shape} and {probabilities.shape} must be (n,) and (n, classes)")
+    if not len(reference):
+        raise ValueError("there is nothing to measure: no rows")
+    if reference.min() < 0 or reference.max() >= probabilities.shape[1]:
+        raise ValueError(f"references must be from 0 to {probabilities.shape[1] - 1}")
 
 
 def top_k_accuracy(reference: np.ndarray, probabilities: np.ndarray, k: int = 1) -> float:
-    """Share of clips whose reference is among the k likeliest classes."""
+    """Share of rows whose reference is among the `k` classes with the largest probabilities."""
+    return float(in_top_k(reference, probabilities, k).mean())
+
+
+def in_top_k(reference: np.ndarray, probabilities: np.ndarray, k: int = 1) -> np.ndarray:
+    """Whether the reference of each row is among its `k` most probable classes, [shape=(n,), dtype=bool]."""
+    validate(reference, probabilities)
     likeliest = np.argsort(-probabilities, axis=1)[:, :k]
-    return float((likeliest == reference[:, None]).any(axis=1).mean())
+    return np.asarray((likeliest == reference[:, None]).any(axis=1))
 
 
 def mean_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log probability of the reference, in nats."""
+    """Mean negative log probability of the reference, in nats; a probability counts as at least 1e-12."""
+    validate(reference, probabilities)
     return float(-np.log(np.maximum(probabilities[np.arange(len(reference)), reference], 1e-12)).mean())
 
 
-def f1_by_class(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Harmonic mean of precision and recall for each class, [shape=(classes,)]; NaN for a class without references."""
-    estimated = probabilities.argmax(axis=1)
-    scores = np.full(probabilities.shape[1], np.nan)
-    for index in np.unique(reference):
-        hits = np.sum((reference == index) & (estimated == index))
-        scores[index] = 2 * hits / (np.sum(reference == index) + np.sum(estimated == index))
-    return scores
+def macro_f1(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean F1 over the classes that have references."""
+    return float(np.nanmean(f1_by_class(confusion_matrix(reference, probabilities))))
 
 
-def expected_calibration_error(reference: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Mean gap between the largest probability and how often it is right, over bins of equal width.
-
-    Source: Guo et al., "On calibration of modern neural networks" (2017).
-    """
-    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == reference, bins)
+def balanced_accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean recall over the classes that have references."""
+    return float(np.nanmean(recall_by_class(confusion_matrix(reference, probabilities))))
 
 
-def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(place, right, bins) - np.bincount(place, confidence, bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
-def calibration_error_by_chance(
-    probabilities: np.ndarray, bins: int = CALIBRATION_BINS, draws: int = 500, seed: int = 16
-) -> tuple[float, float]:
-    """The calibration error that a perfectly calibrated model would show on as many recordings.
-
-    In each bin the share of right answers scatters about the probability, and the error counts that as a gap: on few
-    recordings no model reaches 0. Answers are drawn to be right with the probability that they state, again and again.
-
-    Source: Bröcker and Smith, "Increasing the reliability of reliability diagrams" (2007), consistency resampling.
+def confusion_matrix(reference: np.ndarray, probabilities: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+    """Count the rows of each reference and estimate.
 
     Parameters
     ----------
+    reference : np.ndarray [shape=(n,), dtype=int]
     probabilities : np.ndarray [shape=(n, classes)]
-    bins : int
-    draws : int
-    seed : int
+    group : np.ndarray [shape=(n,), dtype=int], optional
+        Group of each row, from 0: one matrix is counted for each group.
 
     Returns
     -------
-    mean : float
-    high : float
-        Only one draw in twenty lies above: a model whose error is larger is not calibrated.
+    np.ndarray [shape=(classes, classes) or (groups, classes, classes), dtype=int]
     """
-    confidence, generator = probabilities.max(axis=1), np.random.default_rng(seed)
-    found = [_calibration_error(confidence, generator.random(len(confidence)) < confidence, bins) for _ in range(draws)]
-    return float(np.mean(found)), float(np.percentile(found, 95))
+    validate(reference, probabilities)
+    n_classes = probabilities.shape[1]
+    of_row = np.zeros(len(reference), dtype=int) if group is None else group
+    counts = np.zeros((int(of_row.max()) + 1, n_classes, n_classes), dtype=int)
+    np.add.at(counts, (of_row, reference, probabilities.argmax(axis=1)), 1)
+    return counts[0] if group is None else counts
 
 
-def scores(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Every measure at every level.
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of right answers, [shape=(...)]."""
+    return np.asarray(np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1)))
 
-    Parameters
-    ----------
-    reference : np.ndarray [shape=(clips,), dtype=int]
-        Leaves.
-    probabilities : np.ndarray [shape=(clips, 16)]
 
-    Returns
-    -------
-    dict of str to float
-        ``top1_16``, ``top5_16``, ``macro_f1_16``, ``ece_16`` and the same with 9 and 2 (top-5 at 16 and 9 only).
-    """
-    out: dict[str, float] = {}
-    for level in (16, 9, 2):
-        groups, rolled = group_of_leaf(level)[reference], roll_up(probabilities, level)
-        out[f"top1_{level}"] = top_k_accuracy(groups, rolled)
-        if level > 2:
-            out[f"top5_{level}"] = top_k_accuracy(groups, rolled, 5)
-        out[f"macro_f1_{level}"] = float(np.nanmean(f1_by_class(groups, rolled)))
-        out[f"ece_{level}"] = expected_calibration_error(groups, rolled)
-    return out
+def precision_by_class(confusion: np.ndarray) -> np.ndarray:
+    """Of the rows estimated as each class, the share that is right, [shape=(..., classes)]."""
+    return _share(_hits(confusion), confusion.sum(axis=-2))
+
+
+def recall_by_class(confusion: np.ndarray) -> np.ndarray:
+    """Of the rows whose reference is each class, the share that is right, [shape=(..., classes)]."""
+    return _share(_hits(confusion), confusion.sum(axis=-1))
+
+
+def f1_by_class(confusion: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall, [shape=(..., classes)]; NaN for a class without references."""
+    references, estimates = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    return np.where(references > 0, _share(2 * _hits(confusion), references + estimates), np.nan)
+
+
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

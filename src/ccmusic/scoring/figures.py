@@ -1,4 +1,4 @@
-"""The pictures of docs/evaluation.md, and those that ``ccmusic evaluate`` draws."""
+"""The figures of docs/evaluation.md and of the reports of ``ccmusic evaluate``; needs matplotlib."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccmusic.genres import LABELS
+from ccmusic.scoring.calibration import BINS, reliability_curve
+from ccmusic.scoring.classification import confusion_matrix
 
 LEVEL_COLOURS = {16: "#1f4e79", 9: "#2e8b57", 2: "#b5651d"}
 HAN_FONTS = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
     "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
 )  # fmt: skip
-"""Fonts that have what matplotlib's own has not: labels may be Chinese."""
+"""Fonts with Chinese characters, which matplotlib's own fonts lack: labels may be Chinese."""
 _installed = {font.name for font in font_manager.fontManager.ttflist}
 mpl.rcParams.update({
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -33,14 +35,14 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # no software version inside, so that the same figures give the same bytes
+        # without the software version, so that equal data give equal bytes
         figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     if any("missing from font" in str(warning.message) for warning in caught):
-        logger.warning("%s: no font here has every character of the labels: install %s", path, HAN_FONTS[0])
+        logger.warning("%s: no installed font has all characters of the labels: install %s", path, HAN_FONTS[0])
 
 
 def confusion(reference: np.ndarray, probabilities: np.ndarray, path: Path, labels: Sequence[str] = LABELS) -> None:
-    """Draw which genre was taken for which: rows are references, shares of a row are colours, cells are clips.
+    """Draw a confusion matrix: rows are references, colours are shares of a row, numbers are clips.
 
     Parameters
     ----------
@@ -49,8 +51,7 @@ def confusion(reference: np.ndarray, probabilities: np.ndarray, path: Path, labe
     path : Path
     labels : sequence of str
     """
-    counts = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(counts, (reference, probabilities.argmax(axis=1)), 1)
+    counts = confusion_matrix(reference, probabilities)
     side = min(3.0 + 0.375 * len(labels), 30.0)
     figure = Figure(figsize=(side, side - 1))
     axes = figure.add_subplot()
@@ -74,7 +75,7 @@ def clip_lengths(
     Parameters
     ----------
     network, probe : mapping of int to mapping of float to float
-        By level, accuracy of the network and of the teachers' probe by seconds heard.
+        By level, accuracy of the network and of the probe on the teachers' outputs, by seconds of the recording.
     path : Path
     """
     figure = Figure(figsize=(6.5, 4))
@@ -82,14 +83,14 @@ def clip_lengths(
     for level, colour in LEVEL_COLOURS.items():
         own = network[level]
         axes.plot(list(own), list(own.values()), "o-", color=colour, label=f"network, {level} genres")
-        heard = probe[level]
-        axes.plot(list(heard), list(heard.values()), "s:", color=colour, mfc="w", label=f"teachers' probe, {level}")
+        other = probe[level]
+        axes.plot(list(other), list(other.values()), "s:", color=colour, mfc="w", label=f"teachers' probe, {level}")
     _over_lengths(axes, list(own))
     _save(figure, path)
 
 
 def curves(by_name: Mapping[str, Mapping[float, float]], path: Path) -> None:
-    """Draw models' top-1 accuracy over the length of the recording.
+    """Draw the top-1 accuracy of several models over the length of the recording.
 
     Parameters
     ----------
@@ -114,8 +115,8 @@ def _over_lengths(axes: Axes, seconds: Sequence[float]) -> None:
     axes.legend(fontsize=8, loc="lower right")
 
 
-def reliability(reference: np.ndarray, before: np.ndarray, after: np.ndarray, path: Path, bins: int = 15) -> None:
-    """Draw how often the answer is right over how sure it is, before and after the temperature.
+def reliability(reference: np.ndarray, before: np.ndarray, after: np.ndarray, path: Path, bins: int = BINS) -> None:
+    """Draw accuracy over confidence, before and after the temperature.
 
     Parameters
     ----------
@@ -127,28 +128,23 @@ def reliability(reference: np.ndarray, before: np.ndarray, after: np.ndarray, pa
     reliabilities(reference, {"temperature 1": before, "calibrated (cross-fitted)": after}, path, bins)
 
 
-def reliabilities(reference: np.ndarray, by_name: Mapping[str, np.ndarray], path: Path, bins: int = 15) -> None:
-    """Draw how often the answer is right over how sure it is, side by side.
+def reliabilities(reference: np.ndarray, by_name: Mapping[str, np.ndarray], path: Path, bins: int = BINS) -> None:
+    """Draw accuracy over confidence for several models, side by side.
 
     Parameters
     ----------
     reference : np.ndarray [shape=(clips,)]
     by_name : dict of str to np.ndarray [shape=(clips, labels)]
-        Probabilities by what stands above each picture.
+        Probabilities by the title of each picture.
     path : Path
     bins : int
     """
     figure = Figure(figsize=(4.25 * len(by_name), 3.8))
     for index, (title, probabilities) in enumerate(by_name.items()):
         axes = figure.add_subplot(1, len(by_name), index + 1)
-        top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == reference
-        place = np.minimum((top * bins).astype(int), bins - 1)
-        full = np.unique(place)
-        x = [top[place == b].mean() for b in full]
-        y = [right[place == b].mean() for b in full]
-        size = np.array([np.sum(place == b) for b in full])
+        confidence, accuracy, count = reliability_curve(reference, probabilities, bins)
         axes.plot([0, 1], [0, 1], ":", color="0.6")
-        axes.scatter(x, y, s=4 * size, color=LEVEL_COLOURS[16], alpha=0.7)
+        axes.scatter(confidence, accuracy, s=4 * count, color=LEVEL_COLOURS[16], alpha=0.7)
         axes.set(title=title, xlabel="largest probability", xlim=(0, 1), ylim=(0, 1))
         if index == 0:
             axes.set_ylabel("share right (area: clips in the bin)")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, aligned: bool = False) -> str:
-    """Write a table, a line feed at its end; aligned it can be read as it stands, in a terminal."""
+    """Write a table that ends in a line feed; `aligned` pads the cells, so that a terminal shows straight columns."""
     lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, ["---"] * len(head), *rows)]
     if aligned:
         widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
@@ -16,5 +16,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, aligned: boo
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes; Chinese characters take two."""
+    """Width of a text in columns of a terminal; a Chinese character takes two."""
     return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)

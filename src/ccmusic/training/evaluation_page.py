@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 
 from ccmusic.genres import LABELS, LEVELS
-from ccmusic.scoring.classification import f1_by_class
+from ccmusic.scoring.classification import confusion_matrix, f1_by_class, in_top_k, recall_by_class
+from ccmusic.scoring.levels import level_accuracy
 from ccmusic.scoring.markdown import table
 from ccmusic.training.configuration import RECORDINGS
 from ccmusic.training.data import Dataset
 from ccmusic.training.distil import PROBE_C, SINGLE_C
-from ccmusic.training.out_of_fold import Evaluation, level_accuracy
+from ccmusic.training.out_of_fold import Evaluation
 from ccmusic.training.predict import CLIP_SECONDS
 
 
@@ -30,9 +31,9 @@ def _systems_table(evaluation: Evaluation) -> str:
 
 def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
     rows = evaluation.rows
-    network = f1_by_class(evaluation.reference, evaluation.after)
-    likeliest = evaluation.after.argmax(axis=1)
-    top5 = (np.argsort(-evaluation.after, axis=1)[:, :5] == evaluation.reference[:, None]).any(axis=1)
+    confusion = confusion_matrix(evaluation.reference, evaluation.after)
+    f1, recall = f1_by_class(confusion), recall_by_class(confusion)
+    top5 = in_top_k(evaluation.reference, evaluation.after, 5)
     out = []
     for index, label in enumerate(LABELS):
         mine = evaluation.reference == index
@@ -46,8 +47,8 @@ def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
             len(set(dataset.artist[rows[mine]])),
             ", ".join(f"{name} {count}" for name, count in bases),
             ", ".join(f"{name} {count}" for name, count in sources),
-            f"{network[index]:.2f}",
-            f"{np.mean(likeliest[mine] == index):.2f}",
+            f"{f1[index]:.2f}",
+            f"{recall[index]:.2f}",
             f"{top5[mine].mean():.2f}",
         ])  # fmt: skip
     return table(["genre", "clips", "artists", "basis of the labels", "sources", "F1", "recall", "in top 5"], out)

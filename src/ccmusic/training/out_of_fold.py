@@ -8,23 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccmusic.genres import LABELS, LEVELS, roll_up
-from ccmusic.scoring.calibration import (
-    as_tracks,
-    cross_fitted,
-    fit_temperature,
-    shortest_trusted,
-    sure_thresholds,
-    uncertain_threshold,
-)
-from ccmusic.scoring.classification import (
-    calibration_error_by_chance,
-    expected_calibration_error,
-    f1_by_class,
-    group_of_leaf,
-    scores,
-    top_k_accuracy,
-    track_probabilities,
-)
+from ccmusic.scoring.calibration import calibration_error_by_chance, expected_calibration_error
+from ccmusic.scoring.classification import confusion_matrix, f1_by_class, top_k_accuracy
+from ccmusic.scoring.levels import group_of_leaf, level_accuracy, scores_by_level
+from ccmusic.scoring.temperature import as_tracks, cross_fitted, fit_temperature, track_probabilities
+from ccmusic.scoring.thresholds import shortest_trusted, sure_thresholds, uncertain_threshold
 from ccmusic.training.crossval import OutOfFold, probe_out_of_fold
 from ccmusic.training.data import Dataset
 from ccmusic.training.distil import PROBE_TEACHERS, SINGLE_C, SINGLE_TEACHERS, probe_features
@@ -42,7 +30,7 @@ class System:
     ----------
     name : str
     pooled : dict of str to float
-        As `ccmusic.scoring.classification.scores` gives them.
+        As `ccmusic.scoring.levels.scores_by_level` gives them.
     folds : list of dict
         The same for every fold.
     """
@@ -78,7 +66,7 @@ class Evaluation:
     curve : dict of int to list of float
         Top-1 accuracy by level at each of `CLIP_SECONDS`.
     by_seconds : dict of float to dict of str to float
-        As `ccmusic.scoring.classification.scores` gives them, cross-fitted, by length of the recording.
+        As `ccmusic.scoring.levels.scores_by_level` gives them, cross-fitted, by length of the recording.
     probe_curve : dict of int to dict of float to float
         The same for the probe on all teachers, by seconds heard.
     ece : dict of float to tuple of float
@@ -111,13 +99,8 @@ class Evaluation:
 
 
 def _system(name: str, reference: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> System:
-    by_fold = [scores(reference[fold == f], probabilities[fold == f]) for f in np.unique(fold)]
-    return System(name, scores(reference, probabilities), by_fold)
-
-
-def level_accuracy(reference: np.ndarray, probabilities: np.ndarray, level: int) -> float:
-    """Top-1 accuracy at a level, of leaves [shape=(clips,)] against their probabilities [shape=(clips, 16)]."""
-    return top_k_accuracy(group_of_leaf(level)[reference], roll_up(probabilities, level))
+    by_fold = [scores_by_level(reference[fold == f], probabilities[fold == f]) for f in np.unique(fold)]
+    return System(name, scores_by_level(reference, probabilities), by_fold)
 
 
 def _probes(
@@ -187,7 +170,7 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
             *(expected_calibration_error(tracks, each) for each in (plain, crossed, shipped)),
             *calibration_error_by_chance(crossed),
         )
-        measured[seconds] = scores(tracks, crossed)
+        measured[seconds] = scores_by_level(tracks, crossed)
         reliable[seconds] = (tracks, plain, crossed)
 
     whole = logits[TRACK_SECONDS][:, 0]
@@ -195,11 +178,7 @@ def evaluate(dataset: Dataset, out_of_fold: OutOfFold, folds: Sequence[int]) -> 
     after = cross_fitted(reference, whole, fold)
     by_seconds = {seconds: track_probabilities(logits[seconds], temperatures[seconds]) for seconds in CLIP_SECONDS}
     curve = {
-        level: [
-            level_accuracy(np.repeat(reference, by_seconds[s].shape[1]), by_seconds[s].reshape(-1, len(LABELS)), level)
-            for s in CLIP_SECONDS
-        ]
-        for level in LEVELS
+        level: [level_accuracy(*as_tracks(reference, by_seconds[s]), level) for s in CLIP_SECONDS] for level in LEVELS
     }
     probes, probe_curve = _probes(dataset, folds, rows)
     return Evaluation(
@@ -278,7 +257,9 @@ def card_metrics(evaluation: Evaluation) -> dict[str, object]:
         "sure": {str(level): values for level, values in evaluation.sure.items()},
         "f1_by_class": {
             label: round(float(value), 4)
-            for label, value in zip(LABELS, f1_by_class(evaluation.reference, evaluation.after), strict=True)
+            for label, value in zip(
+                LABELS, f1_by_class(confusion_matrix(evaluation.reference, evaluation.after)), strict=True
+            )
             if np.isfinite(value)
         },
     }

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from ccmusic.scoring.calibration import as_tracks, cross_fitted, fit_temperature, uncertain_threshold
+from ccmusic.scoring.calibration import calibration_error_by_chance, expected_calibration_error
 from ccmusic.scoring.classification import (
-    calibration_error_by_chance,
-    expected_calibration_error,
+    balanced_accuracy,
+    confusion_matrix,
     f1_by_class,
+    in_top_k,
+    recall_by_class,
     top_k_accuracy,
-    track_probabilities,
 )
+from ccmusic.scoring.temperature import as_tracks, cross_fitted, fit_temperature, track_probabilities
+from ccmusic.scoring.thresholds import uncertain_threshold
 from ccmusic.training.configuration import RECORDINGS
 from ccmusic.training.data import Dataset
 from ccmusic.training.distil import fit_regression, probe_features
@@ -63,11 +66,6 @@ class WorldMeasures:
     genres: list[tuple[object, ...]]
 
 
-def _balanced(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    right = probabilities.argmax(axis=1) == reference
-    return float(np.mean([right[reference == genre].mean() for genre in np.unique(reference)]))
-
-
 def _probed(dataset: Dataset, labels: WorldLabels, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Probabilities of a linear probe on all teacher outputs, [shape=(len(test), 16)]."""
     features = probe_features(dataset)
@@ -104,7 +102,7 @@ def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequ
         measures[seconds] = {
             "top1": top_k_accuracy(reference, crossed),
             "top3": top_k_accuracy(reference, crossed, 3),
-            "balanced": _balanced(reference, crossed),
+            "balanced": balanced_accuracy(reference, crossed),
             "ece_temperature_1": expected_calibration_error(reference, plain),
             "ece_cross_fitted": expected_calibration_error(reference, crossed),
             "ece_by_chance": by_chance,
@@ -122,7 +120,7 @@ def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequ
         teachers={
             "top1": top_k_accuracy(reference, teachers),
             "top3": top_k_accuracy(reference, teachers, 3),
-            "balanced": _balanced(reference, teachers),
+            "balanced": balanced_accuracy(reference, teachers),
         },
         uncertain=uncertain_threshold(reference, after, WORLD_PRECISION),
         genres=_by_genre(dataset, labels, order, after),
@@ -133,15 +131,15 @@ def _by_genre(
     dataset: Dataset, labels: WorldLabels, order: np.ndarray, probabilities: np.ndarray
 ) -> list[tuple[object, ...]]:
     reference = labels.label[order]
-    f1, top3 = f1_by_class(reference, probabilities), np.argsort(-probabilities, axis=1)[:, :3]
+    confusion = confusion_matrix(reference, probabilities)
+    f1, recall, top3 = f1_by_class(confusion), recall_by_class(confusion), in_top_k(reference, probabilities, 3)
     out: list[tuple[object, ...]] = []
     for index, genre in enumerate(WORLD):
         mine = reference == index
         others = Counter(labels.basis[(labels.label == index) & ~labels.tested].tolist()).most_common()
         measured = ["-"] * 3
         if mine.any():
-            recall = (probabilities[mine].argmax(axis=1) == index).mean()
-            measured = [f"{value:.2f}" for value in (f1[index], recall, (top3[mine] == index).any(axis=1).mean())]
+            measured = [f"{value:.2f}" for value in (f1[index], recall[index], top3[mine].mean())]
         out.append(
             (
                 genre,
