@@ -1,4 +1,4 @@
-"""The HTTP API of the really running service."""
+"""The HTTP API of a running service."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ def problem(response: httpx.Response, status: int, slug: str) -> Problem:
     return body
 
 
-def test_classify_a_multipart_upload(client):
+def test_a_multipart_upload_is_classified(client):
     response = client.post("/v1/classify", files={"audio": ("song.wav", RECORDING, "audio/wav")})
     assert response.status_code == 200
     answer = Classification.model_validate_json(response.content, strict=True)
@@ -62,12 +62,12 @@ def test_classify_a_multipart_upload(client):
     assert answer.request_id == response.headers["x-request-id"]
 
 
-def test_classify_a_raw_body(client):
+def test_a_raw_body_is_classified(client):
     response = client.post("/v1/classify", content=RECORDING, headers={"content-type": "audio/wav"})
     assert response.json()["predictions"][0]["genre"] == LABELS[8]
 
 
-def test_parameters(client):
+def test_top_k_level_and_windows_shape_the_answer(client):
     response = client.post(
         "/v1/classify",
         params={"top_k": 2, "level": 2, "windows": "3"},
@@ -80,7 +80,7 @@ def test_parameters(client):
     assert answer["request_id"] == "mine-1"
 
 
-def test_explain_says_what_the_genre_would_be_without_each_part(client):
+def test_explain_adds_the_probability_without_each_part(client):
     song = wav(tone(bin_frequency(12), 5.0))
     plain = client.post("/v1/classify", content=song, headers={"Content-Type": "audio/wav"}).json()
     assert all("saliency" not in window for window in plain["windows"])
@@ -88,14 +88,14 @@ def test_explain_says_what_the_genre_would_be_without_each_part(client):
         "/v1/classify?explain=true&windows=5", content=song, headers={"Content-Type": "audio/wav"}
     ).json()
     Classification.model_validate(explained)
-    told = [window["saliency"] for window in explained["windows"] if "saliency" in window]
-    assert len(told) == Settings.model_fields["explain_windows"].default
-    assert told[0]["genre"] == LABELS[2]
-    assert min(told[0]["without"][1]) < told[0]["probability"]  # the octave of the tone
-    assert len(told[0]["octave_hz"]) == 8
+    explanations = [window["saliency"] for window in explained["windows"] if "saliency" in window]
+    assert len(explanations) == Settings.model_fields["explain_windows"].default
+    assert explanations[0]["genre"] == LABELS[2]
+    assert min(explanations[0]["without"][1]) < explanations[0]["probability"]  # the octave of the tone
+    assert len(explanations[0]["octave_hz"]) == 8
 
 
-def test_the_schema_knows_every_flag_and_oddity():
+def test_the_schema_has_every_flag_and_every_kind_of_non_music():
     properties = Classification.model_json_schema()["properties"]
     assert tuple(properties["flags"]["items"]["enum"]) == FLAGS
     assert tuple(properties["odd"]["anyOf"][0]["enum"]) == ODDITIES
@@ -116,7 +116,7 @@ def test_a_request_id_that_could_forge_a_log_line_is_replaced(client):
         ({"windows": "0"}, "windows"),
     ],
 )
-def test_invalid_parameters_are_named(client, params, parameter):
+def test_an_invalid_parameter_is_named(client, params, parameter):
     response = client.post("/v1/classify", params=params, content=RECORDING, headers={"content-type": "audio/wav"})
     assert problem(response, 422, "invalid-parameter").parameter == parameter
 
@@ -126,7 +126,7 @@ def test_invalid_parameters_are_named(client, params, parameter):
     [
         (b"", "audio/wav", 422, "empty-audio"),
         (b"", "", 422, "empty-audio"),
-        (b"hello, this is no sound at all " * 9, "audio/wav", 415, "unsupported-media"),
+        (b"hello, this is not audio " * 9, "audio/wav", 415, "unsupported-media"),
         (RECORDING, "text/plain", 415, "unsupported-media"),
         (b"fLaC" + bytes(2000), "audio/flac", 422, "undecodable-audio"),
         (wav(tone(440, 61.0, sample_rate=4000), 4000), "audio/wav", 422, "audio-too-long"),
@@ -134,7 +134,7 @@ def test_invalid_parameters_are_named(client, params, parameter):
         (bytes(MAX_UPLOAD_BYTES + 200_000), "audio/wav", 413, "upload-too-large"),
     ],
 )
-def test_bad_recordings_get_typed_problems(client, content, content_type, status, slug):
+def test_each_kind_of_bad_recording_gets_its_problem_type(client, content, content_type, status, slug):
     response = client.post("/v1/classify", content=content, headers={"content-type": content_type})
     problem(response, status, slug)
 
@@ -151,14 +151,14 @@ def test_an_endless_upload_is_stopped_at_the_limit(client):
     try:
         response = client.post("/v1/classify", content=endless(), headers={"content-type": "audio/wav"}, timeout=20)
     except httpx.TransportError:
-        pass  # the server hung up before the client had read the answer; that is a stop as well
+        pass  # the server closed the connection before the client read the response; that is a stop, too
     else:
         problem(response, 413, "upload-too-large")
     assert sent < 100 * MAX_UPLOAD_BYTES
 
 
 @pytest.mark.parametrize("files", [{"sound": ("a.wav", RECORDING)}, {}])
-def test_a_form_without_the_field_is_told_its_name(client, files):
+def test_the_error_for_a_form_without_the_field_names_the_field(client, files):
     response = client.post(
         "/v1/classify",
         files=files,
@@ -168,19 +168,19 @@ def test_a_form_without_the_field_is_told_its_name(client, files):
     assert "audio" in problem(response, 422, "invalid-parameter").detail
 
 
-def test_bad_recordings_harm_no_other_request(client):
-    def ask(index: int) -> str:
+def test_bad_recordings_do_not_affect_other_requests(client):
+    def classify(index: int) -> str:
         content = RECORDING if index % 2 else b"fLaC" + bytes(range(256)) * index
         response = client.post("/v1/classify", content=content, headers={"content-type": "audio/wav"})
         return response.json()["predictions"][0]["genre"] if response.status_code == 200 else response.json()["type"]
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(24)))
+        answers = list(pool.map(classify, range(24)))
     assert answers[1::2] == [LABELS[8]] * 12
     assert set(answers[0::2]) <= {"undecodable-audio", "unsupported-media"}
 
 
-def test_genres_and_models(client):
+def test_genres_and_models_match_their_schemas(client):
     genres = Genres.model_validate_json(client.get("/v1/genres").content)
     assert [leaf.genre for leaf in genres.level16] == list(LABELS)
     models = Models.model_validate_json(client.get("/v1/models").content)
@@ -195,14 +195,14 @@ def test_openapi_describes_the_upload(client):
     assert client.get("/docs").status_code == 200
 
 
-def test_unknown_paths_are_problems_too(client):
+def test_an_unknown_path_gets_a_problem_response(client):
     response = client.get("/v1/nothing")
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health_is_ok(client, method):
+def test_health_is_ok_with_get_and_head(client, method):
     response = client.request(method, "/health")
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
@@ -224,14 +224,14 @@ def test_health_while_loading_then_ready(model_directory):
         assert server.health().json()["model_status"] == "ready"
 
 
-def test_health_tells_a_missing_model_and_recovers(tmp_path):
+def test_health_reports_a_missing_model_file_and_recovers(tmp_path):
     directory = tmp_path / "model"
     with running_server("--no-page", CCMUSIC_MODEL=str(directory), CCMUSIC_WORKERS="1") as server:
         assert server.health().json()["message"] == f"Model file not found: {directory}"
         assert server.health().status_code == 503
         write_model(directory)
         server.wait_healthy()
-        # deleted under a live service: red, and it still answers right
+        # deleted while the service runs: unhealthy, but answers stay correct
         network = (directory / "model.onnx").rename(tmp_path / "away.onnx")
         wait_until(lambda: server.health().status_code == 503, "/health is 503")
         assert server.health().json()["message"] == f"Model file not found: {directory / 'model.onnx'}"
@@ -241,7 +241,7 @@ def test_health_tells_a_missing_model_and_recovers(tmp_path):
         server.wait_healthy()
 
 
-def test_health_tells_why_loading_failed(tmp_path):
+def test_health_reports_why_loading_failed(tmp_path):
     directory = write_model(tmp_path / "model")
     (directory / "model.onnx").write_bytes(b"altered")
     with running_server("--no-page", CCMUSIC_MODEL=str(directory), CCMUSIC_WORKERS="1") as server:
@@ -249,7 +249,7 @@ def test_health_tells_why_loading_failed(tmp_path):
         assert server.health().json()["message"].startswith("Model loading failed: model.onnx has SHA-256")
 
 
-def test_sigterm_ends_it_with_0_and_frees_the_port(model_directory):
+def test_sigterm_ends_the_service_with_exit_code_0_and_frees_the_port(model_directory):
     with running_server("--no-page", CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1") as server:
         server.wait_healthy()
     assert server.process.returncode == 0
@@ -258,7 +258,7 @@ def test_sigterm_ends_it_with_0_and_frees_the_port(model_directory):
         assert probe.connect_ex((address.hostname, address.port)) != 0
 
 
-def test_json_answers_are_utf8(client):
+def test_json_responses_are_utf8(client):
     response = client.get("/v1/genres")
     assert json.loads(response.content.decode("utf-8"))["level16"][0]["label_zh"] == "交响乐"
 
@@ -270,7 +270,7 @@ def test_app_py_starts_the_same_service_from_any_directory(model_directory):
         assert server.health().json()["service"] == "ccmusic-database"
 
 
-def test_a_declared_length_that_is_too_large_is_refused_before_the_body(server):
+def test_a_too_large_declared_length_is_refused_before_the_body_is_sent(server):
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         connection.sendall(

@@ -1,4 +1,4 @@
-"""Bounds of explaining, in the service."""
+"""Limits on explanations in the service."""
 
 import asyncio
 from contextlib import suppress
@@ -13,7 +13,7 @@ from support.recordings import tone, wav
 RECORDING = wav(tone(440, 1.0))
 
 
-def test_it_may_be_turned_off(make_settings):
+def test_explanations_can_be_turned_off(make_settings):
     async def ask() -> httpx.Response:
         app = create_app(make_settings(explain_windows=0))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -26,19 +26,19 @@ def test_it_may_be_turned_off(make_settings):
     assert "CCMUSIC_EXPLAIN_WINDOWS" in answer.json()["detail"]
 
 
-def test_no_more_windows_than_allowed_reach_a_worker(make_settings, monkeypatch):
-    class Noted(Exception):
-        """Enough is known."""
+def test_a_job_explains_at_most_the_allowed_number_of_windows(make_settings, monkeypatch):
+    class Submitted(Exception):
+        """Ends the call after the job is recorded."""
 
     jobs = []
 
     def submit(job):
         jobs.append(job)
-        raise Noted
+        raise Submitted
 
     service = Service(make_settings(explain_windows=2))
     monkeypatch.setattr(service._supervisor, "submit", submit)
-    for asked in (1, 50):
-        with suppress(Noted):
-            asyncio.run(service.classify(RECORDING, explain=ExplainPlan(windows=asked)))
+    for requested in (1, 50):
+        with suppress(Submitted):
+            asyncio.run(service.classify(RECORDING, explain=ExplainPlan(windows=requested)))
     assert [job.explain.windows for job in jobs] == [1, 2]

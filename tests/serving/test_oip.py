@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2, spoken by Triton's own client to a really running service."""
+"""The Open Inference Protocol v2: Triton's own client against a running service."""
 
 import asyncio
 import base64
@@ -81,7 +81,7 @@ def error_of(response: httpx.Response) -> str:
     return response.json()["error"]
 
 
-def test_server(client):
+def test_the_server_is_live_and_ready_and_describes_itself(client):
     assert client.is_server_live()
     assert client.is_server_ready()
     metadata = client.get_server_metadata()
@@ -89,17 +89,17 @@ def test_server(client):
     assert "binary_tensor_data" in metadata["extensions"]
 
 
-@pytest.mark.parametrize(("path", "word"), [("live", "live"), ("ready", "ready")])
-def test_probes_answer_get_and_head(server, path, word):
+@pytest.mark.parametrize("path", ["live", "ready"])
+def test_probes_answer_get_and_head(server, path):
     response = httpx.get(f"{server.url}/v2/health/{path}")
-    assert response.json() == {word: True}
+    assert response.json() == {path: True}
     assert response.headers["cache-control"] == "no-store"
     assert httpx.head(f"{server.url}/v2/health/{path}").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["bands", "ccmusic"])
 @pytest.mark.parametrize("version", ["", "0.0.1"])
-def test_model_is_ready_under_both_names(client, name, version):
+def test_the_model_is_ready_under_its_name_and_its_alias(client, name, version):
     assert client.is_model_ready(name, version)
     metadata = client.get_model_metadata(name, version)
     assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("bands", ["0.0.1"], "ccmusic_pipeline")
@@ -127,7 +127,7 @@ def test_other_models_are_not_found(client, name, version):
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("outputs_binary", [True, False])
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_infer_answers_as_the_api_does(client, server, binary, outputs_binary, compression):
+def test_infer_gives_the_same_answer_as_the_api(client, server, binary, outputs_binary, compression):
     names = ["probabilities", "labels", "top_labels", "top_probabilities"]
     outputs = [triton.InferRequestedOutput(name, binary_data=outputs_binary) for name in names]
     result = client.infer(
@@ -148,26 +148,26 @@ def test_infer_answers_as_the_api_does(client, server, binary, outputs_binary, c
     assert result.as_numpy("top_probabilities")[0] == pytest.approx([expected[label] for label in ranked], abs=1e-6)
 
 
-def test_all_outputs_come_as_binary_data_unless_asked_otherwise(client):
+def test_all_outputs_are_binary_by_default(client):
     result = client.infer("ccmusic", [audio()])
     assert all("binary_data_size" in tensor["parameters"] for tensor in result.get_response()["outputs"])
     assert result.as_numpy("top_labels")[0, 0].decode() == LABELS[8]
     assert "id" not in result.get_response()
 
 
-def test_requested_outputs_are_honoured_in_their_order_and_form(client):
-    wanted = [
+def test_requested_outputs_come_in_the_requested_order_and_form(client):
+    requested = [
         triton.InferRequestedOutput("top_labels", binary_data=False),
         triton.InferRequestedOutput("probabilities"),
     ]
-    result = client.infer("bands", [audio()], outputs=wanted)
+    result = client.infer("bands", [audio()], outputs=requested)
     first, second = result.get_response()["outputs"]
     assert (first["name"], "data" in first) == ("top_labels", True)
     assert (second["name"], second["parameters"]) == ("probabilities", {"binary_data_size": 64})
     assert result.as_numpy("labels") is None
 
 
-def test_json_alone(server):
+def test_a_request_in_json_gets_a_response_in_json(server):
     response = httpx.post(f"{server.url}/v2/models/bands/versions/0.0.1/infer", json=body(), timeout=60)
     assert response.headers["content-type"] == "application/json"
     assert "inference-header-content-length" not in response.headers
@@ -178,7 +178,7 @@ def test_json_alone(server):
     ("content", "status", "words"),
     [(b"fLaC" + bytes(2000), "422", "damaged"), (b"no sound at all " * 20, "415", "format"), (b"", "422", "empty")],
 )
-def test_bad_recordings_are_errors_with_the_problems_status(client, content, status, words):
+def test_bad_recordings_get_the_status_of_the_problem(client, content, status, words):
     with pytest.raises(InferenceServerException, match=words) as caught:
         client.infer("bands", [audio(content)])
     assert caught.value.status() == status
@@ -200,27 +200,27 @@ def test_bad_recordings_are_errors_with_the_problems_status(client, content, sta
         (body(parameters={"binary_data_size": 0}), "one BYTES element"),
         (body(parameters={"shared_memory_region": "a"}), "shared memory"),
         (body(parameters=[]), "parameters"),
-        (body() | {"outputs": [{"name": "genre"}]}, "outputs must be of"),
+        (body() | {"outputs": [{"name": "genre"}]}, "outputs must be some of"),
         (body() | {"outputs": [{"name": "labels", "parameters": {"classification": 3}}]}, "top_labels"),
         (body() | {"outputs": [{"name": "labels", "parameters": {"shared_memory_region": "a"}}]}, "shared memory"),
         (body() | {"id": 7}, "id must be"),
     ],
 )
-def test_malformed_requests_are_told_what_is_wrong(server, request_body, words):
+def test_the_error_for_a_malformed_request_states_what_is_wrong(server, request_body, words):
     response = httpx.post(f"{server.url}/v2/models/bands/infer", json=request_body)
     assert response.status_code == 422
     assert words in error_of(response)
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "99999999", "1e1", "²"])
-def test_a_header_length_outside_the_body(server, length):
+def test_a_header_length_outside_the_body_is_refused(server, length):
     headers = {"Inference-Header-Content-Length": length.encode("latin-1")}
     response = httpx.post(f"{server.url}/v2/models/bands/infer", content=b"{}", headers=headers)
     assert response.status_code == 422
     assert "Inference-Header-Content-Length" in error_of(response)
 
 
-def test_a_binary_element_whose_length_lies(server):
+def test_a_binary_element_with_a_wrong_length_is_refused(server):
     header = json.dumps(body(parameters={"binary_data_size": 8})).encode()
     response = httpx.post(
         f"{server.url}/v2/models/bands/infer",
@@ -236,24 +236,24 @@ def test_a_binary_element_whose_length_lies(server):
     [
         (b"{}", "br", 415, "not gzip or deflate"),
         (b"{}", "gzip", 422, "is not gzip"),
-        (gzip.compress(json.dumps(body()).encode())[:-20], "gzip", 422, "breaks off"),
+        (gzip.compress(json.dumps(body()).encode())[:-20], "gzip", 422, "ends in the middle"),
         (gzip.compress(bytes(MAX_UPLOAD_BYTES + 1)), "gzip", 413, "when decompressed"),
     ],
 )
-def test_compressed_bodies_that_are_none_or_too_large(server, content, encoding, status, words):
+def test_bad_or_too_large_compressed_bodies_are_refused(server, content, encoding, status, words):
     headers = {"Content-Encoding": encoding}
     response = httpx.post(f"{server.url}/v2/models/bands/infer", content=content, headers=headers, timeout=60)
     assert response.status_code == status
     assert words in error_of(response)
 
 
-def test_json_has_a_bound_of_its_own(server):
+def test_json_has_its_own_size_limit(server):
     response = httpx.post(f"{server.url}/v2/models/bands/infer", content=b" " * (MAX_JSON_BYTES + 1), timeout=60)
     assert response.status_code == 413
     assert "binary tensor" in error_of(response)
 
 
-def test_repository_index(client, server):
+def test_the_repository_index_lists_every_model_with_its_state(client, server):
     index = {model["name"]: model for model in client.get_model_repository_index()}
     assert {name: model["state"] for name, model in index.items()} == {
         "bands": "READY",
@@ -270,13 +270,13 @@ def test_repository_index(client, server):
 
 
 class Stub:
-    """A service in a state of the test's own."""
+    """A service with the given snapshot. Without an error, `classify` waits until it is cancelled."""
 
     def __init__(self, settings, snapshot, error=None) -> None:
         self.settings = settings
         self._snapshot = snapshot
         self._error = error
-        self.begun, self.given_up = asyncio.Event(), asyncio.Event()
+        self.started, self.cancelled = asyncio.Event(), asyncio.Event()
 
     def snapshot(self):
         return self._snapshot
@@ -284,14 +284,14 @@ class Stub:
     async def classify(self, source):
         if self._error is not None:
             raise self._error
-        self.begun.set()
+        self.started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            self.given_up.set()
+            self.cancelled.set()
 
 
-HELD = ModelIdentity("bands", "0.0.1", "0" * 64)
+MODEL = ModelIdentity("bands", "0.0.1", "0" * 64)
 
 
 def snapshot(**fields) -> ServiceSnapshot:
@@ -311,7 +311,7 @@ def ask(settings, service, method: str, path: str, **arguments) -> httpx.Respons
 
 @pytest.mark.parametrize("name", ["bands", "ccmusic", "other"])
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/ready"), ("POST", "/infer")])
-def test_without_a_model_nothing_is_known_yet(make_settings, name, method, path):
+def test_every_model_is_unavailable_until_one_is_loaded(make_settings, name, method, path):
     service = Stub(make_settings(), snapshot(), ModelNotReady("Model is still loading..."))
     response = ask(make_settings(), service, method, f"/v2/models/{name}{path}")
     assert response.status_code == 503
@@ -321,12 +321,12 @@ def test_without_a_model_nothing_is_known_yet(make_settings, name, method, path)
 
 @pytest.mark.parametrize(
     ("error", "status", "retry_after"),
-    [(Overloaded("too many wait", 7.0), 503, "7"), (RuntimeError("a secret of the house"), 500, None)],
+    [(Overloaded("too many wait", 7.0), 503, "7"), (RuntimeError("a secret"), 500, None)],
 )
-def test_failures_of_the_service(make_settings, error, status, retry_after):
+def test_failures_of_the_service_get_their_status(make_settings, error, status, retry_after):
     response = ask(
         make_settings(),
-        Stub(make_settings(), snapshot(model=HELD), error),
+        Stub(make_settings(), snapshot(model=MODEL), error),
         "POST",
         "/v2/models/bands/infer",
         json=body(),
@@ -335,12 +335,12 @@ def test_failures_of_the_service(make_settings, error, status, retry_after):
     assert "secret" not in error_of(response)
 
 
-def test_probes_tell_the_snapshots_truth(make_settings):
+def test_probes_follow_the_snapshot(make_settings):
     from ccmusic.health import Check, failed
     from ccmusic.health.check import result_of
 
     check = Check("queue", lambda: None, frozenset({"readyz"}))
-    service = Stub(make_settings(), snapshot(model=HELD, checks=(result_of(check, failed("too old"), 0.0),)))
+    service = Stub(make_settings(), snapshot(model=MODEL, checks=(result_of(check, failed("too old"), 0.0),)))
     assert ask(make_settings(), service, "GET", "/v2/health/live").status_code == 200
     response = ask(make_settings(), service, "GET", "/v2/health/ready")
     assert (response.status_code, response.json()) == (503, {"ready": False})
@@ -349,24 +349,24 @@ def test_probes_tell_the_snapshots_truth(make_settings):
     assert (model["state"], "too old" in model["reason"]) == ("UNAVAILABLE", True)
 
 
-def test_a_client_that_hangs_up_frees_its_place(make_settings):
+def test_a_job_is_cancelled_when_the_client_disconnects(make_settings):
     content = json.dumps(body()).encode()
 
-    async def hang_up():
+    async def disconnect():
         app = create_app(make_settings())
-        app.state.service = service = Stub(make_settings(), snapshot(model=HELD))
+        app.state.service = service = Stub(make_settings(), snapshot(model=MODEL))
 
         async def receive():
             if not sent:
                 sent.append(True)
                 return {"type": "http.request", "body": content, "more_body": False}
-            await service.begun.wait()
+            await service.started.wait()
             return {"type": "http.disconnect"}
 
         async def send(message):
-            answers.append(message)
+            responses.append(message)
 
-        sent, answers = [], []
+        sent, responses = [], []
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -378,6 +378,6 @@ def test_a_client_that_hangs_up_frees_its_place(make_settings):
             "headers": [(b"content-type", b"application/json")],
         }
         await asyncio.wait_for(app(scope, receive, send), 10)
-        await asyncio.wait_for(service.given_up.wait(), 10)
+        await asyncio.wait_for(service.cancelled.wait(), 10)
 
-    asyncio.run(hang_up())
+    asyncio.run(disconnect())

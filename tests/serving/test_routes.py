@@ -1,4 +1,4 @@
-"""Routes against a service of the test's own, for what a running one shows only by chance."""
+"""Routes with a stub service, for cases that a running service shows only by chance."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,30 +12,30 @@ from support.recordings import tone, wav
 RECORDING = wav(tone(440, 1.0))
 
 
-class Unproved:
-    """A service that has no model yet, so that nothing is known of its taxonomies."""
+class Loading:
+    """A service without a model, so its taxonomies are unknown."""
 
     def snapshot(self):
         return SimpleNamespace(taxonomies=())
 
 
-class Waiting(Unproved):
-    """A service whose answer never comes; it notes that it was begun, and given up."""
+class Waiting(Loading):
+    """A service that never answers; it records the start and the cancellation."""
 
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self.given_up = asyncio.Event()
+        self.started = asyncio.Event()
+        self.cancelled = asyncio.Event()
 
     async def classify(self, source, *, windows, explain=None):
-        self.begun.set()
+        self.started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            self.given_up.set()
+            self.cancelled.set()
 
 
-class Failing(Unproved):
-    """A service that fails as it is told to."""
+class Failing(Loading):
+    """A service that raises the given error."""
 
     def __init__(self, error) -> None:
         self.error = error
@@ -44,22 +44,22 @@ class Failing(Unproved):
         raise self.error
 
 
-def test_a_client_that_hangs_up_frees_its_place(make_settings):
-    async def hang_up():
+def test_a_job_is_cancelled_when_the_client_disconnects(make_settings):
+    async def disconnect():
         app = create_app(make_settings())
         app.state.service = service = Waiting()
 
         async def receive():
-            if not service.begun.is_set() and not sent:
+            if not service.started.is_set() and not sent:
                 sent.append(True)
                 return {"type": "http.request", "body": RECORDING, "more_body": False}
-            await service.begun.wait()
+            await service.started.wait()
             return {"type": "http.disconnect"}
 
         async def send(message):
-            answers.append(message)
+            responses.append(message)
 
-        sent, answers = [], []
+        sent, responses = [], []
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -75,19 +75,19 @@ def test_a_client_that_hangs_up_frees_its_place(make_settings):
             "server": ("127.0.0.1", 2),
         }
         await asyncio.wait_for(app(scope, receive, send), 20)
-        await asyncio.wait_for(service.given_up.wait(), 20)
+        await asyncio.wait_for(service.cancelled.wait(), 20)
 
-    asyncio.run(hang_up())
+    asyncio.run(disconnect())
 
 
 @pytest.mark.parametrize(
     ("error", "status", "slug"),
     [
         (OSError(28, "No space left on device"), 507, "insufficient-storage"),
-        (RuntimeError("a secret of the house"), 500, "internal"),
+        (RuntimeError("a secret"), 500, "internal"),
     ],
 )
-def test_errors_from_outside_the_tree(make_settings, error, status, slug):
+def test_errors_that_are_not_ours_become_problems(make_settings, error, status, slug):
     async def ask():
         app = create_app(make_settings())
         app.state.service = Failing(error)

@@ -1,4 +1,4 @@
-"""Services whose models answer in two taxonomies, or in labels of their own, over every door."""
+"""Models with two taxonomies or with their own labels: HTTP API, inference protocol, metrics."""
 
 import base64
 import re
@@ -44,7 +44,7 @@ def refused(response: httpx.Response) -> str:
     return f"{body['parameter']}: {body['detail']}"
 
 
-def test_the_answer_is_in_the_taxonomy_that_is_asked_for(world):
+def test_the_answer_is_in_the_requested_taxonomy(world):
     default = Classification.model_validate(classify(world).json())
     assert (default.taxonomy, default.level, list(default.levels)) == ("ccmusic", 16, ["16", "9", "2"])
     assert default.predictions[0].genre == LABELS[BAND]
@@ -55,35 +55,35 @@ def test_the_answer_is_in_the_taxonomy_that_is_asked_for(world):
     assert other.predictions[0].genre == other.windows[0].predictions[0].genre == WORLD.labels[15 - BAND]
 
 
-def test_what_the_model_does_not_offer_is_refused_by_name(world, own):
+def test_the_error_for_an_unknown_taxonomy_or_level_lists_the_valid_ones(world, own):
     assert refused(classify(world, taxonomy="jazz")).endswith("must be one of ccmusic, world, not 'jazz'")
     assert refused(classify(world, taxonomy="world", level="2")).endswith("must be 16, not 2")
     assert refused(classify(own, taxonomy="ccmusic")).endswith("must be own, not 'ccmusic'")
     assert refused(classify(own, level="16")).endswith("must be 3, not 16")
 
 
-def test_what_is_refused_takes_no_worker_from_anyone(world):
-    def answered() -> str:
+def test_a_refused_request_does_not_reach_a_worker(world):
+    def classifications() -> str:
         return re.search(r"^ccmusic_classifications_total (.*)$", world.get("/metrics").text, re.MULTILINE)[1]
 
-    before = answered()
+    before = classifications()
     for params in ({"taxonomy": "jazz"}, {"taxonomy": "world", "level": "2"}, {"level": "5"}):
         refused(classify(world, **params))
-    assert answered() == before
+    assert classifications() == before
 
 
-def test_the_genres_of_each_taxonomy(world):
-    known = Genres.model_validate(world.get("/v1/genres").json())
-    assert (known.taxonomy, [genre.genre for genre in known.level16]) == ("ccmusic", list(LABELS))
-    assert (known.level16[15].level9, known.level16[15].level2) == ("Rock", "Non_classic")
-    assert [len(known.level9), len(known.level2)] == [9, 2]
+def test_genres_lists_every_taxonomy_of_the_model(world):
+    default = Genres.model_validate(world.get("/v1/genres").json())
+    assert (default.taxonomy, [genre.genre for genre in default.level16]) == ("ccmusic", list(LABELS))
+    assert (default.level16[15].level9, default.level16[15].level2) == ("Rock", "Non_classic")
+    assert [len(default.level9), len(default.level2)] == [9, 2]
     other = world.get("/v1/genres", params={"taxonomy": "world"}).json()
     assert [genre["genre"] for genre in other["level16"]] == list(WORLD.labels)
     assert other["level16"][0] == {"genre": "Blues", "label_zh": "蓝调", "label_en": "Blues"}
     assert refused(world.get("/v1/genres", params={"taxonomy": "own"})).startswith("taxonomy")
 
 
-def test_the_models_name_their_taxonomies(world, own):
+def test_models_lists_the_taxonomies_of_each_model(world, own):
     def offered(client):
         [model] = Models.model_validate(client.get("/v1/models").json()).models
         return [(taxonomy.name, taxonomy.levels) for taxonomy in model.taxonomies]
@@ -92,7 +92,7 @@ def test_the_models_name_their_taxonomies(world, own):
     assert offered(own) == [("own", [3])]
 
 
-def test_labels_of_ones_own_over_the_api_and_in_the_metrics(own):
+def test_own_labels_are_used_by_the_api_and_the_metrics(own):
     answer = Classification.model_validate(classify(own).json())
     assert (answer.taxonomy, answer.level, list(answer.levels)) == ("own", 3, ["3"])
     assert next(p.genre for p in answer.predictions) == OWN_LABELS[BAND]
@@ -113,7 +113,7 @@ def infer(client: httpx.Client, *outputs: str) -> dict[str, list]:
     return {tensor["name"]: tensor["data"] for tensor in response.json()["outputs"]}
 
 
-def test_the_inference_protocol_has_tensors_of_each_taxonomy(world, own):
+def test_the_inference_protocol_has_tensors_for_each_taxonomy(world, own):
     described = {tensor["name"]: tensor for tensor in world.get("/v2/models/ccmusic").json()["outputs"]}
     assert list(described)[:4] == ["probabilities", "labels", "top_labels", "top_probabilities"]
     assert described["world_top_labels"]["shape"] == [1, 5]

@@ -1,4 +1,4 @@
-"""The edge: an id for every request, and from none more bytes, or more slowly, than allowed."""
+"""Middleware for every request: a request id, and limits on the size and the speed of its body."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ REQUEST_ID_HEADER = b"x-request-id"
 _ALLOWED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 FORM_OVERHEAD_BYTES = 64 * 1024
-"""What a multipart form may weigh beyond the recording in it."""
+"""How many bytes a multipart form may have in addition to the recording."""
 
 
 class RequestId:
-    """Give each request an id: the client's own when it is harmless, else a random one; the answer repeats it."""
+    """Give each request an id, and repeat it in the response.
+
+    The client's own id is used if it has only letters, digits, dots, hyphens and underscores; otherwise a random one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,8 +34,8 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = dict(scope["headers"]).get(REQUEST_ID_HEADER, b"").decode("latin-1")
-        request_id = asked if _ALLOWED_ID.fullmatch(asked) else secrets.token_hex(8)
+        requested = dict(scope["headers"]).get(REQUEST_ID_HEADER, b"").decode("latin-1")
+        request_id = requested if _ALLOWED_ID.fullmatch(requested) else secrets.token_hex(8)
         scope["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -45,24 +48,26 @@ class RequestId:
 
 
 class RequestTooSlow(HTTPException):
-    """The client did not send its request in time."""
+    """The client did not send its request in time: 408."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(408, detail)
 
 
 class BodyLimit:
-    """Refuse a body that is too large, at its declared length or else at the byte that is one too many, or too slow.
+    """Refuse a body that is too large or arrives too slowly.
+
+    A declared length that is too large is refused at once; otherwise reading stops at the first byte over the limit.
 
     Parameters
     ----------
     app : ASGIApp
     max_bytes : int
-        Largest recording; a form around it may weigh `FORM_OVERHEAD_BYTES` more.
+        Largest recording. The body may have `FORM_OVERHEAD_BYTES` more, for a multipart form.
     idle_seconds, timeout_seconds : float
-        Longest silence in the middle of a body, and longest time for the whole of it.
+        Longest pause within a body, and longest time for the whole body.
     draining : callable
-        Whether the service is about to end: then connections are not kept.
+        Whether the service is shutting down; connections are then closed after the response.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class BodyLimit:
         self._timeout_seconds = timeout_seconds
         self._draining = draining
         self._error = UploadTooLarge(
-            f"the recording is larger than {max_bytes} bytes, the most that is accepted here (CCMUSIC_MAX_UPLOAD_BYTES)"
+            f"the recording is larger than the limit of {max_bytes} bytes (CCMUSIC_MAX_UPLOAD_BYTES)"
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +102,7 @@ class BodyLimit:
                 message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
             await send(message)
 
-        # The routes' own handlers turn the error into the answer.
+        # An error raised by body.receive becomes a response in the exception handlers of the application.
         await self._app(scope, body.receive, closing)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +112,7 @@ class BodyLimit:
 
 
 class _Body:
-    """One request's body, counted and timed as it comes."""
+    """The body of one request, counted and timed as it arrives."""
 
     def __init__(
         self, receive: Receive, limit: int, error: UploadTooLarge, idle_seconds: float, timeout_seconds: float
@@ -122,7 +127,7 @@ class _Body:
         self.refused = False
 
     async def receive(self) -> Message:
-        if self._complete:  # what still can come is the client's end, and that may take as long as our answer
+        if self._complete:  # only the disconnect is left, which may come as late as our response
             return await self._receive()
         seconds = min(self._idle_seconds, max(0.0, self._deadline - time.monotonic()))
         try:
@@ -130,7 +135,7 @@ class _Body:
         except TimeoutError:
             self.refused = True
             raise RequestTooSlow(
-                f"the request stopped arriving: nothing for {seconds:.0f} seconds, or not all of it in time"
+                f"the request body arrived too slowly: no data for {seconds:.0f} seconds, or not complete in time"
             ) from None
         self._complete = not message.get("more_body", False)
         self._received += len(message.get("body", b""))
@@ -141,4 +146,4 @@ class _Body:
 
 
 _CLOSE = (b"connection", b"close")
-"""Said where the rest of a body will not be read: else the client would go on sending it."""
+"""Sent when the rest of a body is not read; otherwise the client would continue to send it."""

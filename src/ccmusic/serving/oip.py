@@ -1,8 +1,8 @@
-"""The Open Inference Protocol v2 (KServe, Triton) over HTTP: health, metadata, inference, the repository's index.
+"""The Open Inference Protocol v2 (KServe, Triton) over HTTP: health, metadata, inference, repository index.
 
 References
 ----------
-https://github.com/kserve/open-inference-protocol and, for binary tensors and the repository, Triton's extensions of it
+https://github.com/kserve/open-inference-protocol; for binary tensors and the repository, the extensions of Triton
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.serving.oip_tensors import INPUT, answer_body, decompressed, outputs_of, parse_request
-from ccmusic.serving.problems import problem_response
-from ccmusic.serving.routes import unless_gone
+from ccmusic.serving.problems import problem_of
+from ccmusic.serving.routes import unless_disconnected
 from ccmusic.serving.service import Service
 from ccmusic.version import __version__
 
 ALIAS = "ccmusic"
-"""Names whatever model is serving, so that a client need not follow a change of the model."""
+"""A name for the model in use, so that a client need not know when the model is changed."""
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "ccmusic_pipeline"
@@ -40,21 +40,21 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class UnknownModel(Exception):
-    """No model of this name and version is served."""
+    """No model with this name and version is served."""
 
 
 class OipRoute(APIRoute):
-    """A route whose errors are this protocol's: ``{"error": "..."}`` with the status that the problem has elsewhere."""
+    """A route that writes errors in the format of this protocol: ``{"error": "..."}``, with the usual status."""
 
     def get_route_handler(self) -> Handler:
-        """Wrap the route's own handler."""
+        """Wrap the handler of the route."""
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
             try:
                 return await handler(request)
             except ClientDisconnect:
-                raise  # nobody reads the answer
+                raise  # the client does not read the response
             except HTTPException as error:
                 return error_response(error.status_code, str(error.detail), dict(error.headers or {}))
             except UnknownModel as error:
@@ -63,50 +63,48 @@ class OipRoute(APIRoute):
                 first = error.errors()[0]
                 return error_response(422, f"{first['loc'][-1] if first['loc'] else 'request'}: {first['msg']}")
             except Exception as error:
-                problem = problem_response(error, request.scope.get("request_id"))
-                text = json.loads(bytes(problem.body))["detail"]
-                kept = {name: value for name, value in problem.headers.items() if name == "retry-after"}
-                return error_response(problem.status_code, text, kept)
+                problem = problem_of(error, request.scope.get("request_id"))
+                return error_response(problem.status, problem.detail, problem.headers)
 
         return answer
 
 
 def error_response(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as this protocol writes it."""
+    """An error response of this protocol."""
     return JSONResponse({"error": text}, status, headers)
 
 
 router = APIRouter(prefix="/v2", route_class=OipRoute, tags=["open inference protocol v2"])
 
 
-@router.get("", summary="The server and what it can do")
+@router.get("", summary="Server metadata")
 async def server_metadata() -> dict[str, Any]:
-    """Name, version and the extensions of the protocol that are spoken here."""
+    """Name, version and supported extensions of the protocol."""
     return {"name": "ccmusic", "version": __version__, "extensions": list(EXTENSIONS)}
 
 
-@router.api_route("/health/live", methods=["GET", "HEAD"], summary="The truth of /livez")
+@router.api_route("/health/live", methods=["GET", "HEAD"], summary="Server liveness, the same as /livez")
 async def live(request: Request) -> JSONResponse:
     """200 or 503."""
     return _probe(request, "live", "livez")
 
 
-@router.api_route("/health/ready", methods=["GET", "HEAD"], summary="The truth of /readyz")
+@router.api_route("/health/ready", methods=["GET", "HEAD"], summary="Server readiness, the same as /readyz")
 async def ready(request: Request) -> JSONResponse:
     """200 or 503."""
     return _probe(request, "ready", "readyz")
 
 
-def _probe(request: Request, word: str, probe: Literal["livez", "readyz"]) -> JSONResponse:
+def _probe(request: Request, field: str, probe: Literal["livez", "readyz"]) -> JSONResponse:
     passes = _service(request).snapshot().passes(probe)
-    return JSONResponse({word: passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
+    return JSONResponse({field: passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
 
 
-@router.get("/models/{name}", summary="A model and its tensors")
+@router.get("/models/{name}", summary="Model metadata")
 @router.get("/models/{name}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, name: str, version: str = "") -> dict[str, Any]:
-    """One encoded recording in, probabilities and genres out."""
-    model = _held(request, name, version)
+    """The input is one encoded recording; the outputs are probabilities and genres."""
+    model = _served_model(request, name, version)
     names = [taxonomy.name for taxonomy in _service(request).snapshot().taxonomies]
     return {
         "name": model.name,
@@ -118,11 +116,11 @@ async def model_metadata(request: Request, name: str, version: str = "") -> dict
     }
 
 
-@router.get("/models/{name}/ready", summary="Whether a model answers now")
+@router.get("/models/{name}/ready", summary="Model readiness")
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, name: str, version: str = "") -> JSONResponse:
-    """200 or 503; 404 for a model that is not served."""
-    model = _held(request, name, version)
+    """200 or 503; 404 if the model is not served."""
+    model = _served_model(request, name, version)
     passes = _service(request).snapshot().passes("readyz")
     return JSONResponse({"name": model.name, "ready": passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
 
@@ -132,24 +130,24 @@ async def model_ready(request: Request, name: str, version: str = "") -> JSONRes
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Send one encoded recording as the BYTES tensor `audio`: binary, or in JSON as a base64 string."""
     service = _service(request)
-    _held(request, name, version)
+    _served_model(request, name, version)
     body = await request.body()
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding:  # in a thread: it takes long, and lets go of the interpreter's lock
+    if encoding:  # in a thread: this is slow, and zlib releases the interpreter lock
         body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
     wanted = parse_request(body, request.headers.get(HEADER_LENGTH), outputs_of(service.snapshot().taxonomies))
-    del body  # a copy of the recording that need not wait in the queue
-    result = await unless_gone(request, service.classify(wanted.recording))
-    _refuse_other(result.model, name, version)  # the model may have been changed meanwhile
+    del body  # a second copy of the recording; not needed while the request is queued
+    result = await unless_disconnected(request, service.classify(wanted.recording))
+    _refuse_other(result.model, name, version)  # the model may have changed meanwhile
     content, header_length = answer_body(result, wanted)
     if header_length is None:
         return Response(content, media_type="application/json")
     return Response(content, headers={HEADER_LENGTH: str(header_length)}, media_type="application/octet-stream")
 
 
-@router.post("/repository/index", summary="The models that could be served")
+@router.post("/repository/index", summary="List the models")
 async def repository_index(request: Request) -> list[dict[str, str]]:
-    """The serving model, and the models that an admin could switch to."""
+    """The model in use, and the models in the repository that an admin can load."""
     service = _service(request)
     snapshot = service.snapshot()
     only_ready = _only_ready(await request.body())
@@ -170,7 +168,7 @@ def _only_ready(body: bytes) -> bool:
         raise InvalidParameter("request", "must be a JSON object or empty") from error
 
 
-def _stored(directory: Path, held: ModelIdentity | None) -> list[dict[str, str]]:
+def _stored(directory: Path, in_use: ModelIdentity | None) -> list[dict[str, str]]:
     models = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         if not (path / CARD_NAME).is_file():
@@ -180,9 +178,9 @@ def _stored(directory: Path, held: ModelIdentity | None) -> list[dict[str, str]]
         except ModelError as error:
             models.append(_entry(path.name, "", "UNAVAILABLE", str(error)))
             continue
-        serving = held is not None and card.sha256 == held.sha256
-        if not (serving and held is not None and path.name == held.name):  # that one is listed already
-            reason = "these files are being served" if serving else "not loaded"
+        is_served = in_use is not None and card.sha256 == in_use.sha256
+        if not (is_served and in_use is not None and path.name == in_use.name):  # that one is listed already
+            reason = "these files are being served" if is_served else "not loaded"
             models.append(_entry(path.name, card.version, "UNAVAILABLE", reason))
     return models
 
@@ -196,8 +194,8 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _held(request: Request, name: str, version: str) -> ModelIdentity:
-    """The serving model, when it is the one that is meant."""
+def _served_model(request: Request, name: str, version: str) -> ModelIdentity:
+    """The model in use; an error if the request names another."""
     snapshot = _service(request).snapshot()
     if snapshot.model is None:
         raise ModelNotReady(snapshot.message or "no model has been loaded yet")
@@ -207,5 +205,7 @@ def _held(request: Request, name: str, version: str) -> ModelIdentity:
 
 def _refuse_other(model: ModelIdentity, name: str, version: str) -> None:
     if name not in (model.name, ALIAS) or version not in (model.version, ""):
-        asked = f"{name} version {version}" if version else name
-        raise UnknownModel(f"unknown model: {asked} is not served here; {model.name} version {model.version} is")
+        requested = f"{name} version {version}" if version else name
+        raise UnknownModel(
+            f"unknown model: {requested} is not served; the model in use is {model.name} version {model.version}"
+        )

@@ -1,10 +1,10 @@
-"""Tensors of the Open Inference Protocol v2 on the wire: JSON, and Triton's binary tensor extension.
+"""Tensors of the Open Inference Protocol v2: JSON, and Triton's binary tensor extension.
 
-A binary body is the JSON of the request or answer, whose length stands in ``Inference-Header-Content-Length``, followed
-by the bytes of the binary tensors one after the other. An element of a BYTES tensor is its length (4 bytes, little
-endian) and its bytes.
+A binary body starts with the JSON of the request or response; the header ``Inference-Header-Content-Length`` gives its
+length. The bytes of the binary tensors follow. Each element of a BYTES tensor is its length (4 bytes, little endian)
+and then its bytes.
 
-JSON has no place for bytes: there the recording is a base64 string, as in ``"data": ["UklGRi..."]``.
+JSON cannot hold bytes, so in JSON the recording is a base64 string: ``"data": ["UklGRi..."]``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ccmusic.inference.result import Prediction, TrackResult
 INPUT = "audio"
 TOP = 5
 MAX_JSON_BYTES = 16 * 2**20
-"""JSON is parsed while nothing else of the process runs, probes included; larger recordings come as binary tensors."""
+"""Parsing JSON blocks the whole process, probes included; larger recordings must be sent as binary tensors."""
 
 _LENGTH = struct.Struct("<I")
 _ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -36,12 +36,12 @@ _SHARED_MEMORY = "shared_memory_region"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One tensor of the answer: how it is described, and how it is taken from a result.
+    """One tensor of the response: its description, and how to compute it from a result.
 
     Attributes
     ----------
     values : callable
-        Gives an array [shape=(n,), dtype=float32], or a list of n texts.
+        Returns an array [shape=(n,), dtype=float32], or a list of n strings.
     """
 
     name: str
@@ -50,22 +50,22 @@ class Output:
     values: Callable[[TrackResult], np.ndarray | list[str]]
 
     def described(self) -> dict[str, Any]:
-        """The tensor without its data."""
+        """The description of the tensor, without data."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a client asks.
+    """A parsed request for inference.
 
     Attributes
     ----------
     id : str or None
-        Repeated in the answer.
+        Repeated in the response.
     recording : bytes
         Encoded.
     outputs : tuple of (Output, bool)
-        What is wanted, and whether as binary data.
+        The requested tensors, and whether each is sent as binary data.
     """
 
     id: str | None
@@ -74,12 +74,12 @@ class InferRequest:
 
 
 def outputs_of(taxonomies: Sequence[Taxonomy]) -> dict[str, Output]:
-    """Every tensor that a model can answer with, by name.
+    """Every output tensor of a model, by name.
 
     Parameters
     ----------
     taxonomies : sequence of Taxonomy
-        What it answers in. The tensors of the first have plain names, those of another begin with its name.
+        Of the model. The tensors of the first have plain names; those of another have its name as a prefix.
     """
     outputs = (
         output
@@ -112,7 +112,7 @@ def _tensors(taxonomy: Taxonomy, prefix: str) -> tuple[Output, ...]:
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo ``Content-Encoding: gzip`` or ``deflate``, and stop at a bound.
+    """Decompress a body with ``Content-Encoding: gzip`` or ``deflate``, up to `max_bytes`.
 
     Raises
     ------
@@ -130,20 +130,20 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise UploadTooLarge(f"the request is larger than {max_bytes} bytes when decompressed")
     if not decoder.eof:
-        raise InvalidParameter("request", f"breaks off within its {encoding} data")
+        raise InvalidParameter("request", f"ends in the middle of its {encoding} data")
     return content
 
 
 def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, Output]) -> InferRequest:
-    """Read a request for inference.
+    """Parse a request for inference.
 
     Parameters
     ----------
     body : bytes
     header_length : str or None
-        Header ``Inference-Header-Content-Length``; without one the whole body is JSON.
+        Header ``Inference-Header-Content-Length``; None if the whole body is JSON.
     offered : mapping of str to Output
-        What may be asked for.
+        The outputs that may be requested.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, 
     Raises
     ------
     InvalidParameter
-        The text names what is wrong.
+        The text states what is wrong.
     UploadTooLarge
         More JSON than `MAX_JSON_BYTES`.
     """
@@ -163,7 +163,7 @@ def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, 
         n_json = int(header_length)
     if n_json > MAX_JSON_BYTES:
         raise UploadTooLarge(
-            f"the JSON of a request may have {MAX_JSON_BYTES} bytes; send a larger recording as a binary tensor"
+            f"the JSON of a request is limited to {MAX_JSON_BYTES} bytes; send a larger recording as a binary tensor"
         )
     try:
         request = json.loads(body[:n_json])
@@ -188,39 +188,39 @@ def _recording(request: dict[str, Any], binary: bytes) -> bytes:
         raise InvalidParameter(INPUT, f"must have the shape [1], one recording, not {tensor.get('shape')}")
     parameters = _parameters(tensor)
     if _SHARED_MEMORY in parameters:
-        raise InvalidParameter(INPUT, "cannot come through shared memory here")
+        raise InvalidParameter(INPUT, "cannot be read from shared memory: this server does not support it")
     size = parameters.get("binary_data_size")
     if size is None:
         return _from_json(tensor.get("data"))
     if size != len(binary):
         raise InvalidParameter(INPUT, f"has binary_data_size {size}, but {len(binary)} bytes follow the JSON")
     if len(binary) < _LENGTH.size or _LENGTH.unpack_from(binary)[0] != len(binary) - _LENGTH.size:
-        raise InvalidParameter(INPUT, "must be one BYTES element: its length in 4 bytes, little endian, and its bytes")
+        raise InvalidParameter(INPUT, "must be one BYTES element: its length in 4 bytes, little endian, then its bytes")
     return binary[_LENGTH.size :]
 
 
 def _from_json(data: object) -> bytes:
     if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], str):
-        raise InvalidParameter(INPUT, 'must have data of one base64 string, as in "data": ["UklGRi..."]')
+        raise InvalidParameter(INPUT, 'must have one base64 string as its data, for example "data": ["UklGRi..."]')
     try:
         return base64.b64decode(data[0], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidParameter(INPUT, f"is not base64, as JSON wants it: {error}") from error
+        raise InvalidParameter(INPUT, f"is not valid base64, which JSON requests must use: {error}") from error
 
 
 def _outputs(request: dict[str, Any], offered: Mapping[str, Output]) -> Iterator[tuple[Output, bool]]:
     default = _parameters(request).get("binary_data_output", False)
-    # none asked for means all
-    wanted = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in offered]
-    for tensor in wanted:
+    # a request without outputs gets all of them
+    requested = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in offered]
+    for tensor in requested:
         name = tensor["name"]
         parameters = _parameters(tensor)
         if name not in offered:
-            raise InvalidParameter("outputs", f"must be of {', '.join(offered)}, not {name!r}")
+            raise InvalidParameter("outputs", f"must be some of {', '.join(offered)}, not {name!r}")
         if parameters.get("classification"):
-            raise InvalidParameter("outputs", "have no classification here: ask for top_labels and top_probabilities")
+            raise InvalidParameter("outputs", "do not support classification: request top_labels and top_probabilities")
         if _SHARED_MEMORY in parameters:
-            raise InvalidParameter("outputs", "cannot go through shared memory here")
+            raise InvalidParameter("outputs", "cannot be written to shared memory: this server does not support it")
         yield offered[name], parameters.get("binary_data", default) is True
 
 
@@ -229,7 +229,7 @@ def _list_of_tensors(request: dict[str, Any], field: str) -> list[dict[str, Any]
     if not isinstance(tensors, list) or not all(
         isinstance(tensor, dict) and isinstance(tensor.get("name"), str) for tensor in tensors
     ):
-        raise InvalidParameter(field, "must be a list of tensors with names")
+        raise InvalidParameter(field, "must be a list of tensors, each with a name")
     return tensors
 
 
@@ -241,19 +241,19 @@ def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_body(result: TrackResult, request: InferRequest) -> tuple[bytes, int | None]:
-    """Write the answer.
+    """Write the body of the response.
 
     Parameters
     ----------
     result : TrackResult
     request : InferRequest
-        Says which tensors, and how.
+        States which tensors to write, and in which form.
 
     Returns
     -------
     body : bytes
     header_length : int or None
-        Length of the JSON in it when binary tensors follow.
+        Length of the JSON if binary tensors follow; None if there are none.
     """
     described, binary = [], []
     for output, as_binary in request.outputs:

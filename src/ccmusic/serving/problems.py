@@ -1,11 +1,13 @@
-"""Every error as RFC 9457 problem details: the closed set of types of the contract, section 4."""
+"""Errors as RFC 9457 problem details, with the closed set of types in docs/contract.md."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import math
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,14 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ccmusic import errors
+from ccmusic.monitoring.request_metrics import CLIENT_CLOSED_REQUEST
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a disk says that is full, read-only or broken."""
-CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; the standard has none
-
+STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Error numbers of a disk that is full, read-only or broken."""
 
 # by slug: HTTP status and title
 PROBLEMS: dict[str, tuple[int, str]] = {
@@ -38,49 +39,78 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "internal": (500, "Internal error"),
 }
 
+NOT_READY_RETRY_SECONDS = 2.0
+INTERNAL_DETAIL = "Something failed in the service; the log has the cause under the id of this request."
 
-def problem_response(error: Exception, request_id: str | None = None) -> JSONResponse:
-    """Answer with problem details.
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What a client learns about an error.
+
+    Attributes
+    ----------
+    slug : str
+        The problem's type, a key of `PROBLEMS`.
+    status : int
+    detail : str
+        A sentence for people.
+    parameter : str or None
+        The invalid parameter, if that is the error.
+    headers : dict of str to str
+        ``Retry-After`` with status 503.
+    """
+
+    slug: str
+    status: int
+    detail: str
+    parameter: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self, request_id: str | None = None) -> dict[str, Any]:
+        """The body of a problem response."""
+        title = PROBLEMS[self.slug][1]
+        body = {"type": self.slug, "title": title, "status": self.status, "detail": self.detail}
+        further = {"request_id": request_id, "parameter": self.parameter}
+        return body | {name: value for name, value in further.items() if value is not None}
+
+
+def problem_of(error: Exception, request_id: str | None = None) -> ErrorAnswer:
+    """Find the status, text and headers for an error.
+
+    The text of an internal error is written to the log and not sent to the client.
 
     Parameters
     ----------
     error : Exception
-        Its text becomes ``detail``, unless the problem is internal: then the log has it and the client does not.
     request_id : str, optional
-
-    Returns
-    -------
-    JSONResponse
+        For the log.
     """
     slug = error.slug if isinstance(error, errors.CcmusicError) else "internal"
-    status, title = PROBLEMS[slug]
+    status, _ = PROBLEMS[slug]
     detail = str(error)
     if slug == "internal":
         logger.error("request %s failed", request_id, exc_info=error)
-        detail = "Something failed in the service; the log has the cause under this request's id."
-    body: dict[str, object] = {
-        "type": slug,
-        "title": title,
-        "status": status,
-        "detail": detail,
-    }
-    if request_id is not None:
-        body["request_id"] = request_id
-    if isinstance(error, errors.InvalidParameter):
-        body["parameter"] = error.name
+        detail = INTERNAL_DETAIL
+    parameter = error.name if isinstance(error, errors.InvalidParameter) else None
     headers = {}
-    if status == 503:
-        seconds = error.retry_after_seconds if isinstance(error, errors.Overloaded) else 2.0
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        seconds = error.retry_after_seconds if isinstance(error, errors.Overloaded) else NOT_READY_RETRY_SECONDS
         headers["Retry-After"] = str(math.ceil(seconds))
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+    return ErrorAnswer(slug, status, detail, parameter, headers)
+
+
+def problem_response(error: Exception, request_id: str | None = None) -> JSONResponse:
+    """Respond with problem details; see `problem_of`."""
+    problem = problem_of(error, request_id)
+    return JSONResponse(problem.as_json(request_id), problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of the application's routes a problem response."""
+    """Turn every error of the application's routes into a problem response."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            error = errors.InsufficientStorage("there is no room on this server to receive the recording")
+        if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+            error = errors.InsufficientStorage("this server has no disk space to receive the recording")
         return problem_response(error, request.scope.get("request_id"))
 
     async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -100,7 +130,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         return JSONResponse(body, error.status_code, error.headers, media_type=MEDIA_TYPE)
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log and the metrics; nobody reads it
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log and the metrics
 
     app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(errors.CcmusicError, on_error)

@@ -1,4 +1,4 @@
-"""The HTTP API, version 1."""
+"""Version 1 of the HTTP API: classification, genres, models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIELD = "audio"
 """Name of the multipart field that holds the recording."""
 
 RAW_TYPES = ("audio/", "video/", "application/ogg", "application/octet-stream")
-"""Content types under which the body itself is the recording; what it really is, its first bytes decide."""
+"""Content types whose body is the recording itself; its first bytes decide the audio format."""
 
 _BINARY = {"type": "string", "format": "binary"}
 _RECORDING: dict[str, Any] = {
@@ -48,7 +48,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         415: "`unsupported-media`",
         422: "`undecodable-audio`, `empty-audio`, `audio-too-long`, `invalid-parameter`",
         500: "`internal`",
-        503: "`overloaded`, `model-not-ready`; Retry-After says when to come again",
+        503: "`overloaded`, `model-not-ready`; the header Retry-After gives the seconds to wait",
         504: "`inference-timeout`",
         507: "`insufficient-storage`",
     }.items()
@@ -60,44 +60,46 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     response_model=Classification,
     responses=_PROBLEMS,
     openapi_extra=_RECORDING,
-    summary="Name the genre of a recording",
+    summary="Classify a recording",
 )
 async def classify(
     request: Request,
-    top_k: Annotated[int, Query(ge=1, le=16, description="How many predictions the track and each window have.")] = 5,
-    windows: Annotated[str, Query(description="`whole`, `first30`, or how many windows.")] = "whole",
-    level: Annotated[int | None, Query(description="Level of the taxonomy: 16, 9 or 2; the finest by default.")] = None,
+    top_k: Annotated[int, Query(ge=1, le=16, description="Number of predictions per track and per window.")] = 5,
+    windows: Annotated[str, Query(description="`whole`, `first30`, or the number of windows.")] = "whole",
+    level: Annotated[
+        int | None, Query(description="Level of the taxonomy; `ccmusic` has 16, 9, 2. Default: the finest.")
+    ] = None,
     taxonomy: Annotated[
         str | None,
-        Query(description="One of the model's taxonomies, as `/v1/models` lists them; its first by default."),
+        Query(description="One of the model's taxonomies; `/v1/models` lists them. Default: the first."),
     ] = None,
     explain: Annotated[
-        bool, Query(description="Whether the windows that speak most for the likeliest genre say why (`saliency`).")
+        bool, Query(description="Add an explanation (`saliency`) to the windows with the most evidence for the genre.")
     ] = False,
 ) -> JSONResponse:
-    """Send the recording as the multipart field `audio`, or as the body with an audio content type."""
+    """Send the recording as the multipart file field `audio`, or as the request body with an audio content type."""
     service: Service = request.app.state.service
-    if offered := service.snapshot().taxonomies:  # refused here, before the recording is read
+    if offered := service.snapshot().taxonomies:  # check the parameters before the recording is read
         chosen_taxonomy(taxonomy, offered).level(level)
     recording = await _recording(request)
     plan = ExplainPlan(windows=service.settings.explain_windows) if explain else None
-    result = await unless_gone(request, service.classify(recording, windows=windows, explain=plan))
+    result = await unless_disconnected(request, service.classify(recording, windows=windows, explain=plan))
     request_id = request.scope["request_id"]
     return JSONResponse(result.as_json(taxonomy=taxonomy, level=level, top_k=top_k, request_id=request_id))
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
-    """Wait for the work, but give it up when the client hangs up: its place in the queue is for those who wait."""
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
+    """Wait for the work, but cancel it if the client disconnects, so that its place in the queue becomes free."""
     working = asyncio.ensure_future(work)
-    hanging_up = asyncio.ensure_future(request.receive())  # the body is read; what still can come is the end
+    disconnecting = asyncio.ensure_future(request.receive())  # the body has been read: only a disconnect can come
     try:
-        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
         working.cancel()
-        hanging_up.cancel()
+        disconnecting.cancel()
 
 
 async def _recording(request: Request) -> bytes:
@@ -111,7 +113,7 @@ async def _recording(request: Request) -> bytes:
                 return await upload.read()
         except RequestTooSlow:
             raise
-        except HTTPException as error:  # what Starlette makes of a form that is broken
+        except HTTPException as error:  # raised by Starlette for a malformed form
             raise InvalidParameter(FIELD, f"cannot be read: {error.detail}") from error
     if content_type.startswith(RAW_TYPES):
         return await request.body()
@@ -126,9 +128,12 @@ async def _recording(request: Request) -> bytes:
 @router.get("/genres", response_model=Genres, response_model_exclude_none=True, summary="The genres of a taxonomy")
 async def genres(
     request: Request,
-    taxonomy: Annotated[str | None, Query(description="Its name; by default what the model answers in.")] = None,
+    taxonomy: Annotated[str | None, Query(description="Name of the taxonomy. Default: the first of the model.")] = None,
 ) -> dict[str, Any]:
-    """Every genre at every level, with its Chinese and English name; before a model is proved, those known by name."""
+    """Every genre of every level, with its names in Chinese and English.
+
+    Until a model is loaded, only the built-in taxonomies are known.
+    """
     service: Service = request.app.state.service
     chosen = chosen_taxonomy(taxonomy, service.snapshot().taxonomies or tuple(TAXONOMIES.values()))
     levels = zip(chosen.sizes, chosen.levels, strict=True)
@@ -140,18 +145,20 @@ def _genre(genre: Genre) -> GenreInfo:
     return GenreInfo(genre=genre.label, label_zh=genre.label_zh, label_en=genre.label_en, **parents)
 
 
-@router.get("/models", summary="The models and their state")
+@router.get("/models", summary="The models and their states")
 async def models(request: Request) -> Models:
-    """The model that answers now."""
+    """The model in use."""
     service: Service = request.app.state.service
     snapshot = service.snapshot()
-    held = snapshot.model
+    model = snapshot.model
     taxonomies = [TaxonomyInfo(name=taxonomy.name, levels=list(taxonomy.sizes)) for taxonomy in snapshot.taxonomies]
     return Models(
         models=[
-            ModelState(name=held.name, version=held.version, sha256=held.sha256, status="ready", taxonomies=taxonomies)
+            ModelState(
+                name=model.name, version=model.version, sha256=model.sha256, status="ready", taxonomies=taxonomies
+            )
         ]
-        if held is not None and snapshot.model_status == "ready"
+        if model is not None and snapshot.model_status == "ready"
         else [],
         model_status=snapshot.model_status,
     )

@@ -1,4 +1,4 @@
-"""The API's answers as OpenAPI describes them; `TrackResult.as_json` and the health snapshot produce them."""
+"""The responses of the API for OpenAPI; `TrackResult.as_json` and the routes produce them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelInfo(BaseModel):
-    """Which model answered."""
+    """The model that gave the answer."""
 
     name: str
     version: str
@@ -25,28 +25,28 @@ class PredictionInfo(BaseModel):
 
 
 class ExplanationInfo(BaseModel):
-    """Why a window is taken for a genre."""
+    """Which parts of a window support a genre, found by occlusion."""
 
     genre: str
     probability: float = Field(ge=0, le=1)
-    octave_hz: list[float] = Field(description="Edges of the rows of `without`, the lowest first.")
-    block_seconds: list[float] = Field(description="Edges of the columns of `without`, in the recording.")
-    without: list[list[float]] = Field(description="What the probability would be without each part.")
+    octave_hz: list[float] = Field(description="Edges of the rows of `without` in Hz, lowest first.")
+    block_seconds: list[float] = Field(description="Edges of the columns of `without`, in seconds of the recording.")
+    without: list[list[float]] = Field(description="Probability of the genre with one part silenced, for each part.")
     words_en: str
     words_zh: str
 
 
 class WindowInfo(BaseModel):
-    """One stretch of the recording."""
+    """One window of the recording."""
 
     start_seconds: float
     end_seconds: float
     predictions: list[PredictionInfo]
-    saliency: ExplanationInfo | None = Field(None, description="Only with `explain=true`, and of some windows.")
+    saliency: ExplanationInfo | None = Field(None, description="Only with `explain=true`, and only for some windows.")
 
 
 class Timings(BaseModel):
-    """Seconds by stage."""
+    """Seconds spent in each stage."""
 
     queue: float
     decode: float
@@ -56,30 +56,31 @@ class Timings(BaseModel):
 
 
 class Classification(BaseModel):
-    """Answer of ``POST /v1/classify``."""
+    """Response of ``POST /v1/classify``."""
 
     model: ModelInfo
-    duration_seconds: float = Field(description="Seconds of sound that were listened to.")
-    taxonomy: str = Field(description="Whose genres: `ccmusic`, `world`, or `own` for a model's own labels.")
+    duration_seconds: float = Field(description="Seconds of audio that were analysed.")
+    taxonomy: str = Field(description="Taxonomy of the genres: `ccmusic`, `world`, or `own` for a model's own labels.")
     level: int
-    predictions: list[PredictionInfo] = Field(description="Likeliest first, at the level asked for.")
+    predictions: list[PredictionInfo] = Field(description="Likeliest first, at the requested level.")
     levels: dict[str, list[PredictionInfo]] = Field(description="Every group of every level, likeliest first.")
     windows: list[WindowInfo]
     flags: list[Literal["silence", "too_short", "uncertain", "truncated"]]
     odd: Literal["silence", "empty", "tone", "pulses", "noise", "speech"] | None = Field(
-        None, description="What the recording seems to be instead of music; `uncertain` is then among the flags."
+        None,
+        description="What the recording seems to be instead of music. The flags then include `uncertain`.",
     )
     timings: Timings
     sure_level: int | None = Field(
         None,
-        description="The finest level that the answer is sure of; null when it is of none. "
-        "Absent when the model has no thresholds for it.",
+        description="The finest level at which the answer is reliable; null if there is none. "
+        "Absent if the model has no thresholds for it.",
     )
     request_id: str
 
 
 class GenreInfo(BaseModel):
-    """One genre, or group of genres; one of the 16 ccMusic genres also has the groups that it belongs to."""
+    """One genre, or group of genres. Each of the 16 ccMusic genres also names its groups."""
 
     genre: str
     label_zh: str
@@ -89,9 +90,9 @@ class GenreInfo(BaseModel):
 
 
 class Genres(BaseModel):
-    """Answer of ``GET /v1/genres``: ``level16``, ``level9``, ``level2`` for the ccMusic taxonomy, one for others.
+    """Response of ``GET /v1/genres``: ``level16``, ``level9`` and ``level2`` for the ccMusic taxonomy.
 
-    Each level is in the order of the network's outputs.
+    Other taxonomies have one level. The genres of a level are in the order of the network's outputs.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -101,24 +102,24 @@ class Genres(BaseModel):
 
 
 class TaxonomyInfo(BaseModel):
-    """A set of genres that a model answers in."""
+    """A set of genres that a model can name."""
 
     name: str
-    levels: list[int] = Field(description="Named by how many groups each has, finest first.")
+    levels: list[int] = Field(description="Each level is named by its number of groups; finest first.")
 
 
 class ModelState(BaseModel):
-    """One model and what it is doing."""
+    """One model and its state."""
 
     name: str
     version: str
     sha256: str
     status: Literal["ready"]
-    taxonomies: list[TaxonomyInfo] = Field(description="The first is what answers are in unless another is asked for.")
+    taxonomies: list[TaxonomyInfo] = Field(description="The first is the default.")
 
 
 class Models(BaseModel):
-    """Answer of ``GET /v1/models``: empty until a model has been proved."""
+    """Response of ``GET /v1/models``; `models` is empty until a model has passed its self-test."""
 
     models: list[ModelState]
     model_status: str = Field(description="`loading`, `ready` or `error`.")

@@ -1,0 +1,59 @@
+"""Errors as problem details."""
+
+import inspect
+import json
+import logging
+
+import pytest
+
+from ccmusic import errors
+from ccmusic.serving.problems import INTERNAL_DETAIL, MEDIA_TYPE, PROBLEMS, problem_of, problem_response
+from ccmusic.serving.schemas import Problem
+
+
+def test_every_slug_has_a_status_and_a_title():
+    assert PROBLEMS.keys() == set(errors.SLUGS)
+    assert all(400 <= status < 600 and title for status, title in PROBLEMS.values())
+
+
+def test_every_error_class_becomes_a_valid_problem():
+    constructor_arguments = {errors.InvalidParameter: ("top_k", "must be 1 to 16, not 40")}
+    for _, cls in inspect.getmembers(errors, inspect.isclass):
+        response = problem_response(cls(*constructor_arguments.get(cls, ("the cause",))), "id-1")
+        problem = Problem.model_validate_json(bytes(response.body), strict=True)
+        assert (problem.type, problem.status, problem.request_id) == (cls.slug, response.status_code, "id-1")
+        assert response.media_type == MEDIA_TYPE
+
+
+def test_the_text_of_an_error_is_sent():
+    problem = problem_of(errors.EmptyAudio("the file has no samples"))
+    assert (problem.slug, problem.status, problem.detail) == ("empty-audio", 422, "the file has no samples")
+    assert problem.headers == {}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), errors.WorkerDied("secret"), errors.CcmusicError("secret")])
+def test_the_text_of_an_internal_error_is_logged_and_not_sent(error, caplog):
+    with caplog.at_level(logging.ERROR):
+        problem = problem_of(error, "id-1")
+    assert (problem.slug, problem.status, problem.detail) == ("internal", 500, INTERNAL_DETAIL)
+    assert "secret" in caplog.text
+    assert "id-1" in caplog.text
+
+
+def test_an_invalid_parameter_is_named():
+    body = problem_of(errors.InvalidParameter("top_k", "must be 1 to 16, not 40")).as_json()
+    assert (body["parameter"], body["detail"]) == ("top_k", "top_k must be 1 to 16, not 40")
+    assert "parameter" not in problem_of(errors.EmptyAudio("no samples")).as_json()
+
+
+def test_the_request_id_is_omitted_if_there_is_none():
+    assert "request_id" not in json.loads(problem_response(errors.EmptyAudio("no samples")).body)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(errors.Overloaded("full", retry_after_seconds=6.2), "7"), (errors.ModelNotReady("still loading"), "2")],
+)
+def test_status_503_has_retry_after_in_whole_seconds(error, seconds):
+    assert problem_of(error).headers == {"Retry-After": seconds}
+    assert problem_response(error).headers["retry-after"] == seconds
