@@ -1,11 +1,14 @@
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ccmusic.health import Check, failed, passed
-from ccmusic.health.check import error_text, result_of
+from ccmusic import health
+from ccmusic.health import Check, failed, passed, warned
+from ccmusic.health.check import HEALTH_CODES, error_text, result_of
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,15 @@ def test_the_sentence_names_check_and_cause():
 def test_an_error_without_words_is_named_by_its_class():
     assert error_text(MemoryError()) == "MemoryError"
     assert error_text(ValueError("x")) == "x"
+
+
+def test_an_observation_has_a_code_of_its_own_or_the_default_of_its_status():
+    assert [make.code for make in (passed(), warned("c"), failed("c"))] == ["ok", "warning", "failed"]
+    assert result_of(Check("disk", passed), failed("no space left", code="full"), 0.0).code == "full"
+    with pytest.raises(ValueError, match="consists of a-z"):
+        failed("c", code="No Space")
+
+
+def test_the_package_uses_no_code_that_it_does_not_list():
+    text = "".join(path.read_text() for path in Path(health.__file__).parent.glob("*.py"))
+    assert set(re.findall(r'code="([^"]+)"', text)) <= HEALTH_CODES

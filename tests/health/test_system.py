@@ -60,14 +60,14 @@ def test_modules_that_are_there():
 
 
 def test_a_module_that_is_not_there_is_named():
-    with pytest.raises(ImportError, match="No module named 'no_such_module'"):
-        dependency_check(["json", "no_such_module.part"]).observe()
+    observation = dependency_check(["json", "no_such_module.part"]).observe()
+    assert observation.code == "dependency_missing"
+    assert observation.message == "Health check failed: No module named 'no_such_module'"
 
 
 def test_a_module_whose_import_is_blocked_is_not_there(monkeypatch):
     monkeypatch.setitem(sys.modules, "blocked", None)
-    with pytest.raises(ImportError):
-        dependency_check(["blocked"]).observe()
+    assert dependency_check(["blocked"]).observe().code == "dependency_missing"
 
 
 def test_looking_for_a_module_imports_nothing():

@@ -31,7 +31,7 @@ def snapshot(**fields) -> ServiceSnapshot:
 FULL = snapshot(
     checks=(
         result("workers", failed("none is running"), "health", "readyz"),
-        result("disk", warned("nearly full")),
+        result("disk", warned("nearly full", code="nearly_full")),
         result("memory", passed(50.0, "percent")),
         result("gpu_memory", passed(37.5, "percent")),
     ),
@@ -103,8 +103,8 @@ def test_causes_of_what_does_not_pass():
         key[1:] for key, value in samples(Metrics(lambda: FULL).render()[0].decode()).items() if is_cause(key, value)
     }
     assert found == {
-        (("cause", "none is running"), ("check", "workers"), ("status", "fail")),
-        (("cause", "nearly full"), ("check", "disk"), ("status", "warn")),
+        (("cause", "none is running"), ("check", "workers"), ("code", "failed"), ("status", "fail")),
+        (("cause", "nearly full"), ("check", "disk"), ("code", "nearly_full"), ("status", "warn")),
     }
 
 

@@ -18,6 +18,32 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 PROBES: tuple[Probe, ...] = get_args(Probe)
 STUCK_SECONDS = 10.0
 
+DEFAULT_CODES: dict[Status, str] = {"pass": "ok", "warn": "warning", "fail": "failed"}
+"""Code of an observation that names none, by status."""
+HEALTH_CODES = frozenset(
+    {
+        "ok",
+        "warning",
+        "failed",  # the defaults
+        "not_observed",
+        "not_started",
+        "raised",
+        "stuck",
+        "stale",
+        "draining",  # of the sampling
+        "loading",
+        "load_failed",
+        "file_missing",
+        "dependency_missing",  # of loaders, files and modules
+        "blocked",
+        "paused",
+        "not_writable",
+        "nearly_full",
+        "full",  # of the event loop and the system
+    }
+)
+"""Every code that the checks of this package use. An application may use any others."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -38,6 +64,9 @@ class Observation:
         The whole message of ``/health``, for a check that words it itself.
     output : str or None
         Long text, such as the stack of a thread; shown by ``?verbose`` and in health+json only.
+    code : str
+        What was observed, for programs: lower-case letters, digits and underscores, from a small set. ``ok``,
+        ``warning`` or ``failed`` by default. Texts may change, codes may not.
     """
 
     status: Status = "pass"
@@ -46,29 +75,46 @@ class Observation:
     unit: str | None = None
     message: str | None = None
     output: str | None = None
+    code: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:  # neither a pass nor a fail: a probe would take it for a pass
             raise ValueError(f"the status of a check is one of {STATUSES}, not {self.status!r}")
+        if not self.code:
+            object.__setattr__(self, "code", DEFAULT_CODES[self.status])
+        elif not _NAME.fullmatch(self.code):
+            raise ValueError(f"the code of an observation consists of a-z, 0-9 and _, unlike {self.code!r}")
 
 
-def passed(value: Value = None, unit: str | None = None) -> Observation:
+def passed(value: Value = None, unit: str | None = None, *, code: str = "") -> Observation:
     """All is well."""
-    return Observation("pass", None, value, unit)
+    return Observation("pass", None, value, unit, code=code)
 
 
 def warned(
-    cause: str, value: Value = None, unit: str | None = None, *, message: str | None = None, output: str | None = None
+    cause: str,
+    value: Value = None,
+    unit: str | None = None,
+    *,
+    code: str = "",
+    message: str | None = None,
+    output: str | None = None,
 ) -> Observation:
     """Something that a person should look at; turns no probe false."""
-    return Observation("warn", cause, value, unit, message, output)
+    return Observation("warn", cause, value, unit, message, output, code)
 
 
 def failed(
-    cause: str, value: Value = None, unit: str | None = None, *, message: str | None = None, output: str | None = None
+    cause: str,
+    value: Value = None,
+    unit: str | None = None,
+    *,
+    code: str = "",
+    message: str | None = None,
+    output: str | None = None,
 ) -> Observation:
     """Turns the probes false that the check affects."""
-    return Observation("fail", cause, value, unit, message, output)
+    return Observation("fail", cause, value, unit, message, output, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +183,7 @@ class CheckResult:
     measurement: str = "status"
     component_type: str = "component"
     observed_at: float = 0.0
+    code: str = "ok"
 
     @property
     def sentence(self) -> str:
@@ -159,6 +206,7 @@ def result_of(check: Check, observation: Observation, observed_at: float) -> Che
         measurement=check.measurement,
         component_type=check.component_type,
         observed_at=observed_at,
+        code=observation.code,
     )
 
 
@@ -167,7 +215,9 @@ def own_result(name: str, status: Status, error: Exception) -> CheckResult:
     text = error_text(error)
     message = f"Health check failed: {text}"
     affects: frozenset[Probe] = frozenset({"health"})
-    return CheckResult(name, affects, status, text, message=message, component=name, observed_at=time.time())
+    return CheckResult(
+        name, affects, status, text, message=message, component=name, observed_at=time.time(), code="raised"
+    )
 
 
 def error_text(error: BaseException) -> str:

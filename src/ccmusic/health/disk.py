@@ -90,7 +90,9 @@ class DiskSpace:
         percent = round(100 * use.share, 1)
         if use.share < self._warn_share:
             return passed(percent, "percent")
-        return warned(f"{use.free_bytes / 2**20:,.0f} MiB are left in {self.directory}", percent, "percent")
+        return warned(
+            f"{use.free_bytes / 2**20:,.0f} MiB are left in {self.directory}", percent, "percent", code="nearly_full"
+        )
 
 
 def disk_check(directory: Path | str, period_seconds: float = 2.0, size: int = 65536) -> Check:
@@ -113,7 +115,8 @@ def disk_check(directory: Path | str, period_seconds: float = 2.0, size: int = 6
             if error.errno is None:
                 raise
             cause = _DISK_CAUSES.get(error.errno, error.strerror)
-            return failed(f"{cause} ({errno.errorcode.get(error.errno, error.errno)}) in {directory}")
+            name = errno.errorcode.get(error.errno, error.errno)
+            return failed(f"{cause} ({name}) in {directory}", code="not_writable")
         return passed()
 
     return Check("disk", observe, measurement="write", component_type="system", period_seconds=period_seconds)

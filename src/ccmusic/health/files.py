@@ -36,7 +36,7 @@ def file_check(name: str, path: Path | str | Callable[[], Path | str | None], pe
             if was_missing != wanted:
                 logger.error("not found: %s, absolute %s, seen from %s", wanted, Path(wanted).absolute(), Path.cwd())
             was_missing = wanted
-            return failed(f"not found: {wanted}", message=f"Model file not found: {wanted}")
+            return failed(f"not found: {wanted}", code="file_missing", message=f"Model file not found: {wanted}")
         was_missing = None
         return passed()
 

@@ -110,7 +110,8 @@ class Loader(Generic[T]):
         if state == "ready":
             return passed(state)
         cause = "still loading" if state == "loading" else f"loading failed: {self._error}"
-        return failed(cause, state, message=self._message())
+        code = "loading" if state == "loading" else "load_failed"
+        return failed(cause, state, code=code, message=self._message())
 
     def _message(self) -> str:
         error = self._error

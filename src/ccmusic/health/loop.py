@@ -76,11 +76,13 @@ class LoopWatch:
             if late <= max_lag_seconds:
                 return passed(round(max(late, 0.0), 3), "s")
             if now - before > max_lag_seconds / 2:  # this thread did not run either: not the loop, the process was held
-                return warned(f"the whole process stood still for {now - before:.1f} s", round(late, 3), "s")
+                return warned(
+                    f"the whole process stood still for {now - before:.1f} s", round(late, 3), "s", code="paused"
+                )
             stack = stack_of(thread_id)
             where = f" at {stack.innermost}" if stack else ""
             output = stack.text if stack else None
-            return failed(f"blocked for {late:.1f} s{where}", round(late, 3), "s", output=output)
+            return failed(f"blocked for {late:.1f} s{where}", round(late, 3), "s", code="blocked", output=output)
 
         affects: Any = {"livez", "health"}
         return Check("event_loop", observe, affects, measurement="lag", component_type="system")

@@ -79,8 +79,10 @@ def memory_check(warn_share: float = 0.9, fail_share: float = 0.97) -> Check:
         percent = round(100 * use.share, 1)
         cause = f"{percent:g} % of {use.limit_bytes / 2**30:.2f} GiB in use ({use.limited_by})"
         if use.share >= fail_share:
-            return failed(cause, percent, "percent")
-        return warned(cause, percent, "percent") if use.share >= warn_share else passed(percent, "percent")
+            return failed(cause, percent, "percent", code="nearly_full")
+        if use.share >= warn_share:
+            return warned(cause, percent, "percent", code="nearly_full")
+        return passed(percent, "percent")
 
     return Check("memory", observe, _AFFECTS, measurement="utilization", component_type="system")
 

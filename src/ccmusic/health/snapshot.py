@@ -76,8 +76,10 @@ class HealthSnapshot:
 
 
 def with_failure(
-    snapshot: HealthSnapshot, name: str, affects: frozenset[Probe], cause: str, output: str | None = None
+    snapshot: HealthSnapshot, name: str, affects: frozenset[Probe], code: str, cause: str, output: str | None = None
 ) -> HealthSnapshot:
     """The same snapshot with one more failing check, in front of all others."""
-    failure = CheckResult(name, affects, "fail", cause, output=output, component=name, observed_at=time.time())
+    failure = CheckResult(
+        name, affects, "fail", cause, output=output, component=name, observed_at=time.time(), code=code
+    )
     return replace(snapshot, checks=(failure, *snapshot.checks))

@@ -183,9 +183,9 @@ class Health:
         snapshot = self._snapshot
         if snapshot is None:
             empty = self.make_snapshot(service=self._service, version=self._version, model_status="loading")
-            return with_failure(empty, "sampling", frozenset(PROBES), "not started")
+            return with_failure(empty, "sampling", frozenset(PROBES), "not_started", "not started")
         if self._draining:  # added here and not at the next sampling: it holds from the very call on
-            snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), DRAINING)
+            snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), "draining", DRAINING)
         age = time.monotonic() - snapshot.sampled_at
         if age <= STALE_SECONDS:
             return snapshot
@@ -194,6 +194,7 @@ class Health:
             replace(snapshot, uptime_seconds=snapshot.uptime_seconds + age),
             "sampling",
             frozenset({"health", "livez", "readyz"}),
+            "stale",
             f"no sample for {age:.0f} seconds",
             stack.text if stack else None,
         )

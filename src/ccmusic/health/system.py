@@ -63,7 +63,10 @@ def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check
             use = descriptor_use()
         except OSError as error:
             if error.errno in _TOO_MANY_OPEN:
-                return failed(f"too many open files ({errno.errorcode[error.errno]}): none is left to count them with")
+                return failed(
+                    f"too many open files ({errno.errorcode[error.errno]}): none is left to count them with",
+                    code="full",
+                )
             raise
         if use is None:
             return passed()
@@ -71,7 +74,7 @@ def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check
         if limit is None or count < warn_share * limit:
             return passed(count, "descriptors")
         cause = f"{count} of {limit} descriptors are open"
-        return (failed if count >= fail_share * limit else warned)(cause, count, "descriptors")
+        return (failed if count >= fail_share * limit else warned)(cause, count, "descriptors", code="nearly_full")
 
     return Check("descriptors", observe, _TURNS_AWAY, measurement="open", component_type="system")
 
@@ -91,7 +94,8 @@ def dependency_check(modules: Iterable[str], period_seconds: float = 2.0) -> Che
     def observe() -> Observation:
         for name in wanted:
             if (missing := _missing(name)) is not None:
-                raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+                text = f"No module named {missing!r}"
+                return failed(text, code="dependency_missing", message=f"Health check failed: {text}")
         return passed(len(wanted), "modules")
 
     return Check("dependencies", observe, measurement="importable", period_seconds=period_seconds)
@@ -123,7 +127,9 @@ def gpu_memory_check(warn_share: float = GPU_WARN_SHARE, period_seconds: float =
         if share < warn_share:
             return passed(percent, "percent")
         total = uses[index].total / 2**30
-        return warned(f"{percent:g} % of {total:.1f} GiB in use on card {index}", percent, "percent")
+        return warned(
+            f"{percent:g} % of {total:.1f} GiB in use on card {index}", percent, "percent", code="nearly_full"
+        )
 
     return Check(
         "gpu_memory", observe, measurement="utilization", component_type="system", period_seconds=period_seconds

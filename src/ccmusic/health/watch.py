@@ -50,7 +50,7 @@ class Watch:
         except Exception as error:  # a check that cannot be made has not passed
             self._error = error
             text = error_text(error)
-            return failed(text, message=f"Health check failed: {text}")
+            return failed(text, code="raised", message=f"Health check failed: {text}")
         self._error = None
         return observation
 
@@ -115,10 +115,10 @@ class PeriodicWatch(Watch):
             seconds = time.monotonic() - began
             if seconds > self.check.stuck_seconds:
                 stack = stack_of(thread.ident)
-                stuck = failed(f"stuck for {seconds:.0f} s", output=stack.text if stack else None)
+                stuck = failed(f"stuck for {seconds:.0f} s", code="stuck", output=stack.text if stack else None)
                 return self._told(stuck, time.time())
         if latest is None:
-            return result_of(self.check, passed(NOT_YET), time.time())
+            return result_of(self.check, passed(NOT_YET, code="not_observed"), time.time())
         return self._told(*latest)
 
     def _observe_forever(self, stopping: threading.Event) -> None:
@@ -129,9 +129,13 @@ class PeriodicWatch(Watch):
                 return
             before, self._latest = self._latest, (observation, time.time())
             self._began = None
-            if before is None or (before[0].status, before[0].cause) != (observation.status, observation.cause):
+            if before is None or _news(before[0]) != _news(observation):
                 self._changed()
             stopping.wait(self.check.period_seconds)
+
+
+def _news(observation: Observation) -> tuple[object, ...]:
+    return observation.status, observation.code, observation.cause
 
 
 def _observation(check: Check) -> Observation:

@@ -118,25 +118,29 @@ class _Causes:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[str, str]] = {}  # by check: status and cause
+        self._kept: dict[str, tuple[str, str, str]] = {}  # by check: status, code and cause
 
     def metric(self, checks: tuple[CheckResult, ...]) -> Metric:
         info = GaugeMetricFamily(
             "ccmusic_check_info",
-            "1 for each check that does not pass, with its cause.",
-            labels=["check", "status", "cause"],
+            "1 for each check that does not pass, with its code and its cause.",
+            labels=["check", "status", "code", "cause"],
         )
-        now = {check.name: (check.status, check.cause or "") for check in checks if check.status != "pass"}
+        now = {check.name: (check.status, check.code, check.cause or "") for check in checks if check.status != "pass"}
         self._kept = {name: self._stable(name, *found) for name, found in now.items()}
-        for name, (status, cause) in self._kept.items():
-            info.add_metric([name, status, cause], 1)
+        for name, labels in self._kept.items():
+            info.add_metric([name, *labels], 1)
         return info
 
-    def _stable(self, name: str, status: str, cause: str) -> tuple[str, str]:
+    def _stable(self, name: str, status: str, code: str, cause: str) -> tuple[str, str, str]:
         before = self._kept.get(name)
-        if before is not None and before[0] == status and _NUMBER.sub("#", before[1]) == _NUMBER.sub("#", cause):
+        if (
+            before is not None
+            and before[:2] == (status, code)
+            and _NUMBER.sub("#", before[2]) == _NUMBER.sub("#", cause)
+        ):
             return before
-        return status, cause
+        return status, code, cause
 
 
 def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
