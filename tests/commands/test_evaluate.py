@@ -61,14 +61,12 @@ def test_two_models_compared_by_group_with_report(
     assert (rows[0]["label"], rows[0]["estimated_bands"], rows[0]["estimated_confused"]) == ("low", "low", "high")
 
 
-def test_same_model_twice_is_told_apart_by_number_alone(
-    table: Path, knowing: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_equal_models_are_numbered(table: Path, knowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["--path-column", "file", "--label-column", "kind"]
     assert _evaluate(table, knowing, "--against", str(knowing), "--lengths", "none", *names) == 0
     out = capsys.readouterr().out
     assert "bands-1 0.0.1" in out
-    assert "over 18 recordings. The two cannot be told apart" in out
+    assert "over 18 recordings. These recordings show no difference" in out
     assert "seconds heard" not in out
 
 
@@ -81,7 +79,7 @@ def test_same_model_twice_is_told_apart_by_number_alone(
         (["--jobs", "0"], "--jobs must be 1 or more"),
     ],
 )
-def test_words_that_are_off(
+def test_bad_arguments(
     tones: Path, knowing: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
     assert main(["evaluate", "--data", str(tones), "--model", str(knowing), "--quiet", *arguments]) == 2
@@ -100,13 +98,13 @@ def test_nothing_that_can_be_used(tmp_path: Path, knowing: Path, capsys: pytest.
     assert "no recording that can be used" in capsys.readouterr().err
 
 
-def test_without_matplotlib_it_is_said_before_the_work(
+def test_missing_matplotlib_is_reported_before_the_work(
     tones: Path, knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "ccmusic.scoring.figures", raising=False)
     monkeypatch.delattr("ccmusic.scoring.figures", raising=False)
-    monkeypatch.setattr("ccmusic.evaluation.hearing.hear", lambda *_, **__: pytest.fail("worked for nothing"))
+    monkeypatch.setattr("ccmusic.evaluation.model_answers.classify_all", lambda *_, **__: pytest.fail("worked"))
     assert _evaluate(tones, knowing, "--out", str(tmp_path / "out")) == 5
     assert "pip install 'ccmusic[train-tools]'" in capsys.readouterr().err
 

@@ -30,12 +30,12 @@ def test_folders_are_labels_and_the_folders_in_them_artists(tmp_path: Path) -> N
     assert any("1 recordings have no artist" in note for note in data.notes)
 
 
-def test_what_is_no_recording_is_passed_by_and_told(tmp_path: Path) -> None:
+def test_other_files_are_skipped_and_reported(tmp_path: Path) -> None:
     _touch(tmp_path, "blues/a.mp3", "blues/cover.jpg", "beside.mp3", ".hidden/b.mp3", "folk/.part.mp3")
     data = read_labelled(tmp_path)
     assert [r.path.name for r in data.recordings] == ["a.mp3"]
     assert any(".jpg" in note for note in data.notes)
-    assert any("1 recordings lie beside" in note for note in data.notes)
+    assert any("1 recordings are outside" in note for note in data.notes)
 
 
 def test_one_artist_with_two_labels_is_one(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_one_artist_with_two_labels_is_one(tmp_path: Path) -> None:
     assert read_labelled(tmp_path).units.tolist() == [0, 0]
 
 
-def test_csv_with_columns_of_its_own_names(table: Path) -> None:
+def test_csv_with_other_column_names(table: Path) -> None:
     data = read_labelled(table, Columns("file", "kind", "singer"))
     first = data.recordings[0]
     assert first.path == table.parent / "low" / "artist 0" / "0.wav"
@@ -52,7 +52,7 @@ def test_csv_with_columns_of_its_own_names(table: Path) -> None:
     assert data.notes == ()
 
 
-def test_csv_without_artists_says_so(tmp_path: Path) -> None:
+def test_csv_without_artists_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("path,label\nx.wav,blues\n/elsewhere/y.wav,folk\n", encoding="utf-8")
     data = read_labelled(tmp_path / "a.csv")
     assert data.recordings[1].path == Path("/elsewhere/y.wav")
@@ -77,12 +77,12 @@ def test_csv_that_cannot_be_used(tmp_path: Path, text: str, complaint: str) -> N
 
 def test_csv_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("path,label\nx.wav,民谣\n".encode("gb18030"))
-    with pytest.raises(InvalidParameter, match="no CSV in UTF-8"):
+    with pytest.raises(InvalidParameter, match="not a CSV file in UTF-8"):
         read_labelled(tmp_path / "a.csv")
 
 
-def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidParameter, match="neither a folder nor a CSV"):
+def test_a_missing_source(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="must name a folder or a CSV file"):
         read_labelled(tmp_path / "absent")
-    with pytest.raises(InvalidParameter, match="put each label's into its own folder"):
+    with pytest.raises(InvalidParameter, match="put each label's into a folder of its own"):
         read_labelled(tmp_path)

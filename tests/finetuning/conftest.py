@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ccmusic.audio.decode import DecodeLimits
 from ccmusic.evaluation.labelled_data import read_labelled
-from ccmusic.finetuning.base_model import Start, read_start
+from ccmusic.finetuning.base_model import BaseModel, read_base_model
 from ccmusic.finetuning.plan import Plan
-from ccmusic.finetuning.training_set import TrainingSet, gather
+from ccmusic.finetuning.training_set import TrainingSet, read_training_set
 from ccmusic.models.store import ModelLocation
 from support.bands_model import write_model
 from support.recordings import bin_frequency, tone, wav
@@ -66,8 +66,8 @@ def start_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start(start_directory: Path) -> Start:
-    return read_start(ModelLocation(str(start_directory), start_directory))
+def start(start_directory: Path) -> BaseModel:
+    return read_base_model(ModelLocation(str(start_directory), start_directory))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material(tones: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+def training_set(tones: Path, start: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     """`tones`, read, and some held out."""
     directory = tmp_path_factory.mktemp("spectrograms")
-    return gather(read_labelled(tones), start.card, Plan(), directory, jobs=2, limits=DecodeLimits())
+    return read_training_set(read_labelled(tones), start.card, Plan(), directory, jobs=2, limits=DecodeLimits())

@@ -7,22 +7,22 @@ from ccmusic.finetuning.early_stopping import EarlyStopping, balanced_log_loss
 from ccmusic.finetuning.plan import Plan
 
 
-def test_enough_after_the_patience_without_a_gain() -> None:
+def test_stops_when_the_patience_is_used_up() -> None:
     plan = Plan(epochs=50, patience=3)
     assert not EarlyStopping([1.0, 0.5, 0.6, 0.5]).is_over(plan)
-    course = EarlyStopping([1.0, 0.5, 0.6, 0.5, 0.7])
-    assert course.is_over(plan)
-    assert (course.passes, course.best, course.is_best) == (4, 1, False)
+    stopping = EarlyStopping([1.0, 0.5, 0.6, 0.5, 0.7])
+    assert stopping.is_over(plan)
+    assert (stopping.epochs, stopping.best, stopping.is_best) == (4, 1, False)
 
 
-def test_enough_after_so_many_passes() -> None:
-    course = EarlyStopping([1.0, 0.9, 0.8])
-    assert course.is_over(Plan(epochs=2))
-    assert not course.is_over(Plan(epochs=3))
-    assert course.is_best
+def test_stops_at_the_limit_of_epochs() -> None:
+    stopping = EarlyStopping([1.0, 0.9, 0.8])
+    assert stopping.is_over(Plan(epochs=2))
+    assert not stopping.is_over(Plan(epochs=3))
+    assert stopping.is_best
 
 
-def test_no_pass_made_it_better() -> None:
+def test_best_is_0_when_no_epoch_lowers_the_loss() -> None:
     assert EarlyStopping([0.1, 0.2, 0.3]).best == 0
 
 

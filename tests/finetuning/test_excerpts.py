@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccmusic.finetuning.base_model import Start
-from ccmusic.finetuning.excerpts import CUTS, Excerpt, ask, excerpts, tracks
+from ccmusic.finetuning.base_model import BaseModel
+from ccmusic.finetuning.excerpts import CUTS, Excerpt, excerpts, run_network, tracks
 from ccmusic.finetuning.spectrograms import Spectrogram
 
 
@@ -16,7 +16,7 @@ def _kept(directory: Path, n_frames: int) -> Spectrogram:
     return Spectrogram(directory / f"{n_frames}.npy", n_frames, n_frames / 43.07, str(n_frames))
 
 
-def test_a_recording_is_shown_as_the_service_would_and_cut_shorter(tmp_path: Path, start: Start) -> None:
+def test_excerpts_are_the_services_windows_and_shorter_cuts(tmp_path: Path, start: BaseModel) -> None:
     # windows of 2 s are 87 frames; 1 s is 44, 0.3 s is 13; 3 s is no shorter than a window
     shown = excerpts([_kept(tmp_path, 200), _kept(tmp_path, 40)], [0, 1], start.card)
     whole = [(e.row, e.first, e.last) for e in shown if e.seconds is None]
@@ -29,17 +29,17 @@ def test_a_recording_is_shown_as_the_service_would_and_cut_shorter(tmp_path: Pat
     assert {e.seconds for e in shown} == {None, 0.3, 1.0}
 
 
-def test_a_cut_has_its_own_reference_and_a_window_the_recordings(tmp_path: Path) -> None:
+def test_a_cut_is_relative_to_its_own_maximum_and_a_window_to_the_recordings(tmp_path: Path) -> None:
     kept = _kept(tmp_path, 200)
     assert Excerpt(0, None, 0, 10).picture(kept).max() == -80 + 4.5
     assert Excerpt(0, 0.3, 0, 10).picture(kept).max() == 0
 
 
-def test_answers_come_back_in_the_order_of_the_excerpts(tmp_path: Path) -> None:
+def test_results_are_in_the_order_of_the_excerpts(tmp_path: Path) -> None:
     kept = [_kept(tmp_path, 150)]
     shown = [Excerpt(0, None, i % 7, i % 7 + (5 if i % 3 else 9)) for i in range(90)]
     told: list[int] = []
-    answers = ask(lambda pictures: pictures[:, 0, [0, -1]], shown, kept, told.append)
+    answers = run_network(lambda pictures: pictures[:, 0, [0, -1]], shown, kept, told.append)
     np.testing.assert_array_equal(answers, [[e.first / 2 - 80, (e.last - 1) / 2 - 80] for e in shown])
     assert sum(told) == 90
 

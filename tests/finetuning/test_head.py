@@ -28,7 +28,7 @@ def _judge(head: Head) -> float:
     return balanced_log_loss(HELD.labels, softmax(head.logits(HELD.embeddings)))
 
 
-def test_it_comes_to_the_regression_that_sklearn_finds(tmp_path: Path) -> None:
+def test_the_head_equals_sklearns_regression(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
     reference = LogisticRegression(C=1.0, max_iter=2000)
@@ -41,20 +41,20 @@ def test_it_comes_to_the_regression_that_sklearn_finds(tmp_path: Path) -> None:
     assert _judge(head) == pytest.approx(balanced_log_loss(HELD.labels, expected), abs=0.02)
 
 
-def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_interrupted(tmp_path: Path) -> None:
-    at_once, course = fit_head(LEARNT, _judge, 3, Plan(epochs=9), tmp_path / "at once.npz")
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    at_once, stopping = fit_head(LEARNT, _judge, 3, Plan(epochs=9), tmp_path / "at once.npz")
     fit_head(LEARNT, _judge, 3, Plan(epochs=4), tmp_path / "twice.npz")
-    passes: list[int] = []
-    twice, course_twice = fit_head(
-        LEARNT, _judge, 3, Plan(epochs=9), tmp_path / "twice.npz", lambda c: passes.append(c.passes)
+    epochs: list[int] = []
+    twice, stopping_twice = fit_head(
+        LEARNT, _judge, 3, Plan(epochs=9), tmp_path / "twice.npz", lambda c: epochs.append(c.epochs)
     )
-    assert passes == [5, 6, 7, 8, 9]
-    assert course_twice.losses == course.losses
+    assert epochs == [5, 6, 7, 8, 9]
+    assert stopping_twice.losses == stopping.losses
     np.testing.assert_array_equal(twice.weight, at_once.weight)
     np.testing.assert_array_equal(twice.bias, at_once.bias)
 
 
-def test_the_best_is_given_and_not_the_last(tmp_path: Path) -> None:
+def test_the_best_head_is_returned_not_the_last(tmp_path: Path) -> None:
     script = iter([1.0, 0.5, 0.7, 0.8, 0.9])
     heads: list[Head] = []
 
@@ -62,12 +62,12 @@ def test_the_best_is_given_and_not_the_last(tmp_path: Path) -> None:
         heads.append(head)
         return next(script)
 
-    head, course = fit_head(LEARNT, judge, 3, Plan(epochs=50, patience=3), tmp_path / "head.npz")
-    assert course.losses == [1.0, 0.5, 0.7, 0.8, 0.9]
+    head, stopping = fit_head(LEARNT, judge, 3, Plan(epochs=50, patience=3), tmp_path / "head.npz")
+    assert stopping.losses == [1.0, 0.5, 0.7, 0.8, 0.9]
     np.testing.assert_array_equal(head.weight, heads[1].weight)
 
 
-def test_what_weighs_nothing_teaches_nothing(tmp_path: Path) -> None:
+def test_examples_of_weight_0_have_no_effect(tmp_path: Path) -> None:
     weights = np.where(LEARNT.labels == 0, 0.0, 1.0)
     heads = []
     for name, claimed in (("true", 0), ("false", 1)):
@@ -78,6 +78,6 @@ def test_what_weighs_nothing_teaches_nothing(tmp_path: Path) -> None:
     assert heads[0].weight.any()
 
 
-def test_another_seed_takes_another_way(tmp_path: Path) -> None:
+def test_another_seed_gives_another_order(tmp_path: Path) -> None:
     heads = [fit_head(LEARNT, _judge, 3, Plan(epochs=2, seed=s), tmp_path / f"{s}.npz")[0] for s in (1, 2)]
     assert not np.array_equal(heads[0].weight, heads[1].weight)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccmusic.features.cqt import cqt_db
-from ccmusic.finetuning.non_music_rules import own_limits
+from ccmusic.finetuning.non_music_rules import limits_for_labels
 from ccmusic.finetuning.training_set import TrainingSet
 from ccmusic.inference.non_music import Traits, judge, judged
 from ccmusic.models.golden import chords
@@ -39,53 +39,59 @@ def _odd(waveform: np.ndarray, kind: str | None) -> Traits:
     return found
 
 
-def test_a_label_for_noise_takes_the_rule_about_noise_away(music: Traits, noise: Traits, note: Traits) -> None:
-    limits, notes = own_limits([music] * 6 + [noise] * 5 + [music], np.repeat([0, 1], 6), LABELS, NonMusicLimits())
+def test_a_label_for_noise_drops_the_noise_rule(music: Traits, noise: Traits, note: Traits) -> None:
+    limits, notes = limits_for_labels(
+        [music] * 6 + [noise] * 5 + [music], np.repeat([0, 1], 6), LABELS, NonMusicLimits()
+    )
     assert judge(noise, limits) is None
     assert judge(note, limits) == "tone"
-    told = "5 of 6 recordings of noise sound like noise: this model does not call noise odd, and no answer uncertain"
-    assert notes == (f"{told} for it",)
+    assert notes == (
+        "5 of 6 recordings of noise sound like noise: "
+        "this model does not flag noise as odd, nor its answers as uncertain",
+    )
 
 
-def test_stray_recordings_take_nothing_away(music: Traits, noise: Traits) -> None:
+def test_single_matches_drop_no_rule(music: Traits, noise: Traits) -> None:
     stray = [music] * 10 + [noise, *[music] * 9] + [noise]
-    assert own_limits(stray, np.repeat([0, 1, 2], [10, 10, 1]), (*LABELS, "one"), NonMusicLimits()) == (
+    assert limits_for_labels(stray, np.repeat([0, 1, 2], [10, 10, 1]), (*LABELS, "one"), NonMusicLimits()) == (
         NonMusicLimits(),
         (),
     )
 
 
-def test_too_short_recordings_say_nothing(noise: Traits) -> None:
-    limits, notes = own_limits([noise, noise, *[None] * 20], np.repeat([1, 0], [12, 10]), LABELS, NonMusicLimits())
+def test_too_short_recordings_are_not_counted(noise: Traits) -> None:
+    limits, notes = limits_for_labels(
+        [noise, noise, *[None] * 20], np.repeat([1, 0], [12, 10]), LABELS, NonMusicLimits()
+    )
     assert (judge(noise, limits), notes[0][:6]) == (None, "2 of 2")
-    assert own_limits([None] * 6, np.repeat([0, 1], 3), LABELS, NonMusicLimits()) == (NonMusicLimits(), ())
+    assert limits_for_labels([None] * 6, np.repeat([0, 1], 3), LABELS, NonMusicLimits()) == (NonMusicLimits(), ())
 
 
-def test_what_one_rule_no_longer_meets_the_next_may(note: Traits) -> None:
+def test_the_next_rule_that_matches_is_dropped_too(note: Traits) -> None:
     pulses = NonMusicLimits(pulses_steadiness=1e9)
-    limits, notes = own_limits([note] * 4, np.repeat([0, 1], 2), LABELS, pulses)
+    limits, notes = limits_for_labels([note] * 4, np.repeat([0, 1], 2), LABELS, pulses)
     assert [kind for kind in OUT_OF_REACH if any(f"sound like {kind}:" in text for text in notes)] == ["tone", "pulses"]
     assert judge(note, limits) is None
 
 
-def test_the_limits_of_the_start_model_stay(noise: Traits) -> None:
-    limits, _ = own_limits([noise] * 4, np.repeat([0, 1], 2), LABELS, NonMusicLimits(speech_score=7.0))
+def test_limits_of_the_base_model_stay(noise: Traits) -> None:
+    limits, _ = limits_for_labels([noise] * 4, np.repeat([0, 1], 2), LABELS, NonMusicLimits(speech_score=7.0))
     assert limits == NonMusicLimits(speech_score=7.0).without("noise")
 
 
-def test_a_model_of_single_notes_does_not_call_them_odd(material: TrainingSet) -> None:
-    assert [s.traits is None for s in material.kept] == [s.duration_seconds < 2 for s in material.kept]
-    kinds = {judge(s.traits, material.odd_limits) for s in material.kept if s.traits is not None}
+def test_a_model_of_single_notes_does_not_flag_them_as_odd(training_set: TrainingSet) -> None:
+    assert [s.traits is None for s in training_set.kept] == [s.duration_seconds < 2 for s in training_set.kept]
+    kinds = {judge(s.traits, training_set.odd_limits) for s in training_set.kept if s.traits is not None}
     assert None in kinds
     assert "tone" not in kinds
-    assert material.is_odd.tolist() == [
-        s.traits is not None and judge(s.traits, material.odd_limits) is not None for s in material.kept
+    assert training_set.is_odd.tolist() == [
+        s.traits is not None and judge(s.traits, training_set.odd_limits) is not None for s in training_set.kept
     ]
-    assert any("sound like tone" in note for note in material.notes)
+    assert any("sound like tone" in note for note in training_set.notes)
 
 
 @pytest.mark.parametrize("kind", OUT_OF_REACH)
-def test_no_recording_goes_beyond_limits_out_of_reach(kind: str) -> None:
+def test_no_recording_exceeds_disabled_limits(kind: str) -> None:
     generator = np.random.default_rng(2)
     limits = NonMusicLimits().without(*OUT_OF_REACH)
     worst = NonMusicLimits().without(*(other for other in OUT_OF_REACH if other != kind))

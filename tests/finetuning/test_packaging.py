@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 from ccmusic.errors import ModelRefused, NonFiniteOutput
-from ccmusic.finetuning.base_model import Start
+from ccmusic.finetuning.base_model import BaseModel
 from ccmusic.finetuning.excerpts import Excerpt
 from ccmusic.finetuning.graph import with_head
-from ccmusic.finetuning.packaging import Trust, least_threshold, mix, trust, write_model
+from ccmusic.finetuning.packaging import (
+    HeldOutResults,
+    calibrate_and_measure,
+    lowest_threshold,
+    mean_probabilities,
+    write_model,
+)
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import Training, read_card
 from ccmusic.models.non_music_limits import NonMusicLimits
@@ -18,12 +24,12 @@ from ccmusic.models.store import ModelLocation
 LABELS = ("high", "low", "middle")
 
 
-def _shown(n: int) -> list[Excerpt]:
+def _update(n: int) -> list[Excerpt]:
     return [e for row in range(n) for e in (Excerpt(row, None, 0, 9), Excerpt(row, 0.3, 0, 3))]
 
 
 def _logits(reference: np.ndarray, short_right: float = 1.0) -> np.ndarray:
-    """Of `_shown`: the whole ones all right, of the cuts so many."""
+    """Of `_update`: the whole ones all right, of the cuts so many."""
     n = len(reference)
     out = np.empty((2 * n, 3))
     out[::2] = np.eye(3)[reference] * 6
@@ -32,13 +38,13 @@ def _logits(reference: np.ndarray, short_right: float = 1.0) -> np.ndarray:
     return out
 
 
-def _trust(reference: np.ndarray, logits: np.ndarray, window_seconds: float = 10.0, odd: int = 0) -> Trust:
+def _trust(reference: np.ndarray, logits: np.ndarray, window_seconds: float = 10.0, odd: int = 0) -> HeldOutResults:
     """The first so many of the recordings are odd."""
     is_odd = np.arange(len(reference)) < odd
-    return trust(_shown(len(reference)), logits, reference, LABELS, window_seconds, is_odd)
+    return calibrate_and_measure(_update(len(reference)), logits, reference, LABELS, window_seconds, is_odd)
 
 
-def test_a_few_that_are_all_right_do_not_make_it_sure() -> None:
+def test_a_few_right_answers_do_not_make_probabilities_extreme() -> None:
     tops = []
     for n in (6, 60, 600):
         reference = np.arange(n) % 3
@@ -49,7 +55,7 @@ def test_a_few_that_are_all_right_do_not_make_it_sure() -> None:
     assert tops[0] < tops[1] < tops[2] < 1
 
 
-def test_lengths_at_which_it_errs_are_told_as_too_short() -> None:
+def test_lengths_with_low_accuracy_are_flagged_as_too_short() -> None:
     reference = np.arange(60) % 3
     found = _trust(reference, _logits(reference, 0.5))
     assert found.top1_by_seconds == {0.3: 0.5, 10.0: 1.0}
@@ -59,8 +65,8 @@ def test_lengths_at_which_it_errs_are_told_as_too_short() -> None:
     assert _trust(reference, _logits(reference)).too_short_below_seconds == 0.3
 
 
-def test_uncertain_is_at_least_what_is_no_better_than_a_guess() -> None:
-    assert [least_threshold(n) for n in (2, 3, 4, 10, 50)] == [0.5, 0.5, 0.5, 0.2, 0.04]
+def test_the_uncertain_threshold_is_above_a_random_guess() -> None:
+    assert [lowest_threshold(n) for n in (2, 3, 4, 10, 50)] == [0.5, 0.5, 0.5, 0.2, 0.04]
     reference = np.arange(60) % 3
     assert _trust(reference, _logits(reference)).uncertain_below == 0.5
 
@@ -71,12 +77,12 @@ def test_odd_recordings_count_as_uncertain() -> None:
     assert (found.measures.coverage, found.measures.precision) == (0.75, 1.0)
 
 
-def test_mix_is_the_mean_over_whole_recordings() -> None:
+def test_mean_probabilities_are_over_whole_recordings() -> None:
     reference = np.array([0, 0, 0, 1])
-    assert mix(_shown(4), _logits(reference, 0.0), 1.0) == pytest.approx((0.75, 0.25, 0.0), abs=0.01)
+    assert mean_probabilities(_update(4), _logits(reference, 0.0), 1.0) == pytest.approx((0.75, 0.25, 0.0), abs=0.01)
 
 
-def _write(out: Path, start: Start, model: bytes) -> None:
+def _write(out: Path, start: BaseModel, model: bytes) -> None:
     reference = np.arange(6) % 3
     write_model(
         out,
@@ -92,7 +98,7 @@ def _write(out: Path, start: Start, model: bytes) -> None:
     )
 
 
-def test_what_is_written_is_what_the_service_loads(start: Start, tmp_path: Path) -> None:
+def test_the_service_loads_the_written_model(start: BaseModel, tmp_path: Path) -> None:
     model = with_head(start.model, np.random.default_rng(1).normal(size=(3, 168)), np.zeros(3))
     _write(tmp_path / "mine", start, model)
     card = read_card(tmp_path / "mine" / "card.json")
@@ -107,8 +113,8 @@ def test_what_is_written_is_what_the_service_loads(start: Start, tmp_path: Path)
 
 
 @pytest.mark.parametrize("wrong", ["weights", "promises"])
-def test_what_does_not_answer_as_promised_replaces_nothing(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+def test_a_model_that_fails_its_card_replaces_nothing(
+    start: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     _write(tmp_path / "mine", start, with_head(start.model, np.ones((3, 168)), np.zeros(3)))
     before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}

@@ -36,9 +36,9 @@ def train(tones: Path, start_directory: Path, tmp_path: Path, kept: Path) -> Tra
 
 
 @pytest.fixture(scope="session")
-def kept(material: object) -> Path:
-    """The spectrograms of `material`."""
-    directory: Path = material.kept[0].file.parent  # type: ignore[attr-defined]
+def kept(training_set: object) -> Path:
+    """The spectrograms of `training_set`."""
+    directory: Path = training_set.kept[0].file.parent  # type: ignore[attr-defined]
     return directory
 
 
@@ -75,13 +75,13 @@ def test_from_folders_to_answers(train: Train, tones: Path, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("rules_stay", [False, True])
-def test_what_it_says_of_uncertain_answers_is_what_the_service_does(
+def test_uncertain_answers_in_the_card_agree_with_the_service(
     rules_stay: bool, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Single notes are odd to the start model; to one whose labels are notes they are not."""
     if rules_stay:
         monkeypatch.setattr(
-            "ccmusic.finetuning.training_set.own_limits", lambda found, reference, labels, limits: (limits, ())
+            "ccmusic.finetuning.training_set.limits_for_labels", lambda found, reference, labels, limits: (limits, ())
         )
     assert train() == 0
     pipeline = Pipeline.load(ModelLocation("mine", tmp_path / "mine"))
@@ -92,7 +92,7 @@ def test_what_it_says_of_uncertain_answers_is_what_the_service_does(
     assert pipeline.card.metrics["held_out"]["coverage"] == pytest.approx(np.mean(sure), abs=1e-4)
 
 
-def test_measured_by_evaluate_it_is_what_its_card_says(
+def test_evaluate_measures_what_the_card_states(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("--epochs", "2") == 0  # not at its best, so that there is something to measure
@@ -107,27 +107,27 @@ def test_measured_by_evaluate_it_is_what_its_card_says(
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_the_same_run_twice_makes_the_same_bytes(train: Train, tmp_path: Path) -> None:
+def test_equal_runs_give_equal_bytes(train: Train, tmp_path: Path) -> None:
     for out in ("first", "second"):
         assert train("--epochs", "3", out=out) == 0
     assert (tmp_path / "first" / "model.onnx").read_bytes() == (tmp_path / "second" / "model.onnx").read_bytes()
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_an_interrupted_run_is_gone_on_with(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ccmusic.finetuning import head, run
 
     assert train("--epochs", "6", out="at once") == 0
-    passes: list[int] = []
+    epochs: list[int] = []
 
     def interrupted(*arguments: object) -> object:
         *most, _ = arguments
 
-        def stop(course: object) -> None:
-            passes.append(course.passes)  # type: ignore[attr-defined]
-            if passes == [1, 2, 3]:
+        def stop(stopping: object) -> None:
+            epochs.append(stopping.epochs)  # type: ignore[attr-defined]
+            if epochs == [1, 2, 3]:
                 raise KeyboardInterrupt
 
         return head.fit_head(*most, stop)  # type: ignore[arg-type]
@@ -137,50 +137,48 @@ def test_an_interrupted_run_is_gone_on_with(
     assert "with --resume goes on" in capsys.readouterr().err
     assert not (tmp_path / "mine").exists()
     assert train("--epochs", "6", "--resume") == 0
-    assert passes == [1, 2, 3, 4, 5, 6]
+    assert epochs == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "mine" / "model.onnx").read_bytes() == (tmp_path / "at once" / "model.onnx").read_bytes()
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_a_finished_run_can_go_on_for_longer(train: Train, tmp_path: Path) -> None:
-    def passes() -> int:
+def test_a_finished_run_can_be_extended(train: Train, tmp_path: Path) -> None:
+    def epochs() -> int:
         return int(read_card(tmp_path / "mine" / "card.json").metrics["passes"]["head"]["all"])
 
     assert train("--epochs", "2") == 0
     assert train("--epochs", "4", "--resume") == 0
-    assert passes() == 4
+    assert epochs() == 4
     # without --resume it begins anew
     assert train("--epochs", "1") == 0
-    assert passes() == 1
+    assert epochs() == 1
 
 
 @pytest.mark.usefixtures("_in_this_process")
-def test_another_run_cannot_be_gone_on_with(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_different_run_cannot_be_resumed(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--resume") == 2
-    assert "--resume finds nothing to go on from" in capsys.readouterr().err
+    assert "--resume finds no interrupted run" in capsys.readouterr().err
     assert train("--epochs", "1") == 0
     assert train("--resume", "--seed", "3") == 2
-    assert "--resume needs the recordings, the start model" in capsys.readouterr().err
+    assert "--resume needs the recordings, the base model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--holdout", "1"], "--holdout must lie between 0 and 1"),
+        (["--holdout", "1"], "--holdout must be between 0 and 1"),
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--patience", "0"], "--patience must be 1 or more"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--name", "民谣"], "--name must have Latin letters or digits"),
     ],
 )
-def test_words_that_are_off(
-    train: Train, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
-) -> None:
+def test_bad_arguments(train: Train, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str) -> None:
     assert train(*arguments) == 2
     assert complaint in capsys.readouterr().err
 
 
-def test_nothing_else_is_overwritten(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_are_not_overwritten(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear diary", encoding="utf-8")
     assert train() == 2
@@ -191,7 +189,7 @@ def test_nothing_else_is_overwritten(train: Train, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(("tune", "missing", "extra"), [("head", "onnx", "train-tools"), ("all", "torch", "train")])
-def test_what_is_missing_is_said_before_the_work(
+def test_missing_packages_are_reported_before_the_work(
     train: Train,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -8,18 +8,18 @@ import pytest
 
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.finetuning import spectrograms as module
-from ccmusic.finetuning.base_model import Start
+from ccmusic.finetuning.base_model import BaseModel
 from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
 from ccmusic.inference.front_end import FrontEnd
 
 
-def _make(paths: list[Path], directory: Path, start: Start) -> list[Spectrogram]:
+def _make(paths: list[Path], directory: Path, start: BaseModel) -> list[Spectrogram]:
     found, refused = spectrograms(paths, directory, start.card, jobs=1, limits=DecodeLimits())
     assert refused == {}
     return [spectrogram for spectrogram in found if spectrogram is not None]
 
 
-def test_it_is_the_services_to_a_quarter_decibel(tones: Path, tmp_path: Path, start: Start) -> None:
+def test_equals_the_services_within_a_quarter_decibel(tones: Path, tmp_path: Path, start: BaseModel) -> None:
     path = next(tones.rglob("1.wav"))
     (kept,) = _make([path], tmp_path, start)
     heard = decode(path)
@@ -30,7 +30,7 @@ def test_it_is_the_services_to_a_quarter_decibel(tones: Path, tmp_path: Path, st
     np.testing.assert_array_equal(kept.read(3, 9), kept.read()[:, 3:9])
 
 
-def test_what_is_there_is_not_made_again(tones: Path, tmp_path: Path, start: Start) -> None:
+def test_a_cached_spectrogram_is_used(tones: Path, tmp_path: Path, start: BaseModel) -> None:
     path = next(tones.rglob("0.wav"))
     (made,) = _make([path], tmp_path, start)
     marked = np.load(made.file)
@@ -44,7 +44,7 @@ def test_what_is_there_is_not_made_again(tones: Path, tmp_path: Path, start: Sta
 
 
 @pytest.mark.parametrize("harm", ["cut", "no length"])
-def test_what_is_not_whole_is_made_again(tones: Path, tmp_path: Path, start: Start, harm: str) -> None:
+def test_an_incomplete_cache_entry_is_replaced(tones: Path, tmp_path: Path, start: BaseModel, harm: str) -> None:
     path = next(tones.rglob("0.wav"))
     (made,) = _make([path], tmp_path, start)
     whole = made.read()
@@ -57,7 +57,7 @@ def test_what_is_not_whole_is_made_again(tones: Path, tmp_path: Path, start: Sta
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path, start: Start) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, start: BaseModel) -> None:
     broken, absent = tmp_path / "broken.mp3", tmp_path / "absent.mp3"
     broken.write_bytes(b"no recording")
     told: list[None] = []
@@ -75,6 +75,6 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, start: Start) -> None:
     assert len(told) == 2
 
 
-def test_the_format_is_part_of_the_name(tones: Path, tmp_path: Path, start: Start) -> None:
+def test_the_format_is_part_of_the_name(tones: Path, tmp_path: Path, start: BaseModel) -> None:
     (made,) = _make([next(tones.rglob("0.wav"))], tmp_path, start)
     assert module.FORMAT in made.file.name

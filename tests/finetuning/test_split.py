@@ -30,7 +30,7 @@ def test_another_seed_holds_out_others() -> None:
     assert first.sum() == other.sum() == 8
 
 
-def test_label_of_a_single_artist_is_trained_on_and_told() -> None:
+def test_a_label_of_a_single_artist_is_trained_on_and_reported() -> None:
     reference, units = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 3, 3])
     held, missing = held_out(reference, units, 0.3, 16)
     assert missing == (1,)
@@ -38,6 +38,6 @@ def test_label_of_a_single_artist_is_trained_on_and_told() -> None:
     assert held.sum() == 1
 
 
-def test_nobody_can_be_held_out() -> None:
+def test_no_artist_can_be_held_out() -> None:
     with pytest.raises(InvalidParameter, match="--holdout cannot be met"):
         held_out(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), 0.2, 16)

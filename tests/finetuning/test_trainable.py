@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ccmusic.errors import InvalidParameter, ModelRefused
-from ccmusic.finetuning.base_model import Start, read_start
+from ccmusic.finetuning.base_model import BaseModel, read_base_model
 from ccmusic.finetuning.graph import with_head
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.models.store import EMBEDDED_DIRECTORY, ModelLocation
@@ -18,7 +18,7 @@ GENERATOR = np.random.default_rng(8)
 PICTURES = GENERATOR.uniform(-80, 0, (3, 84, 50)).astype(np.float32)
 
 
-def _with_random_head(start: Start, n_labels: int = 3) -> bytes:
+def _with_random_head(start: BaseModel, n_labels: int = 3) -> bytes:
     size = start.embed(PICTURES[:1]).shape[1]
     return with_head(start.model, np.random.default_rng(2).normal(size=(n_labels, size)), np.arange(n_labels) / 9)
 
@@ -83,23 +83,23 @@ def _every_operator() -> bytes:
 
 
 @pytest.mark.parametrize("which", ["small", "embedded", "every operator"])
-def test_torch_answers_as_onnx_runtime(which: str, start: Start) -> None:
+def test_torch_answers_as_onnx_runtime(which: str, start: BaseModel) -> None:
     if which == "every operator":
         model = _every_operator()
     else:
         model = _with_random_head(
-            start if which == "small" else read_start(ModelLocation("embedded", EMBEDDED_DIRECTORY))
+            start if which == "small" else read_base_model(ModelLocation("embedded", EMBEDDED_DIRECTORY))
         )
     expected = OnnxBackend(model, 3).logits(PICTURES)
     np.testing.assert_allclose(TrainableGraph(model).answer(PICTURES), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_what_was_not_trained_is_written_as_it_was_read(start: Start) -> None:
+def test_an_untrained_graph_is_written_unchanged(start: BaseModel) -> None:
     model = _with_random_head(start)
     assert TrainableGraph(model).model() == model
 
 
-def test_what_was_trained_is_what_is_written(start: Start) -> None:
+def test_trained_weights_are_written(start: BaseModel) -> None:
     network = TrainableGraph(_with_random_head(start))
     before = network.answer(PICTURES)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_what_was_trained_is_what_is_written(start: Start) -> None:
     np.testing.assert_allclose(OnnxBackend(network.model(), 3).logits(PICTURES), after, atol=1e-3)
 
 
-def test_every_weight_learns_and_nothing_else(start: Start) -> None:
+def test_every_weight_learns_and_nothing_else(start: BaseModel) -> None:
     network = TrainableGraph(_with_random_head(start)).train()
     network(torch.from_numpy(PICTURES)).square().sum().backward()
     shapes = sorted(tuple(parameter.shape) for parameter in network.parameters())
@@ -120,7 +120,7 @@ def test_every_weight_learns_and_nothing_else(start: Start) -> None:
     assert len(network.trunk()) == 2
 
 
-def test_elements_are_dropped_in_training_alone(start: Start) -> None:
+def test_dropout_is_active_only_in_training(start: BaseModel) -> None:
     network = TrainableGraph(_with_random_head(start)).train()
     pictures = torch.from_numpy(PICTURES)
     assert not torch.equal(network(pictures), network(pictures))
@@ -128,7 +128,7 @@ def test_elements_are_dropped_in_training_alone(start: Start) -> None:
     assert network.training
 
 
-def test_an_operator_that_is_not_known_is_named() -> None:
+def test_an_unknown_operator_is_named() -> None:
     graph = helper.make_graph(
         [helper.make_node("Erf", ["cqt_db"], ["embedding"]), helper.make_node("Elu", ["embedding"], ["logits"])],
         "strange",
@@ -140,7 +140,7 @@ def test_an_operator_that_is_not_known_is_named() -> None:
         TrainableGraph(model)
 
 
-def test_a_difference_between_the_two_is_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_to_onnx_runtime_is_refused(start: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TrainableGraph(_with_random_head(start))
     monkeypatch.setitem(OPERATORS, "Relu", lambda _, x: x.abs())
     with pytest.raises(ModelRefused, match="ONNX Runtime and torch differ by"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ccmusic.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from ccmusic.evaluation.hearing import Heard
     from ccmusic.evaluation.labelled_data import Columns, LabelledData
+    from ccmusic.evaluation.model_answers import ModelAnswer
     from ccmusic.evaluation.report import Answers, Findings
     from ccmusic.models.card import Card
     from ccmusic.settings import Settings
@@ -123,16 +123,16 @@ def _findings(
     from tqdm import tqdm
 
     from ccmusic.classifier import prepared
-    from ccmusic.evaluation.hearing import hear, prove
+    from ccmusic.evaluation.model_answers import classify_all, load_card
     from ccmusic.evaluation.report import Findings
     from ccmusic.scoring.comparison import paired_bootstrap
 
     names = [settings.model] + ([options.against] if options.against is not None else [])
     locations = [prepared(settings.model_copy(update={"model": name}), quiet=options.quiet) for name in names]
-    cards = [prove(location, settings.decode_limits) for location in locations]
+    cards = [load_card(location, settings.decode_limits) for location in locations]
     _same_labels(data, cards, names)
     with tqdm(total=len(data), unit="recording", disable=True if options.quiet else None, leave=False) as bar:
-        heard, refused = hear(
+        heard, refused = classify_all(
             locations,
             [recording.path for recording in data.recordings],
             lengths,
@@ -144,7 +144,7 @@ def _findings(
     if not used:
         path, why = next(iter(refused.items()))
         raise InvalidParameter("--data", f"has no recording that can be used; {path}: {why}")
-    data, labels = data.only(used), cards[0].labels
+    data, labels = data.select(used), cards[0].labels
     models = tuple(
         _answers(name, card, labels, [answers[place] for answers in heard if answers is not None])
         for place, (name, card) in enumerate(zip(names, cards, strict=True))
@@ -174,7 +174,7 @@ def _same_labels(data: LabelledData, cards: list[Card], names: list[str]) -> Non
         )
 
 
-def _answers(name: str, card: Card, labels: tuple[str, ...], heard: list[Heard]) -> Answers:
+def _answers(name: str, card: Card, labels: tuple[str, ...], heard: list[ModelAnswer]) -> Answers:
     import numpy as np
 
     from ccmusic.evaluation.report import Answers

@@ -65,18 +65,18 @@ def _run(options: argparse.Namespace) -> int:
     # Here and not above: `--help` and words that are off need not wait for the network's runtime.
     from ccmusic.classifier import prepared
     from ccmusic.evaluation.labelled_data import read_labelled
-    from ccmusic.finetuning.base_model import read_start, require_installed
+    from ccmusic.finetuning.base_model import read_base_model, require_installed
     from ccmusic.settings import read_settings
 
     out: Path = options.out.absolute()
     _check_out(out)
     name = _name(options.name or out.name)
     require_installed(plan.tune)
-    from ccmusic.finetuning.run import HELD_OUT_FILE, Run, carry_out
+    from ccmusic.finetuning.run import HELD_OUT_FILE, Run, execute
 
     settings = read_settings(model=options.start)
     data = read_labelled(options.data, columns(options))
-    start = read_start(prepared(settings, quiet=options.quiet), jobs(options))
+    start = read_base_model(prepared(settings, quiet=options.quiet), jobs(options))
     work: Path = options.work.absolute() if options.work is not None else out.with_name(f"{out.name}.work")
     run = Run(
         source=str(options.data),
@@ -93,11 +93,11 @@ def _run(options: argparse.Namespace) -> int:
         quiet=options.quiet,
     )
     try:
-        card, material = carry_out(run, tell)
+        card, training_set = execute(run, tell)
     except KeyboardInterrupt:
         tell(f"interrupted; what is done lies in {work}: the same command with --resume goes on")
         raise
-    print(_summary(card, material), end="")
+    print(_summary(card, training_set), end="")
     print(f"\nserve it:    CCMUSIC_MODEL={options.out} ccmusic serve")
     print(f"measure it:  ccmusic evaluate --model {options.out} --data {work / HELD_OUT_FILE} --out report")
     return EXIT_OK
@@ -118,18 +118,18 @@ def _name(text: str) -> str:
     return name
 
 
-def _summary(card: Card, material: TrainingSet) -> str:
+def _summary(card: Card, training_set: TrainingSet) -> str:
     # Here and not above: numpy and what goes with it.
     from ccmusic.evaluation.report import number
     from ccmusic.scoring import markdown
 
-    for path, why in list(material.refused.items())[:SHOWN_REFUSALS]:
+    for path, why in list(training_set.refused.items())[:SHOWN_REFUSALS]:
         tell(f"left out: {path}: {why}")
-    if len(material.refused) > SHOWN_REFUSALS:
-        tell(f"left out: {len(material.refused)} recordings in all")
-    found, learnt = card.metrics["held_out"], card.metrics["recordings"]
+    if len(training_set.refused) > SHOWN_REFUSALS:
+        tell(f"left out: {len(training_set.refused)} recordings in all")
+    found, trained_on = card.metrics["held_out"], card.metrics["recordings"]
     rows = [
-        [c["label"], learnt[c["label"]], c["support"], number(c["precision"]), number(c["recall"]), number(c["f1"])]
+        [c["label"], trained_on[c["label"]], c["support"], number(c["precision"]), number(c["recall"]), number(c["f1"])]
         for c in found["classes"]
     ]
     passes = ", ".join(f"{stage} {n['best']} of {n['all']} passes" for stage, n in card.metrics["passes"].items())

@@ -1,4 +1,4 @@
-"""Labelled recordings as people keep them: a folder for each label, or a CSV with a row for each recording.
+"""Reads labelled recordings: a folder per label, or a CSV with a row per recording.
 
 ::
 
@@ -27,12 +27,12 @@ AUDIO_SUFFIXES = frozenset({
     ".wave", ".weba", ".webm",
 })
 # fmt: on
-"""What is taken for a recording in a folder; its content is still told by its first bytes alone."""
+"""Files with these suffixes are recordings; their format is still recognised by the first bytes."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a CSV calls its columns; an artist's column need not be there."""
+    """Column names of a CSV; the artist column is optional."""
 
     path: str = "path"
     label: str = "label"
@@ -41,7 +41,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class LabelledRecording:
-    """One recording and what its owner says of it.
+    """One recording and its label.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class LabelledRecording:
         Absolute.
     label : str
     artist : str or None
-        Whoever must not be on both sides of a split.
+        The unit that must not be on both sides of a split.
     columns : dict of str to str
         The CSV's row.
     """
@@ -68,7 +68,7 @@ class LabelledData:
     ----------
     recordings : tuple of LabelledRecording
     notes : tuple of str
-        What the reader should know: files that were passed by, a missing artist.
+        Remarks for the reader: skipped files, missing artists.
     """
 
     recordings: tuple[LabelledRecording, ...]
@@ -84,22 +84,22 @@ class LabelledData:
 
     @property
     def has_artists(self) -> bool:
-        """Whether an artist is known of every recording."""
+        """Whether every recording has an artist."""
         return all(recording.artist is not None for recording in self.recordings)
 
     @property
     def units(self) -> np.ndarray:
-        """What is drawn and split as a whole, [shape=(n,), dtype=int]: artists, and recordings without one."""
+        """Units that are drawn and split as a whole, [shape=(n,), dtype=int]: artists, and recordings without one."""
         names = [("artist", r.artist) if r.artist is not None else ("path", str(r.path)) for r in self.recordings]
         number = {name: index for index, name in enumerate(dict.fromkeys(names))}
         return np.array([number[name] for name in names], dtype=int)
 
     def reference(self, labels: Sequence[str]) -> np.ndarray:
-        """Each recording's label as a place in `labels`, [shape=(n,), dtype=int]."""
+        """Each recording's label as an index into `labels`, [shape=(n,), dtype=int]."""
         place = {label: index for index, label in enumerate(labels)}
         return np.array([place[recording.label] for recording in self.recordings], dtype=int)
 
-    def only(self, rows: Sequence[int] | np.ndarray) -> LabelledData:
+    def select(self, rows: Sequence[int] | np.ndarray) -> LabelledData:
         """Some of the recordings, in the order of `rows`."""
         return LabelledData(tuple(self.recordings[row] for row in rows), self.notes)
 
@@ -110,28 +110,30 @@ def read_labelled(source: Path, columns: Columns = Columns()) -> LabelledData:
     Parameters
     ----------
     source : Path
-        A folder with a folder for each label, whose own folders, if any, are artists; or a CSV in UTF-8 with a head.
+        A folder with one folder per label, in which folders are artists; or a CSV in UTF-8 with a header.
     columns : Columns
         Of the CSV.
 
     Returns
     -------
     LabelledData
-        Nothing is opened yet; a path that leads nowhere is found when it is.
+        No recording is opened yet; a missing file is found later.
 
     Raises
     ------
     InvalidParameter
-        There is no such source, it has no recordings, or a row lacks path or label.
+        The source is missing or has no recordings, or a row lacks path or label.
     """
     if source.is_dir():
         data = _from_folders(source)
     elif source.is_file():
         data = _from_csv(source, columns)
     else:
-        raise InvalidParameter("--data", f"names neither a folder nor a CSV: {source}")
+        raise InvalidParameter("--data", f"must name a folder or a CSV file, not {source}")
     if not data.recordings:
-        raise InvalidParameter("--data", f"has no labelled recordings: {source}; put each label's into its own folder")
+        raise InvalidParameter(
+            "--data", f"has no labelled recordings: {source}; put each label's into a folder of its own"
+        )
     return data
 
 
@@ -149,16 +151,16 @@ def _from_folders(source: Path) -> LabelledData:
             recordings.append(LabelledRecording(path.absolute(), place[0], place[1] if len(place) > 2 else None))
     notes = []
     if other:
-        notes.append(f"{other.total()} files are no recordings by their names: {', '.join(sorted(other))}")
+        notes.append(f"{other.total()} files were skipped, because of their names: {', '.join(sorted(other))}")
     if at_the_top:
-        notes.append(f"{at_the_top} recordings lie beside the labels' folders, and have no label: left out")
-    return _noted(recordings, notes, "folders inside the labels' folders name them")
+        notes.append(f"{at_the_top} recordings are outside the label folders and have no label: left out")
+    return _labelled_data(recordings, notes, "folders inside a label's folder name artists")
 
 
 def _from_csv(source: Path, columns: Columns) -> LabelledData:
     recordings = []
     try:
-        # utf-8-sig: spreadsheets put a mark before the first name
+        # utf-8-sig: spreadsheets write a byte order mark
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or ()
@@ -174,15 +176,15 @@ def _from_csv(source: Path, columns: Columns) -> LabelledData:
                 values = {name: value or "" for name, value in row.items() if name is not None}
                 recordings.append(LabelledRecording((source.parent / path).absolute(), label, artist, values))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidParameter("--data", f"{source} is no CSV in UTF-8: {error}") from error
-    return _noted(recordings, [], f"the column {columns.artist!r} names them")
+        raise InvalidParameter("--data", f"{source} is not a CSV file in UTF-8: {error}") from error
+    return _labelled_data(recordings, [], f"the column {columns.artist!r} names artists")
 
 
-def _noted(recordings: list[LabelledRecording], notes: list[str], hint: str) -> LabelledData:
+def _labelled_data(recordings: list[LabelledRecording], notes: list[str], hint: str) -> LabelledData:
     without = sum(recording.artist is None for recording in recordings)
     if without:
         notes.append(
             f"{without} recordings have no artist, and each counts as an artist of its own: if one artist has several, "
-            f"scores look better than they are ({hint})"
+            f"the scores are too good ({hint})"
         )
     return LabelledData(tuple(recordings), tuple(notes))

@@ -1,4 +1,4 @@
-"""What ``ccmusic evaluate`` found, as a table for the terminal, as Markdown with pictures, as JSON and as CSV."""
+"""The results of ``ccmusic evaluate``: as text, as Markdown with figures, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from ccmusic.scoring.measures import Measures, measure
 SHOWN_REFUSALS = 20
 SCORES = {"top1": "top-1", "macro_f1": "macro-F1"}
 FEW_UNITS = 10
-"""With fewer artists than this the bootstrap's interval is rough, and mostly too narrow."""
+"""With fewer artists than this, the bootstrap's interval is rough and usually too narrow."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """One model's answers on the recordings that could be used.
+    """One model's answers on the usable recordings.
 
     Attributes
     ----------
     name : str
-        As the model was asked for.
+        The model, as the caller named it.
     identity : ModelIdentity
     probabilities : np.ndarray [shape=(n, labels)]
     uncertain : np.ndarray [shape=(n,), dtype=bool]
     by_seconds : dict of float to (np.ndarray [shape=(m, labels)], np.ndarray [shape=(m,)])
-        Probabilities of cuts, and the rows of the recordings that they were cut from.
+        Probabilities of cuts, and the rows of their recordings.
     """
 
     name: str
@@ -54,25 +54,25 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Everything that was found.
+    """All results.
 
     Attributes
     ----------
     source : str
-        The data, as they were asked for.
+        The data, as the caller named them.
     data : LabelledData
-        The recordings that could be used.
+        The usable recordings.
     labels : tuple of str
     models : tuple of Answers
-        One, or two that are compared.
+        One, or two to compare.
     group : str or None
-        The CSV's column by which the recordings are told apart.
+        Column of the CSV by which results are grouped.
     refused : dict of Path to str
-        Why these could not be used.
+        The reason for each recording that cannot be used.
     differences : dict of str to Difference
-        Of the second model to the first.
+        Of the second model from the first.
     drawn : str
-        What the bootstrap draws: ``artists`` or ``recordings``.
+        The bootstrap's unit: ``artists`` or ``recordings``.
     """
 
     source: str
@@ -86,22 +86,22 @@ class Findings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models' own names, told apart if they have the same."""
+        """The models' names, numbered if they are equal."""
         names = tuple(model.identity.name for model in self.models)
         return names if len(set(names)) == len(names) else tuple(f"{name}-{i}" for i, name in enumerate(names, 1))
 
     @property
     def reference(self) -> np.ndarray:
-        """The recordings' labels as places in `labels`."""
+        """The recordings' labels as indices into `labels`."""
         return self.data.reference(self.labels)
 
     def measures(self, model: Answers, rows: np.ndarray | None = None) -> Measures:
-        """Of one model, on all or some of the recordings."""
+        """Measures of one model on all or some of the recordings."""
         rows = np.arange(len(self.data)) if rows is None else rows
         return measure(self.reference[rows], model.probabilities[rows], model.uncertain[rows], self.labels)
 
     def groups(self) -> dict[str, np.ndarray]:
-        """Rows of each group, the largest first."""
+        """Rows of each group, the largest group first."""
         if self.group is None:
             return {}
         values = np.array([recording.columns[self.group] or "(empty)" for recording in self.data.recordings])
@@ -113,7 +113,7 @@ class Findings:
 
 
 def summary(findings: Findings) -> str:
-    """The tables, which read as well in a terminal as in Markdown."""
+    """The tables, readable in a terminal and as Markdown."""
     parts = [f"{len(findings.data)} recordings, {len(findings.data.labels)} labels\n", _models_table(findings)]
     parts += [_classes_table(findings, *named) for named in zip(findings.names, findings.models, strict=True)]
     parts += [_curve_table(findings), _groups_table(findings), _comparison(findings), _remarks(findings)]
@@ -128,12 +128,12 @@ def _models_table(findings: Findings) -> str:
         ["macro-F1", *(f"{m.macro_f1:.3f}" for m in measures)],
         ["calibration error (ECE)", *(f"{m.ece:.3f}" for m in measures)],
         [
-            "of a calibrated model, by chance",
+            "ECE of a calibrated model by chance",
             *(f"{m.ece_by_chance:.3f}, to {m.ece_by_chance_high:.3f}" for m in measures),
         ],
         ["log loss (nats)", *(f"{m.log_loss:.3f}" for m in measures)],
         ["answers without the flag uncertain", *(f"{m.coverage:.1%}" for m in measures)],
-        ["of these, right", *("-" if m.precision is None else f"{m.precision:.1%}" for m in measures)],
+        ["accuracy of these", *("-" if m.precision is None else f"{m.precision:.1%}" for m in measures)],
     ]
     versions = (model.identity.version for model in findings.models)
     return _table(["", *map(" ".join, zip(findings.names, versions, strict=True))], rows)
@@ -155,7 +155,7 @@ def _curve_table(findings: Findings) -> str:
         return ""
     counts = {s: len(np.unique(rows)) for s, (_, rows) in findings.models[0].by_seconds.items()}
     rows = [[f"{s:g}", counts[s], *(f"{curve[s]:.3f}" for curve in curves)] for s in curves[0]]
-    return _table(["seconds heard", "recordings", *(f"top-1, {name}" for name in findings.names)], rows)
+    return _table(["seconds", "recordings", *(f"top-1, {name}" for name in findings.names)], rows)
 
 
 def _groups_table(findings: Findings) -> str:
@@ -177,15 +177,15 @@ def _comparison(findings: Findings) -> str:
     ]
     clear = [SCORES[name] for name, d in findings.differences.items() if d.is_clear]
     verdict = (
-        f"The two differ in {' and '.join(clear)}: the interval leaves out zero."
+        f"The two differ in {' and '.join(clear)}: the interval excludes zero."
         if clear
-        else "The two cannot be told apart on these recordings: the intervals hold zero."
+        else "These recordings show no difference: the intervals contain zero."
     )
     n_units = int(findings.data.units.max()) + 1
     return (
         _table(["", *findings.names, "difference", "95 % interval"], rows)
         + f"\nPaired bootstrap over {n_units} {findings.drawn}. {verdict}"
-        + " So few make the interval rough." * (n_units < FEW_UNITS)
+        + " With so few, the interval is rough." * (n_units < FEW_UNITS)
         + "\n"
     )
 
@@ -205,7 +205,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three places, or a dash for none."""
+    """Three decimal places, or a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -218,7 +218,7 @@ def write(findings: Findings, directory: Path) -> None:
     Raises
     ------
     DependencyUnavailable
-        There is no matplotlib to draw with.
+        matplotlib is not installed.
     """
     pictures = _draw(findings, directory)
     shown = "\n".join(f"![{name}]({file})\n" for name, file in pictures.items())
@@ -231,7 +231,7 @@ def write(findings: Findings, directory: Path) -> None:
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
-    """Everything as JSON."""
+    """All results as JSON."""
     groups = findings.groups()
     return {
         "data": findings.source,
@@ -258,19 +258,19 @@ def as_json(findings: Findings) -> dict[str, Any]:
 
 
 def drawing() -> ModuleType:
-    """What draws the pictures.
+    """The module that draws the figures.
 
     Raises
     ------
     DependencyUnavailable
-        There is no matplotlib to draw with.
+        matplotlib is not installed.
     """
     try:
-        # Here and not above: an extra, and slow to import.
+        # imported late: optional, and slow to import
         from ccmusic.scoring import figures
     except ImportError as error:
         raise DependencyUnavailable(
-            f"pictures need {error.name}: pip install 'ccmusic[train-tools]', or leave --out away"
+            f"figures need {error.name}: pip install 'ccmusic[train-tools]', or omit --out"
         ) from error
     return figures
 

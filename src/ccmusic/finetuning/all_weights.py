@@ -1,6 +1,6 @@
-"""Every weight fitted to the labels, once the head is: small steps on random, changed crops.
+"""Tunes every weight after the head was fitted: small steps on random, augmented crops.
 
-Source of the order, head first: Kumar et al., "Fine-tuning can distort pretrained features and underperform
+Source for fitting the head first: Kumar et al., "Fine-tuning can distort pretrained features and underperform
 out-of-distribution" (2022).
 """
 
@@ -18,7 +18,7 @@ from ccmusic.errors import DependencyUnavailable
 from ccmusic.features.augment import augment
 from ccmusic.features.crops import CROP_SECONDS, CROP_SHARES, seconds_to_frames
 from ccmusic.finetuning.early_stopping import EarlyStopping
-from ccmusic.finetuning.excerpts import ask
+from ccmusic.finetuning.excerpts import run_network
 from ccmusic.finetuning.plan import Plan
 from ccmusic.finetuning.trainable import TrainableGraph
 from ccmusic.finetuning.training_set import TrainingSet
@@ -30,47 +30,47 @@ LEARNING_RATE = 1e-4
 HEAD_LEARNING_RATE = 3e-4
 WEIGHT_DECAY = 1e-4
 MOST_CROPS = 4
-"""Crops of a long recording in one pass; a short one has as many as it has windows."""
+"""Crops of a long recording in one epoch; a short one has as many as it has windows."""
 LARGEST_GRADIENT = 5.0
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Pictures [shape=(batch, 84, frames)], labels [shape=(batch,)] and weights [shape=(batch,)]."""
 
 
-def tune_whole(
+def tune_all_weights(
     model: bytes,
-    material: TrainingSet,
+    training_set: TrainingSet,
     plan: Plan,
     checkpoint: Path,
     *,
     device: str = "cpu",
     threads: int = 1,
-    on_pass: Callable[[EarlyStopping], object] = lambda _: None,
+    on_epoch: Callable[[EarlyStopping], object] = lambda _: None,
 ) -> tuple[bytes, EarlyStopping]:
-    """Tune a network, and stop when it no longer gains on the held-out recordings.
+    """Tune a network, and stop when the loss on the held-out recordings no longer falls.
 
     Parameters
     ----------
     model : bytes
-        An ONNX file whose head knows the labels already.
-    material : TrainingSet
+        An ONNX file with a fitted head.
+    training_set : TrainingSet
     plan : Plan
     checkpoint : Path
-        Written after each pass; one that is there is gone on from.
+        Written after each epoch; an existing one is resumed.
     device : str
-        Of torch.
+        A device of torch.
     threads : int
-    on_pass : callable
-        Told the course after each pass.
+    on_epoch : callable
+        Called after each epoch.
 
     Returns
     -------
     model : bytes
-        The best; the given one, if no pass made it better.
-    course : EarlyStopping
+        The best one; the given one if no epoch lowered the loss.
+    stopping : EarlyStopping
     """
     torch.set_num_threads(threads)
-    # the other order of a picture's numbers is several times as slow on a processor
+    # the other memory format is several times slower on a CPU
     network = TrainableGraph(model).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
         [{"params": network.trunk(), "lr": LEARNING_RATE}, {"params": network.head(), "lr": HEAD_LEARNING_RATE}],
@@ -81,46 +81,46 @@ def tune_whole(
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        course, best = EarlyStopping(state["losses"]), state["best"]
+        stopping, best = EarlyStopping(state["losses"]), state["best"]
     else:
-        course, best = EarlyStopping([_judge(network, material)]), _copy(network)
-    while not course.is_over(plan):
-        _one_pass(network, optimizer, material, plan, course.passes)
-        course.losses.append(_judge(network, material))
-        if course.is_best:
+        stopping, best = EarlyStopping([_judge(network, training_set)]), _copy(network)
+    while not stopping.is_over(plan):
+        _one_epoch(network, optimizer, training_set, plan, stopping.epochs)
+        stopping.losses.append(_judge(network, training_set))
+        if stopping.is_best:
             best = _copy(network)
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-        _write({**state, "best": best, "losses": course.losses}, checkpoint)
-        on_pass(course)
+        _write({**state, "best": best, "losses": stopping.losses}, checkpoint)
+        on_epoch(stopping)
     network.load_state_dict(best)
-    return network.model(), course
+    return network.model(), stopping
 
 
 def torch_device(asked: Device) -> str:
-    """Torch's name of the device that is used when this one is asked for.
+    """Torch's name of the device that is used for this setting.
 
     Raises
     ------
     DependencyUnavailable
-        A GPU is asked for, and torch has none.
+        A GPU is required, and torch finds none.
     """
     has_cuda = torch.cuda.is_available()
     if asked == "cuda" and not has_cuda:
         raise DependencyUnavailable(
-            "a GPU was asked for (CCMUSIC_DEVICE=cuda), but torch has none here: set CCMUSIC_DEVICE=cpu"
+            "CCMUSIC_DEVICE=cuda requires a GPU, but torch finds none here: set CCMUSIC_DEVICE=cpu"
         )
     return "cuda" if has_cuda and asked != "cpu" else "cpu"
 
 
-def _one_pass(
-    network: TrainableGraph, optimizer: torch.optim.Optimizer, material: TrainingSet, plan: Plan, n_before: int
+def _one_epoch(
+    network: TrainableGraph, optimizer: torch.optim.Optimizer, training_set: TrainingSet, plan: Plan, epoch: int
 ) -> None:
     device = next(network.parameters()).device
-    # of the pass and not of the run, so that a run that is gone on with draws what it would have drawn
-    generator = np.random.default_rng([plan.seed, n_before])
+    # seeded by epoch, so that a resumed run draws the same numbers as an uninterrupted one
+    generator = np.random.default_rng([plan.seed, epoch])
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(generator.integers(2**31)))
-        for pictures, labels, weights in batches(material, generator):
+        for pictures, labels, weights in batches(training_set, generator):
             logits = network(torch.from_numpy(pictures).to(device))
             losses = functional.cross_entropy(logits, torch.from_numpy(labels).to(device), reduction="none")
             optimizer.zero_grad()
@@ -129,31 +129,31 @@ def _one_pass(
             optimizer.step()
 
 
-def batches(material: TrainingSet, generator: np.random.Generator) -> Iterator[Batch]:
-    """Random crops of the recordings that are learnt from, each recording at least once; one length a batch."""
+def batches(training_set: TrainingSet, generator: np.random.Generator) -> Iterator[Batch]:
+    """Random crops of the training recordings, each recording at least once; one length per batch."""
     shares = np.asarray(CROP_SHARES) / sum(CROP_SHARES)
-    weight = class_weights(material.reference[~material.held], 1.0, len(material.labels))
-    windows = np.bincount([e.row for e in material.shown if e.seconds is None], minlength=len(material.held))
-    stream = np.repeat(np.arange(len(windows)), np.where(material.held, 0, np.minimum(windows, MOST_CROPS)))
+    weight = class_weights(training_set.reference[~training_set.held], 1.0, len(training_set.labels))
+    windows = np.bincount([e.row for e in training_set.shown if e.seconds is None], minlength=len(training_set.held))
+    stream = np.repeat(np.arange(len(windows)), np.where(training_set.held, 0, np.minimum(windows, MOST_CROPS)))
     order = generator.permutation(stream)
     for rows in np.array_split(order, -(-len(order) // BATCH)):
         seconds = float(generator.choice(CROP_SECONDS, p=shares))
-        shortest = min(material.kept[row].n_frames for row in rows)
+        shortest = min(training_set.kept[row].n_frames for row in rows)
         frames = min(seconds_to_frames(seconds), shortest)
         crops = []
         for row in rows:
-            first = int(generator.integers(material.kept[row].n_frames - frames + 1))
-            crops.append(material.kept[row].read(first, first + frames))
-        # the service shows windows shorter than the longest only when they are the whole recording
+            first = int(generator.integers(training_set.kept[row].n_frames - frames + 1))
+            crops.append(training_set.kept[row].read(first, first + frames))
+        # in the service, a window below the longest length is always a whole recording
         longest = seconds == max(CROP_SECONDS)
         own_reference = generator.random(len(rows)) < (0.5 if longest else 1.0)
-        labels = material.reference[rows]
+        labels = training_set.reference[rows]
         yield augment(np.stack(crops), generator, own_reference), labels, weight[labels].astype(np.float32)
 
 
-def _judge(network: TrainableGraph, material: TrainingSet) -> float:
-    whole = [excerpt for excerpt in material.held_shown if excerpt.seconds is None]
-    return material.judge(whole, ask(network.answer, whole, material.kept, lambda _: None))
+def _judge(network: TrainableGraph, training_set: TrainingSet) -> float:
+    whole = [excerpt for excerpt in training_set.held_shown if excerpt.seconds is None]
+    return training_set.judge(whole, run_network(network.answer, whole, training_set.kept, lambda _: None))
 
 
 def _copy(network: TrainableGraph) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The model that a new one starts from: its network up to the embedding."""
+"""The model that a new one is made from: its network up to the embedding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL: dict[Tune, str] = {"head": "pip install 'ccmusic[train-tools]'", "all":
 
 
 @dataclass(frozen=True)
-class Start:
+class BaseModel:
     """A model with an embedding.
 
     Attributes
@@ -29,7 +29,7 @@ class Start:
     model : bytes
         Its ONNX file.
     threads : int
-        On which it runs.
+        Threads of the runtime.
     """
 
     card: Card
@@ -56,8 +56,8 @@ class Start:
         return np.asarray(self._session.run([EMBEDDING], {self.card.input_name: cqt_db})[0])
 
 
-def read_start(location: ModelLocation, threads: int = 1) -> Start:
-    """Read a model to start from.
+def read_base_model(location: ModelLocation, threads: int = 1) -> BaseModel:
+    """Read a base model.
 
     Parameters
     ----------
@@ -66,21 +66,22 @@ def read_start(location: ModelLocation, threads: int = 1) -> Start:
 
     Returns
     -------
-    Start
+    BaseModel
 
     Raises
     ------
     ModelError
         It cannot be read.
     InvalidParameter
-        It has no embedding, or hears something else than the constant-Q transform.
+        It has no embedding output, or its input is not the constant-Q transform itself.
     """
     card, model = read_model(replace(location, precision="float32"))
     if card.features.kind != "cqt_db" or card.drawing is not None or card.placing != "covering":
         raise InvalidParameter(
-            "--from", f"must name a model that hears the constant-Q transform itself, such as embedded; {card.name} not"
+            "--from",
+            f"must name a model whose input is the constant-Q transform, such as embedded; that of {card.name} is not",
         )
-    start = Start(card, model, threads)
+    start = BaseModel(card, model, threads)
     outputs = [node.name for node in start._session.get_outputs()]
     if EMBEDDING not in outputs:
         raise InvalidParameter(
@@ -91,7 +92,7 @@ def read_start(location: ModelLocation, threads: int = 1) -> Start:
 
 
 def require_installed(tune: Tune) -> None:
-    """Say what is missing before the work, and not after it.
+    """Check the optional packages before the work begins.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def require_installed(tune: Tune) -> None:
     """
     for name in ("onnx", "scipy", *(("torch",) if tune == "all" else ())):
         try:
-            # Here and not above: extras, which the rest of the program does without.
+            # imported late: optional packages
             importlib.import_module(name)
         except ImportError as error:
             raise DependencyUnavailable(f"--tune {tune} needs {error.name}: {INSTALL[tune]}") from error

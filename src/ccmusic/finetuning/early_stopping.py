@@ -1,4 +1,4 @@
-"""How a run goes: the loss on the held-out recordings after each pass, and when it is enough."""
+"""The loss on the held-out recordings after each epoch, and when to stop."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from ccmusic.finetuning.plan import Plan
 
 @dataclass
 class EarlyStopping:
-    """One stage of a run.
+    """The losses of one stage of a run.
 
     Attributes
     ----------
     losses : list of float
-        On the held-out recordings: before the first pass, and after each.
+        On the held-out recordings: before the first epoch, and after each.
     """
 
     losses: list[float]
 
     @property
-    def passes(self) -> int:
-        """How many there were."""
+    def epochs(self) -> int:
+        """Number of epochs so far."""
         return len(self.losses) - 1
 
     @property
     def best(self) -> int:
-        """The first pass after which the loss was least, counted from 1; 0 if none made it less."""
+        """The first epoch with the lowest loss, counted from 1; 0 if no epoch lowered it."""
         return int(np.argmin(self.losses))
 
     @property
     def is_best(self) -> bool:
-        """Whether the last pass is the best so far."""
-        return self.best == self.passes
+        """Whether the last epoch is the best so far."""
+        return self.best == self.epochs
 
     def is_over(self, plan: Plan) -> bool:
-        """Whether there were passes enough, or none has been better for the plan's patience."""
-        return self.passes >= plan.epochs or self.passes - self.best >= plan.patience
+        """Whether the limit of epochs is reached, or no epoch was better for the plan's patience."""
+        return self.epochs >= plan.epochs or self.epochs - self.best >= plan.patience
 
 
 def balanced_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean over the classes of the mean negative log probability of their references, in nats.
+    """Mean over the classes of their mean negative log-likelihood, in nats.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the network is shown of each recording: the windows that the service would cut, and shorter recordings."""
+"""The excerpts of each recording that a network sees: the windows that the service would cut, and shorter cuts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ccmusic.inference.front_end import FrontEnd
 from ccmusic.models.card import Card
 
 SHORT_SECONDS = (0.3, 1.0, 3.0)
-"""Lengths, below that of a window, of which cuts are shown as recordings of their own."""
+"""Lengths below that of a window; cuts of these lengths are treated as recordings of their own."""
 
 CUTS = 3
 """Cuts of each recording at each of these lengths, evenly spread."""
@@ -34,7 +34,7 @@ class Excerpt:
     row : int
         Of the recording.
     seconds : float or None
-        Length of the recording that it is a cut for; None for a window of the whole one.
+        Length of the cut; None for a window of the whole recording.
     first, last : int
         First frame and the frame after the last.
     """
@@ -45,13 +45,13 @@ class Excerpt:
     last: int
 
     def picture(self, spectrogram: Spectrogram) -> np.ndarray:
-        """Decibels [shape=(84, frames)]; of a cut relative to its own maximum, as a recording of that length has it."""
+        """Decibels [shape=(84, frames)]; those of a cut are relative to its own maximum."""
         frames = spectrogram.read(self.first, self.last)
         return frames if self.seconds is None else rereference(frames)
 
 
 def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card: Card) -> list[Excerpt]:
-    """Everything that is shown of some recordings.
+    """The excerpts of some recordings.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card
     rows : sequence of int
         Which of them.
     card : Card
-        Says how long a window is.
+        Has the length of a window.
 
     Returns
     -------
@@ -79,10 +79,10 @@ def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card
     return out
 
 
-def ask(
+def run_network(
     forward: Forward, shown: Sequence[Excerpt], kept: Sequence[Spectrogram], on_done: Callable[[int], object]
 ) -> np.ndarray:
-    """Ask a network about excerpts, those of one length together.
+    """Run a network on excerpts, in batches of equal length.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def ask(
     shown : sequence of Excerpt
     kept : sequence of Spectrogram
     on_done : callable
-        Told how many more are done.
+        Called with the number of excerpts done.
 
     Returns
     -------
@@ -108,12 +108,12 @@ def ask(
                 out = np.empty((len(shown), answers.shape[1]), dtype=np.float32)
             out[part] = answers
             on_done(len(part))
-    assert out is not None  # noqa: S101  # there is a window of every recording
+    assert out is not None  # noqa: S101  # every recording has a window
     return out
 
 
 def tracks(shown: Sequence[Excerpt], logits: np.ndarray, seconds: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Logits by recording: the whole ones with all their windows, or the cuts of one length, each a recording.
+    """Group logits by track: whole recordings with all their windows, or the cuts of one length.
 
     Parameters
     ----------

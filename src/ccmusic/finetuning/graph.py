@@ -1,4 +1,4 @@
-"""A network's graph with another head: what leads to the embedding stays as it is."""
+"""Replaces the head of an ONNX graph; everything up to the embedding stays unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WEIGHT, BIAS = "own_head.weight", "own_head.bias"
 
 
 def with_head(model: bytes, weight: np.ndarray, bias: np.ndarray) -> bytes:
-    """Replace everything behind the embedding by one linear layer.
+    """Replace everything after the embedding by one linear layer.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def with_head(model: bytes, weight: np.ndarray, bias: np.ndarray) -> bytes:
     bytes
         An ONNX file with the same input and the outputs ``logits`` [shape=(batch, labels)] and ``embedding``.
     """
-    # Here and not above: an extra.
+    # imported late: an optional package
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -49,7 +49,7 @@ def with_head(model: bytes, weight: np.ndarray, bias: np.ndarray) -> bytes:
 
 
 def _leading_to(graph: Any, name: str) -> list[Any]:
-    """Nodes that a value depends on, in their order."""
+    """The nodes that a value depends on, in graph order."""
     wanted, kept = {name}, []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):

@@ -1,4 +1,4 @@
-"""The layer on the embedding: a multinomial logistic regression, fitted pass by pass with numpy alone.
+"""The layer on the embedding: a multinomial logistic regression, fitted epoch by epoch with NumPy only.
 
 Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
 """
@@ -21,7 +21,7 @@ DECAY = 1e-3
 """Strength of the L2 penalty on the standardised embedding's weights."""
 MOMENTS = (0.9, 0.999)
 LEAST_SCALE = 0.01
-"""Least standard deviation to divide by: a dead channel must not turn rounding errors into logits."""
+"""Smallest standard deviation to divide by: a constant channel must not turn rounding errors into logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +32,20 @@ class Head:
     bias: np.ndarray
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """Of embeddings [shape=(n, size)], [shape=(n, labels)]."""
+        """Logits [shape=(n, labels)] of embeddings [shape=(n, size)]."""
         return np.asarray(embeddings @ self.weight.T + self.bias)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learnt from.
+    """The training examples.
 
     Attributes
     ----------
     embeddings : np.ndarray [shape=(n, size)]
     labels : np.ndarray [shape=(n,), dtype=int]
     weights : np.ndarray [shape=(n,)]
-        Of each in the loss.
+        Weight of each in the loss.
     """
 
     embeddings: np.ndarray
@@ -55,14 +55,14 @@ class Examples:
 
 @dataclass(eq=False)
 class _State:
-    """Everything that the next pass depends on: [weight | bias] now and at its best, and Adam's two moments."""
+    """Everything that the next epoch depends on: [weight | bias], current and best, and Adam's two moments."""
 
     layer: np.ndarray
     first: np.ndarray
     second: np.ndarray
     best: np.ndarray
     steps: int
-    course: EarlyStopping
+    stopping: EarlyStopping
 
     @classmethod
     def fresh(cls, layer: np.ndarray, loss: float) -> _State:
@@ -77,7 +77,7 @@ class _State:
     def write(self, path: Path) -> None:
         partial = path.with_name(f"{path.stem}.part.npz")
         np.savez(partial, layer=self.layer, first=self.first, second=self.second, best=self.best,
-                 steps=self.steps, losses=np.array(self.course.losses))  # fmt: skip
+                 steps=self.steps, losses=np.array(self.stopping.losses))  # fmt: skip
         partial.replace(path)
 
 
@@ -87,27 +87,27 @@ def fit_head(
     n_labels: int,
     plan: Plan,
     checkpoint: Path,
-    on_pass: Callable[[EarlyStopping], object] = lambda _: None,
+    on_epoch: Callable[[EarlyStopping], object] = lambda _: None,
 ) -> tuple[Head, EarlyStopping]:
-    """Fit the layer, and stop when it no longer gains on the held-out recordings.
+    """Fit the layer, and stop when the loss on the held-out recordings no longer falls.
 
     Parameters
     ----------
     examples : Examples
     judge : callable
-        Loss of a head on the held-out recordings.
+        Returns the loss of a head on the held-out recordings.
     n_labels : int
     plan : Plan
     checkpoint : Path
-        Written after each pass; one that is there is gone on from.
-    on_pass : callable
-        Told the course after each pass.
+        Written after each epoch; an existing one is resumed.
+    on_epoch : callable
+        Called after each epoch.
 
     Returns
     -------
     head : Head
-        The best.
-    course : EarlyStopping
+        The best one.
+    stopping : EarlyStopping
     """
     mean = examples.embeddings.mean(axis=0)
     scale = np.maximum(examples.embeddings.std(axis=0), LEAST_SCALE)
@@ -121,23 +121,23 @@ def fit_head(
     if checkpoint.is_file():
         state = _State.read(checkpoint)
     else:
-        nothing = np.zeros((n_labels, len(mean) + 1))
-        state = _State.fresh(nothing, judge(unscaled(nothing)))
-    while not state.course.is_over(plan):
-        # of the pass and not of the run, so that a run that is gone on with draws what it would have drawn
-        order = np.random.default_rng([plan.seed, state.course.passes]).permutation(len(inputs))
+        zeros = np.zeros((n_labels, len(mean) + 1))
+        state = _State.fresh(zeros, judge(unscaled(zeros)))
+    while not state.stopping.is_over(plan):
+        # seeded by epoch, so that a resumed run draws the same numbers as an uninterrupted one
+        order = np.random.default_rng([plan.seed, state.stopping.epochs]).permutation(len(inputs))
         for first in range(0, len(order), BATCH):
             rows = order[first : first + BATCH]
             error = (softmax(inputs[rows] @ state.layer.T) - targets[rows]) * examples.weights[rows, None]
             gradient = error.T @ inputs[rows] / len(rows)
             gradient[:, :-1] += DECAY * state.layer[:, :-1]
             _step(state, gradient)
-        state.course.losses.append(judge(unscaled(state.layer)))
-        if state.course.is_best:
+        state.stopping.losses.append(judge(unscaled(state.layer)))
+        if state.stopping.is_best:
             state.best = state.layer.copy()
         state.write(checkpoint)
-        on_pass(state.course)
-    return unscaled(state.best), state.course
+        on_epoch(state.stopping)
+    return unscaled(state.best), state.stopping
 
 
 def _step(state: _State, gradient: np.ndarray) -> None:

@@ -1,7 +1,7 @@
-"""Which rules about odd sounds hold for a model whose own recordings may be odd: speech, noise, single notes.
+"""Chooses the non-music rules for a model whose own labels may be speech, noise or single notes.
 
-The rules of `ccmusic.inference.non_music` guard networks that were only shown music. Whoever trains a model on rain,
-voices or drum loops has labels for just these, and an answer that is right must not be called uncertain for it.
+The rules of `ccmusic.inference.non_music` protect networks that were trained on music only. A model trained on rain,
+voices or drum loops has labels for exactly these sounds, and a right answer must not be flagged as uncertain.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from ccmusic.inference.non_music import Traits, judge
 from ccmusic.models.non_music_limits import NonMusicLimits
 
 OWN_SHARE = 0.2
-"""Of a label's recordings: where a rule meets so many of them, it is about what the label names. Of real music the
-rules meet one recording in two hundred."""
+"""A rule that matches at least this share of a label's recordings is dropped: it describes the label. Of real music the
+rules match one recording in two hundred."""
 LEAST_OWN = 2
 
 
-def own_limits(
+def limits_for_labels(
     found: Sequence[Traits | None], reference: np.ndarray, labels: tuple[str, ...], limits: NonMusicLimits
 ) -> tuple[NonMusicLimits, tuple[str, ...]]:
-    """Take away the rules that meet the recordings of a label.
+    """Drop the rules that match the recordings of a label.
 
     Parameters
     ----------
     found : sequence of Traits or None
-        Of the recordings that are learnt from.
+        Of the training recordings.
     reference : np.ndarray [shape=(n,), dtype=int]
-        Places of theirs in `labels`.
+        Indices into `labels`.
     labels : tuple of str
     limits : NonMusicLimits
-        Of the model to start from.
+        Of the base model.
 
     Returns
     -------
@@ -43,20 +43,20 @@ def own_limits(
     """
     can_be_judged = np.array([traits is not None for traits in found], dtype=bool)
     totals, notes = np.bincount(reference[can_be_judged], minlength=len(labels)), []
-    while met := _met(found, reference, totals, limits):  # anew: what one rule no longer meets, the next may
+    while met := _most_frequent_match(found, reference, totals, limits):  # again: the next rule may match now
         (label, kind), n = met
         limits = limits.without(kind)
         notes.append(
             f"{n} of {totals[label]} recordings of {labels[label]} sound like {kind}: "
-            f"this model does not call {kind} odd, and no answer uncertain for it"
+            f"this model does not flag {kind} as odd, nor its answers as uncertain"
         )
     return limits, tuple(notes)
 
 
-def _met(
+def _most_frequent_match(
     found: Sequence[Traits | None], reference: np.ndarray, totals: np.ndarray, limits: NonMusicLimits
 ) -> tuple[tuple[int, str], int] | None:
-    """The label and kind of sound that a rule meets most often, if that is often."""
+    """The label and kind that a rule matches most often; None when no rule matches often."""
     counts = Counter(
         (int(label), kind)
         for traits, label in zip(found, reference, strict=True)

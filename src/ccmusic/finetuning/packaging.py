@@ -1,4 +1,4 @@
-"""From a fitted network to a model directory: calibrated and measured on the held-out recordings, with its card."""
+"""Makes a model directory of a fitted network: calibrates and measures it on held-out recordings, writes its card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.finetuning.base_model import Start
+from ccmusic.finetuning.base_model import BaseModel
 from ccmusic.finetuning.excerpts import SHORT_SECONDS, Excerpt, tracks
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.onnx_runtime import OnnxBackend
@@ -32,17 +32,17 @@ VERSION = "1.0.0"
 
 
 @dataclass(frozen=True, eq=False)
-class Trust:
-    """What the held-out recordings say of a network.
+class HeldOutResults:
+    """What was measured of a network on the held-out recordings.
 
     Attributes
     ----------
     temperatures : dict of float to float
-        By length of a window in seconds.
+        By window length in seconds.
     uncertain_below, too_short_below_seconds : float
         As in the card.
     measures : Measures
-        Of the whole recordings, calibrated.
+        Of whole recordings, after calibration.
     top1_by_seconds : dict of float to float
     """
 
@@ -53,54 +53,54 @@ class Trust:
     top1_by_seconds: dict[float, float]
 
 
-def trust(
+def calibrate_and_measure(
     shown: Sequence[Excerpt],
     logits: np.ndarray,
     reference: np.ndarray,
     labels: tuple[str, ...],
     window_seconds: float,
     odd: np.ndarray,
-) -> Trust:
+) -> HeldOutResults:
     """Calibrate and measure a network.
 
     Parameters
     ----------
     shown : sequence of Excerpt
-        Of the held-out recordings.
+        Excerpts of the held-out recordings.
     logits : np.ndarray [shape=(excerpts, labels)]
     reference : np.ndarray [shape=(recordings,), dtype=int]
-        Of every recording, held out or not.
+        Labels of all recordings, held out or not.
     labels : tuple of str
     window_seconds : float
     odd : np.ndarray [shape=(recordings,), dtype=bool]
-        Which recordings the service will call odd, and every answer to them uncertain.
+        Recordings that the service will flag as odd, and their answers as uncertain.
     """
     temperatures, accuracy = {}, {}
     for seconds in (*SHORT_SECONDS, None):
         rows, by_window = tracks(shown, logits, seconds)
         if not len(rows):
             continue
-        # as with Laplace's rule of succession; cuts of one recording are alike, and prove no more than one
+        # as in Laplace's rule of succession; the cuts of one recording count as one observation
         smoothing = len(labels) / (len(np.unique(rows)) + len(labels))
         length = window_seconds if seconds is None else seconds
         temperatures[length] = round(fit_temperature(reference[rows], by_window, smoothing), 4)
         probabilities = track_probabilities(by_window, temperatures[length])
         accuracy[length] = top_k_accuracy(reference[rows], probabilities)
-    # the whole recordings came last
+    # the last iteration was that of the whole recordings
     found = uncertain_threshold(reference[rows], probabilities, WANTED_PRECISION)["uncertain_below"]
-    uncertain_below = max(found, least_threshold(len(labels)))
+    uncertain_below = max(found, lowest_threshold(len(labels)))
     uncertain = odd[rows] | (probabilities.max(axis=1) < uncertain_below)
     measures = measure(reference[rows], probabilities, uncertain, labels)
-    return Trust(temperatures, uncertain_below, shortest_near(accuracy), measures, accuracy)
+    return HeldOutResults(temperatures, uncertain_below, shortest_near(accuracy), measures, accuracy)
 
 
-def least_threshold(n_labels: int) -> float:
-    """What an answer must have not to be called uncertain, however right: twice a guess's share, or an even chance."""
+def lowest_threshold(n_labels: int) -> float:
+    """Lowest ``uncertain_below``: twice the probability of a random guess, at most 0.5."""
     return round(min(0.5, 2 / n_labels), 2)
 
 
-def mix(shown: Sequence[Excerpt], logits: np.ndarray, temperature: float) -> tuple[float, ...]:
-    """Mean of the probabilities of whole recordings, for the card's ``reference_mix``."""
+def mean_probabilities(shown: Sequence[Excerpt], logits: np.ndarray, temperature: float) -> tuple[float, ...]:
+    """Mean probabilities of whole recordings, for the card's ``reference_mix``."""
     _, by_window = tracks(shown, logits, None)
     mean = track_probabilities(by_window, temperature).mean(axis=0)
     return tuple(round(float(share), 5) for share in mean)
@@ -112,14 +112,14 @@ def write_model(
     *,
     name: str,
     labels: tuple[str, ...],
-    start: Start,
-    found: Trust,
+    start: BaseModel,
+    found: HeldOutResults,
     odd_limits: NonMusicLimits,
     reference_mix: tuple[float, ...],
     training: Training,
     metrics: dict[str, Any],
 ) -> Card:
-    """Write a model directory, and have the service's own loader prove it.
+    """Write a model directory, and check it with the service's own loader.
 
     Parameters
     ----------
@@ -128,14 +128,14 @@ def write_model(
         An ONNX file.
     name : str
     labels : tuple of str
-    start : Start
-        What it was made of.
-    found : Trust
+    start : BaseModel
+        The base model.
+    found : HeldOutResults
     odd_limits : NonMusicLimits
     reference_mix : tuple of float [length=labels]
     training : Training
     metrics : dict
-        Added to those of `found`.
+        Added to the measures in `found`.
 
     Returns
     -------
@@ -144,12 +144,12 @@ def write_model(
     Raises
     ------
     ModelRefused
-        What was written does not answer as it did when it was made.
+        The written model does not give the answers in its card.
     """
     card = Card(
         name=name,
         version=VERSION,
-        description=f"{', '.join(labels)}, told from one another; made from {start.card.name} {start.card.version}.",
+        description=f"Distinguishes {', '.join(labels)}; made from {start.card.name} {start.card.version}.",
         file=MODEL_FILE,
         sha256=hashlib.sha256(model).hexdigest(),
         golden=_golden(model, start.card, len(labels)),
@@ -176,23 +176,23 @@ def write_model(
             **metrics,
         },
     )
-    # proved beside its place, so that a model that is there already is only replaced by one that answers
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=_made(out.parent)) as place:
+    # checked in a temporary directory: an existing model is replaced only by one that works
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=_created(out.parent)) as place:
         (Path(place) / MODEL_FILE).write_bytes(model)
         card.save(Path(place))
         Pipeline.load(ModelLocation(place, Path(place)))
         for file in (MODEL_FILE, CARD_NAME):
-            (Path(place) / file).replace(_made(out) / file)
+            (Path(place) / file).replace(_created(out) / file)
     return card
 
 
-def _made(directory: Path) -> Path:
+def _created(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 def _golden(model: bytes, card: Card, n_labels: int) -> tuple[GoldenClip, ...]:
-    """Of the lengths that the model's own start was asked, whose networks it keeps."""
+    """Golden clips of the same lengths as the base model's, whose networks the new model keeps."""
     backend, front_end = OnnxBackend(model, n_labels, input_name=card.input_name), FrontEnd(card)
     lengths = dict.fromkeys(clip.seconds for clip in card.golden)
     return golden_clips(

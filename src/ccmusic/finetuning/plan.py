@@ -1,4 +1,4 @@
-"""What a fine-tuning run is told."""
+"""The settings of one fine-tuning run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Plan:
     Attributes
     ----------
     tune : {"head", "all"}
-        What is fitted to the labels: a layer on the start model's embedding, or then every weight as well.
+        What is fitted: a layer on the base model's embedding, or that layer and then every weight.
     epochs : int
-        Most passes over the training recordings.
+        Upper limit of epochs.
     patience : int
-        Passes without a gain on the held-out recordings after which it is enough.
+        Training stops after this many epochs without a lower loss on the held-out recordings.
     holdout : float
-        Share of the artists that are held out.
+        Share of the artists that is held out.
     seed : int
     """
 
@@ -37,7 +37,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not 0 < self.holdout < 1:
-            raise InvalidParameter("--holdout", f"must lie between 0 and 1, and is {self.holdout:g}")
+            raise InvalidParameter("--holdout", f"must be between 0 and 1, not {self.holdout:g}")
         for name in ("epochs", "patience"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(f"--{name}", f"must be 1 or more, not {getattr(self, name)}")
@@ -45,7 +45,7 @@ class Plan:
             raise InvalidParameter("--seed", f"must be 0 or more, not {self.seed}")
 
     def of_stage(self, stage: Tune) -> Plan:
-        """This plan for one of its stages; the head comes first in either, with its own numbers if it is not all."""
+        """The plan of one stage. The head is always fitted first; before ``all`` it uses its own defaults."""
         if stage == self.tune:
             return self
         return Plan(stage, EPOCHS[stage], PATIENCE[stage], self.holdout, self.seed)

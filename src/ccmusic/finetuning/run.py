@@ -1,4 +1,4 @@
-"""One run from recordings to a model directory, in stages that each leave on disk what the next needs."""
+"""One run from recordings to a model directory; each stage leaves its result on disk for the next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import numpy as np
 from ccmusic.audio.decode import DecodeLimits
 from ccmusic.errors import InvalidParameter
 from ccmusic.evaluation.labelled_data import LabelledData
-from ccmusic.finetuning.base_model import Start
+from ccmusic.finetuning.base_model import BaseModel
 from ccmusic.finetuning.early_stopping import EarlyStopping
-from ccmusic.finetuning.excerpts import ask
+from ccmusic.finetuning.excerpts import run_network
 from ccmusic.finetuning.graph import with_head
 from ccmusic.finetuning.head import Examples, Head, fit_head
-from ccmusic.finetuning.packaging import mix, trust, write_model
+from ccmusic.finetuning.packaging import calibrate_and_measure, mean_probabilities, write_model
 from ccmusic.finetuning.plan import Plan, Tune
-from ccmusic.finetuning.training_set import TrainingSet, gather
+from ccmusic.finetuning.training_set import TrainingSet, read_training_set
 from ccmusic.inference.backend import Device
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.models.card import Card, Training
@@ -35,32 +35,32 @@ CHECKPOINTS: dict[Tune, str] = {"head": "head.npz", "all": "all.pt"}
 
 @dataclass(frozen=True)
 class Run:
-    """What is asked for.
+    """The request for one run.
 
     Attributes
     ----------
     source : str
-        The data, as they were asked for.
+        The data, as the caller named them.
     data : LabelledData
-    start : Start
+    start : BaseModel
     plan : Plan
     work, out : Path
-        Where what is kept between runs lies, and the model directory to make.
+        Directory of intermediate results, and the model directory to make.
     name : str
-        Of the model.
+        Name of the new model.
     resume : bool
-        Go on from what is in `work`.
+        Resume the run in `work`.
     jobs : int
     limits : DecodeLimits
     device : {"auto", "cpu", "cuda"}
-        Where every weight is tuned.
+        Device on which every weight is tuned.
     quiet : bool
         No progress bars.
     """
 
     source: str
     data: LabelledData
-    start: Start
+    start: BaseModel
     plan: Plan
     work: Path
     out: Path
@@ -72,19 +72,19 @@ class Run:
     quiet: bool
 
 
-def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, TrainingSet]:
-    """Make the model.
+def execute(run: Run, tell: Callable[[str], object]) -> tuple[Card, TrainingSet]:
+    """Train the model and write its directory.
 
     Parameters
     ----------
     run : Run
     tell : callable
-        Told what a person should know as it goes.
+        Called with messages for the user.
 
     Returns
     -------
     card : Card
-    material : TrainingSet
+    training_set : TrainingSet
 
     Raises
     ------
@@ -93,7 +93,7 @@ def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, TrainingSe
     begun = time.monotonic()
     run.work.mkdir(parents=True, exist_ok=True)
     with _bar(run, len(run.data), "recording", "spectrograms") as bar:
-        material = gather(
+        training_set = read_training_set(
             run.data,
             run.start.card,
             run.plan,
@@ -102,43 +102,43 @@ def carry_out(run: Run, tell: Callable[[str], object]) -> tuple[Card, TrainingSe
             limits=run.limits,
             on_done=bar.update,
         )
-    for note in material.notes:
+    for note in training_set.notes:
         tell(note)
-    _begin(run, material)
-    material.write_held_out(run.work / HELD_OUT_FILE)
-    embeddings = _embeddings(run, material)
-    head, course = _head(run, material, embeddings)
-    model, courses = with_head(run.start.model, head.weight, head.bias), {"head": course}
+    _prepare_checkpoints(run, training_set)
+    training_set.write_held_out(run.work / HELD_OUT_FILE)
+    embeddings = _embeddings(run, training_set)
+    head, stopping = _head(run, training_set, embeddings)
+    model, stoppings = with_head(run.start.model, head.weight, head.bias), {"head": stopping}
     if run.plan.tune == "all":
-        # Here and not above: torch.
-        from ccmusic.finetuning.all_weights import torch_device, tune_whole
+        # imported late: torch
+        from ccmusic.finetuning.all_weights import torch_device, tune_all_weights
 
         with _bar(run, run.plan.epochs, "pass", "whole") as bar:
-            model, courses["all"] = tune_whole(
+            model, stoppings["all"] = tune_all_weights(
                 model,
-                material,
+                training_set,
                 run.plan,
                 run.work / CHECKPOINTS["all"],
                 device=torch_device(run.device),
                 threads=run.jobs,
-                on_pass=_shown(bar),
+                on_epoch=_update(bar),
             )
-    return _ship(run, material, model, courses, time.monotonic() - begun), material
+    return _package(run, training_set, model, stoppings, time.monotonic() - begun), training_set
 
 
-def _begin(run: Run, material: TrainingSet) -> None:
-    """Have the checkpoints of this very run, or none."""
-    file, fingerprint = run.work / RUN_FILE, material.fingerprint(run.start.card, run.plan)
+def _prepare_checkpoints(run: Run, training_set: TrainingSet) -> None:
+    """Keep the checkpoints when this run is resumed; delete them otherwise."""
+    file, fingerprint = run.work / RUN_FILE, training_set.fingerprint(run.start.card, run.plan)
     if run.resume:
         try:
             known = json.loads(file.read_text(encoding="utf-8"))["fingerprint"]
         except (OSError, ValueError, KeyError):
-            raise InvalidParameter("--resume", f"finds nothing to go on from in {run.work}: leave it away") from None
+            raise InvalidParameter("--resume", f"finds no interrupted run in {run.work}: omit it") from None
         if known != fingerprint:
             raise InvalidParameter(
                 "--resume",
-                f"needs the recordings, the start model, --tune, --holdout and --seed of the run in {run.work}: "
-                "leave it away to begin anew",
+                f"needs the recordings, the base model, --tune, --holdout and --seed of the run in {run.work}: "
+                "omit it to start over",
             )
         return
     for name in CHECKPOINTS.values():
@@ -146,14 +146,14 @@ def _begin(run: Run, material: TrainingSet) -> None:
     file.write_text(json.dumps({"fingerprint": fingerprint}) + "\n", encoding="utf-8")
 
 
-def _embeddings(run: Run, material: TrainingSet) -> np.ndarray:
-    digests = "".join(spectrogram.digest for spectrogram in material.kept)
-    told = f"{run.start.card.sha256} {digests} {len(material.shown)}"
-    file = run.work / f"embeddings-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npy"
+def _embeddings(run: Run, training_set: TrainingSet) -> np.ndarray:
+    digests = "".join(spectrogram.digest for spectrogram in training_set.kept)
+    content = f"{run.start.card.sha256} {digests} {len(training_set.shown)}"
+    file = run.work / f"embeddings-{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
     if file.is_file():
         return np.asarray(np.load(file))
-    with _bar(run, len(material.shown), "window", "embeddings") as bar:
-        out = ask(run.start.embed, material.shown, material.kept, bar.update)
+    with _bar(run, len(training_set.shown), "window", "embeddings") as bar:
+        out = run_network(run.start.embed, training_set.shown, training_set.kept, bar.update)
     partial = file.with_suffix(".part.npy")
     np.save(partial, out)
     for old in run.work.glob("embeddings-*.npy"):
@@ -163,92 +163,94 @@ def _embeddings(run: Run, material: TrainingSet) -> np.ndarray:
     return out
 
 
-def _head(run: Run, material: TrainingSet, embeddings: np.ndarray) -> tuple[Head, EarlyStopping]:
-    held, plan = material.is_held, run.plan.of_stage("head")
-    rows, shown = material.rows[~held], material.held_shown
-    examples = Examples(embeddings[~held], material.reference[rows], material.weights()[~held])
-    with _bar(run, plan.epochs, "pass", "head") as bar:
+def _head(run: Run, training_set: TrainingSet, embeddings: np.ndarray) -> tuple[Head, EarlyStopping]:
+    held, plan = training_set.is_held, run.plan.of_stage("head")
+    rows, shown = training_set.rows[~held], training_set.held_shown
+    examples = Examples(embeddings[~held], training_set.reference[rows], training_set.weights()[~held])
+    with _bar(run, plan.epochs, "epoch", "head") as bar:
         return fit_head(
             examples,
-            lambda head: material.judge(shown, head.logits(embeddings[held])),
-            len(material.labels),
+            lambda head: training_set.judge(shown, head.logits(embeddings[held])),
+            len(training_set.labels),
             plan,
             run.work / CHECKPOINTS["head"],
-            _shown(bar),
+            _update(bar),
         )
 
 
-def _ship(run: Run, material: TrainingSet, model: bytes, courses: dict[str, EarlyStopping], seconds: float) -> Card:
-    backend = OnnxBackend(model, len(material.labels), run.jobs, input_name=run.start.card.input_name)
-    with _bar(run, len(material.shown), "window", "measuring") as bar:
-        logits = ask(backend.logits, material.shown, material.kept, bar.update)
+def _package(
+    run: Run, training_set: TrainingSet, model: bytes, stoppings: dict[str, EarlyStopping], seconds: float
+) -> Card:
+    backend = OnnxBackend(model, len(training_set.labels), run.jobs, input_name=run.start.card.input_name)
+    with _bar(run, len(training_set.shown), "window", "measuring") as bar:
+        logits = run_network(backend.logits, training_set.shown, training_set.kept, bar.update)
     window_seconds = run.start.card.window_seconds
-    found = trust(
-        material.held_shown,
-        logits[material.is_held],
-        material.reference,
-        material.labels,
+    found = calibrate_and_measure(
+        training_set.held_shown,
+        logits[training_set.is_held],
+        training_set.reference,
+        training_set.labels,
         window_seconds,
-        material.is_odd,
+        training_set.is_odd,
     )
     return write_model(
         run.out,
         model,
         name=run.name,
-        labels=material.labels,
+        labels=training_set.labels,
         start=run.start,
         found=found,
-        odd_limits=material.odd_limits,
-        reference_mix=mix(material.shown, logits, found.temperatures[window_seconds]),
-        training=_record(run, material),
+        odd_limits=training_set.odd_limits,
+        reference_mix=mean_probabilities(training_set.shown, logits, found.temperatures[window_seconds]),
+        training=_record(run, training_set),
         metrics={
-            "recordings": _counts(material, ~material.held),
-            "recordings_held_out": _counts(material, material.held),
-            "passes": {stage: {"best": course.best, "all": course.passes} for stage, course in courses.items()},
+            "recordings": _counts(training_set, ~training_set.held),
+            "recordings_held_out": _counts(training_set, training_set.held),
+            "passes": {stage: {"best": stopping.best, "all": stopping.epochs} for stage, stopping in stoppings.items()},
             "seconds": round(seconds, 1),
         },
     )
 
 
-def _counts(material: TrainingSet, chosen: np.ndarray) -> dict[str, int]:
-    counts = np.bincount(material.reference[chosen], minlength=len(material.labels))
-    return {label: int(n) for label, n in zip(material.labels, counts, strict=True)}
+def _counts(training_set: TrainingSet, chosen: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(training_set.reference[chosen], minlength=len(training_set.labels))
+    return {label: int(n) for label, n in zip(training_set.labels, counts, strict=True)}
 
 
-def _record(run: Run, material: TrainingSet) -> Training:
-    units = material.data.units
-    learnt = (
+def _record(run: Run, training_set: TrainingSet) -> Training:
+    units, held = training_set.data.units, training_set.held
+    trained_on = (
         "a linear layer on its embedding"
         if run.plan.tune == "head"
         else "a linear layer on its embedding, then every weight"
     )
     return Training(
-        data=f"{int((~material.held).sum())} recordings of {len(np.unique(units[~material.held]))} artists",
+        data=f"{int((~held).sum())} recordings of {len(np.unique(units[~held]))} artists",
         label_source="yours",
         method=(
-            f"{run.start.card.name} {run.start.card.version} (sha256 {run.start.card.sha256[:12]}), {learnt}; "
-            f"{int(material.held.sum())} recordings of {len(np.unique(units[material.held]))} other artists held out; "
+            f"{run.start.card.name} {run.start.card.version} (sha256 {run.start.card.sha256[:12]}), {trained_on}; "
+            f"{int(held.sum())} recordings of {len(np.unique(units[held]))} other artists held out; "
             f"seed {run.plan.seed}"
         ),
         caveats=(
-            "The held-out recordings also chose the temperatures and when to stop: the figures flatter a little.",
-            *(note[0].upper() + note[1:] + "." for note in material.notes),
+            "The held-out recordings also chose the temperatures and when to stop: the figures are slightly too good.",
+            *(note[0].upper() + note[1:] + "." for note in training_set.notes),
         ),
     )
 
 
 @contextmanager
 def _bar(run: Run, total: int, unit: str, name: str) -> Iterator[Any]:
-    # Here and not above: as everywhere, only where it is shown.
+    # imported late: needed only where a bar is shown
     from tqdm import tqdm
 
     with tqdm(total=total, unit=unit, desc=name, disable=True if run.quiet else None, leave=False) as bar:
         yield bar
 
 
-def _shown(bar: Any) -> Callable[[EarlyStopping], None]:
-    def show(course: EarlyStopping) -> None:
-        bar.update(course.passes - bar.n)
-        bar.set_postfix(held_out_loss=f"{course.losses[-1]:.3g}", best=course.best)
+def _update(bar: Any) -> Callable[[EarlyStopping], None]:
+    def show(stopping: EarlyStopping) -> None:
+        bar.update(stopping.epochs - bar.n)
+        bar.set_postfix(held_out_loss=f"{stopping.losses[-1]:.3g}", best=stopping.best)
 
     return show

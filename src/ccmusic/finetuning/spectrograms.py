@@ -1,4 +1,4 @@
-"""Recordings to spectrograms by the service's own road, kept by what the files hold, so that it is done once."""
+"""Spectrograms of recordings, made as the service makes them, and cached by the hash of the file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ccmusic.models.card import Card
 from ccmusic.parallel import ParallelMap
 
 FORMAT = "cqt-1"
-"""Part of every name, to be counted up when the transform or the way of keeping it changes."""
+"""Part of every file name; increase it when the transform or the file format changes."""
 
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """A kept spectrogram: bytes, dB = value / 2 - 80, relative to the recording's maximum.
+    """A cached spectrogram: bytes, dB = value / 2 - 80, relative to the recording's maximum.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Spectrogram:
     digest : str
         SHA-256 of the recording.
     traits : Traits or None
-        What tells music from other sounds; None where it is too short for that.
+        What distinguishes music from other sounds; None where the recording is too short.
     """
 
     file: Path
@@ -45,8 +45,8 @@ class Spectrogram:
     traits: Traits | None = None
 
     def read(self, first: int = 0, last: int | None = None) -> np.ndarray:
-        """Decibels of some frames, [shape=(84, frames), dtype=float32], -80 to 0."""
-        # mapped for this read alone: thousands of open maps are more files than a process may have
+        """Decibels of a range of frames, [shape=(84, frames), dtype=float32], -80 to 0."""
+        # mapped for this read only: thousands of open maps would exceed the limit of open files
         kept = np.load(self.file, mmap_mode="r")
         return np.asarray(kept[:, first:last], dtype=np.float32) / 2 - np.float32(TOP_DB)
 
@@ -68,15 +68,15 @@ def spectrograms(
     limits: DecodeLimits,
     on_done: Callable[[], object] = lambda: None,
 ) -> tuple[list[Spectrogram | None], dict[Path, str]]:
-    """Make, or find, the spectrograms of recordings.
+    """The spectrograms of recordings, from the cache or computed.
 
     Parameters
     ----------
     paths : sequence of Path
     directory : Path
-        Where they are kept.
+        The cache.
     card : Card
-        Of the model that is to hear them.
+        Of the model that will analyse them.
     jobs : int
         Processes.
     limits : DecodeLimits
@@ -86,9 +86,9 @@ def spectrograms(
     Returns
     -------
     list of Spectrogram or None
-        None where the recording cannot be used.
+        None where a recording cannot be used.
     dict of Path to str
-        Why these cannot.
+        The reason for each of these.
     """
     directory.mkdir(parents=True, exist_ok=True)
     out: list[Spectrogram | None] = [None] * len(paths)
@@ -109,13 +109,13 @@ def _make(task: _Task) -> Spectrogram:
     try:
         n_frames = np.load(file, mmap_mode="r").shape[1]
         seconds = float((task.directory / f"{file.name}.seconds").read_text(encoding="ascii"))
-    except (OSError, ValueError):  # not there, or not whole
-        heard = decode(task.path, task.limits)
-        spectrogram_db = FrontEnd(task.card).spectrogram_db(heard.waveform)
-        n_frames, seconds = spectrogram_db.shape[1], heard.duration_seconds
+    except (OSError, ValueError):  # missing or incomplete
+        recording = decode(task.path, task.limits)
+        spectrogram_db = FrontEnd(task.card).spectrogram_db(recording.waveform)
+        n_frames, seconds = spectrogram_db.shape[1], recording.duration_seconds
         values = np.rint((np.clip(spectrogram_db, -TOP_DB, 0) + TOP_DB) * 2).astype(np.uint8)
-        # whoever finds the spectrogram finds its length: it is written first, and each in one step
-        _in_one_step(task.directory / f"{file.name}.seconds", repr(seconds).encode("ascii"))
+        # the length is written first, so that a spectrogram in the cache always has one
+        _write_atomically(task.directory / f"{file.name}.seconds", repr(seconds).encode("ascii"))
         partial = file.with_name(f"{file.name}.{os.getpid()}.part.npy")
         np.save(partial, values)
         partial.replace(file)
@@ -123,7 +123,7 @@ def _make(task: _Task) -> Spectrogram:
     return replace(kept, traits=judged(kept.read()))
 
 
-def _in_one_step(file: Path, content: bytes) -> None:
+def _write_atomically(file: Path, content: bytes) -> None:
     partial = file.with_name(f"{file.name}.{os.getpid()}.part")
     partial.write_bytes(content)
     partial.replace(file)

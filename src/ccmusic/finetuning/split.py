@@ -1,4 +1,4 @@
-"""Which artists are held out, so that what is measured is music of people whom the model has not heard."""
+"""Chooses the held-out artists, so that the model is measured on artists that it was not trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def held_out(reference: np.ndarray, units: np.ndarray, share: float, seed: int) 
     units : np.ndarray [shape=(n,), dtype=int]
         Artists; one may have several labels.
     share : float
-        Wanted of each label, reached or passed by as little as the artists allow.
+        Wanted of each label; the result exceeds it by as little as whole artists allow.
     seed : int
 
     Returns
@@ -25,7 +25,7 @@ def held_out(reference: np.ndarray, units: np.ndarray, share: float, seed: int) 
     np.ndarray [shape=(n,), dtype=bool]
         True where a recording is held out.
     tuple of int
-        Labels of which none is held out: a single artist has them all, and is trained on.
+        Labels without a held-out recording: one artist has them all, and is trained on.
 
     Raises
     ------
@@ -37,20 +37,20 @@ def held_out(reference: np.ndarray, units: np.ndarray, share: float, seed: int) 
     totals = counts.sum(axis=0)
     out = np.zeros(len(counts), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(counts))
-    # the label with the fewest artists has the least choice, and chooses first
+    # the label with the fewest artists has the least choice: it comes first
     for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
         for unit in order:
             if counts[out, label].sum() >= share * totals[label]:
                 break
-            # what an artist has of any label must leave some of it to train on
+            # of each label of this artist, some recordings must remain to train on
             left = counts[~out].sum(axis=0) - counts[unit]
             if not out[unit] and counts[unit, label] and (left[counts[unit] > 0] > 0).all():
                 out[unit] = True
     if not out.any():
         raise InvalidParameter(
             "--holdout",
-            "cannot be met: no label has recordings of two artists; add some, or leave the artists away if several "
-            "recordings of one are no closer than those of two",
+            "cannot be met: no label has recordings of two artists. Add some, or omit the artists if recordings of one "
+            "artist are no more alike than those of two",
         )
     missing = tuple(int(label) for label in np.flatnonzero(counts[out].sum(axis=0) == 0))
     return out[units], missing

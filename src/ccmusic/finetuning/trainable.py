@@ -1,7 +1,7 @@
-"""An ONNX graph as a torch module whose weights can be changed and are then written back into the same graph.
+"""An ONNX graph as a torch module; its tuned weights are written back into the same graph.
 
-So any network that the service runs can be tuned as a whole, however it was made, if its operators stand in
-`OPERATORS`; and what is written is the graph that was read, with other numbers in it.
+Any network that the service runs can be tuned this way if its operators are in `OPERATORS`. The graph stays the same;
+only its weights change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ccmusic.inference.onnx_runtime import OnnxBackend
 DROPOUT = 0.2
 """Share of the embedding's elements that are dropped while training."""
 TOLERANCE = 1e-3
-"""Largest difference of a logit between torch and ONNX Runtime."""
+"""Largest allowed difference of a logit between torch and ONNX Runtime."""
 
 Attributes = dict[str, Any]
 Operator = Callable[..., torch.Tensor]
@@ -69,7 +69,7 @@ def _gemm(attributes: Attributes, a: torch.Tensor, b: torch.Tensor, c: torch.Ten
 
 
 def _normalisation(attributes: Attributes, x: torch.Tensor, *numbers: torch.Tensor) -> Any:
-    # the statistics stay those of the start model: a few recordings have no better ones
+    # the base model's statistics are kept: a few recordings cannot give better ones
     scale, bias, mean, variance = numbers
     return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, attributes.get("epsilon", 1e-5))
 
@@ -114,14 +114,14 @@ OPERATORS: dict[str, Operator] = {
     "Tanh": lambda _, x: x.tanh(),
     "Unsqueeze": _unsqueeze,
 }
-"""What a node computes, by its type: of its attributes and its inputs."""
+"""The function of each node type, called with the node's attributes and inputs."""
 
 TRAINED: dict[str, tuple[int, ...]] = {"Conv": (1, 2), "Gemm": (1, 2), "MatMul": (1,), "BatchNormalization": (1, 2)}
-"""Which inputs of a node are weights, by its type."""
+"""Which inputs of each node type are weights."""
 
 
 class TrainableGraph(nn.Module):  # type: ignore[misc]
-    """A network that was read from ONNX.
+    """A network read from an ONNX file.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
     Raises
     ------
     InvalidParameter
-        It has operators that are not known here; the text names them.
+        It has unsupported operators; the text names them.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -176,12 +176,12 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         return [getattr(self, self._places[name]) for name in (WEIGHT, BIAS)]
 
     def trunk(self) -> list[nn.Parameter]:
-        """Every other weight."""
+        """All other weights."""
         heads = {id(parameter) for parameter in self.head()}
         return [parameter for parameter in self.parameters() if id(parameter) not in heads]
 
     def answer(self, cqt_db: np.ndarray) -> np.ndarray:
-        """`forward` of arrays, as it is when nothing is trained."""
+        """`forward` on arrays, in evaluation mode."""
         was_training = self.training
         self.eval()
         with torch.inference_mode():
@@ -191,12 +191,12 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         return np.asarray(logits.cpu())
 
     def model(self) -> bytes:
-        """The graph with the weights as they are now, as an ONNX file.
+        """The graph with the current weights, as an ONNX file.
 
         Raises
         ------
         ModelRefused
-            ONNX Runtime does not answer as torch does.
+            ONNX Runtime and torch disagree.
         """
         for tensor in self._proto.graph.initializer:
             value = getattr(self, self._places[tensor.name])

@@ -1,4 +1,4 @@
-"""What a run learns from and is judged by: the recordings that can be used, their spectrograms, and who is held out."""
+"""The recordings of a run: their spectrograms and labels, and which are held out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ccmusic.errors import InvalidParameter
 from ccmusic.evaluation.labelled_data import LabelledData
 from ccmusic.finetuning.early_stopping import balanced_log_loss
 from ccmusic.finetuning.excerpts import Excerpt, excerpts, tracks
-from ccmusic.finetuning.non_music_rules import own_limits
+from ccmusic.finetuning.non_music_rules import limits_for_labels
 from ccmusic.finetuning.plan import Plan
 from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
 from ccmusic.finetuning.split import held_out
@@ -28,7 +28,7 @@ from ccmusic.scoring.class_weights import class_weights
 from ccmusic.scoring.temperature import track_probabilities
 
 SHORT_SHARE = 0.3
-"""Of a recording's weight in the loss that its short cuts have; its windows have the rest."""
+"""Share of a recording's weight in the loss that its short cuts have; its windows have the rest."""
 FEW_HELD_OUT = 5
 
 
@@ -41,18 +41,18 @@ class TrainingSet:
     data : LabelledData
     labels : tuple of str
     reference : np.ndarray [shape=(n,), dtype=int]
-        Places in `labels`.
+        Indices into `labels`.
     kept : list of Spectrogram
     held : np.ndarray [shape=(n,), dtype=bool]
         True where a recording is held out.
     shown : list of Excerpt
-        Of every recording.
+        Excerpts of every recording.
     odd_limits : NonMusicLimits
-        For the model that is made of them.
+        For the new model.
     notes : tuple of str
-        What a reader of the figures should know.
+        Remarks for the reader of the figures.
     refused : dict of Path to str
-        Why these could not be used.
+        The reason for each recording that cannot be used.
     """
 
     data: LabelledData
@@ -67,12 +67,12 @@ class TrainingSet:
 
     @property
     def rows(self) -> np.ndarray:
-        """The recording of each excerpt, [shape=(excerpts,), dtype=int]."""
+        """Row of each excerpt's recording, [shape=(excerpts,), dtype=int]."""
         return np.array([excerpt.row for excerpt in self.shown], dtype=int)
 
     @property
     def is_held(self) -> np.ndarray:
-        """Whether each excerpt is of a recording that is held out, [shape=(excerpts,), dtype=bool]."""
+        """Whether each excerpt belongs to a held-out recording, [shape=(excerpts,), dtype=bool]."""
         return np.asarray(self.held[self.rows])
 
     @property
@@ -82,12 +82,12 @@ class TrainingSet:
 
     @property
     def is_odd(self) -> np.ndarray:
-        """Whether the service will call each recording odd, [shape=(n,), dtype=bool]."""
+        """Whether the service will flag each recording as odd, [shape=(n,), dtype=bool]."""
         found = (spectrogram.traits for spectrogram in self.kept)
         return np.array([traits is not None and judge(traits, self.odd_limits) is not None for traits in found])
 
     def weights(self) -> np.ndarray:
-        """Of each excerpt in the loss, [shape=(excerpts,)]: labels weigh alike, and a label's recordings do."""
+        """Weight of each excerpt in the loss, [shape=(excerpts,)]: equal for labels, and within a label."""
         counts = Counter((excerpt.row, excerpt.seconds is None) for excerpt in self.shown)
         of_class = class_weights(self.reference[~self.held], 1.0, len(self.labels))
         out = np.empty(len(self.shown))
@@ -98,18 +98,18 @@ class TrainingSet:
         return np.asarray(out / out[~self.is_held].mean())
 
     def judge(self, shown: Sequence[Excerpt], logits: np.ndarray) -> float:
-        """Loss on held-out recordings, whole, by the logits of their excerpts."""
+        """Loss on whole held-out recordings, from the logits of their excerpts."""
         rows, by_window = tracks(shown, logits, None)
         return balanced_log_loss(self.reference[rows], track_probabilities(by_window))
 
     def fingerprint(self, start: Card, plan: Plan) -> str:
-        """What must be equal for a run to be gone on with; how long it may take need not be."""
-        told = [start.sha256, plan.tune, plan.holdout, plan.seed, self.labels, self.reference.tolist()]
-        told += [[spectrogram.digest for spectrogram in self.kept], self.held.tolist()]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """Hash of everything that must be equal to resume a run; the limits of epochs need not be."""
+        content = [start.sha256, plan.tune, plan.holdout, plan.seed, self.labels, self.reference.tolist()]
+        content += [[spectrogram.digest for spectrogram in self.kept], self.held.tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def write_held_out(self, path: Path) -> None:
-        """List the held-out recordings, with the further columns of their CSV, for ``ccmusic evaluate``."""
+        """List the held-out recordings for ``ccmusic evaluate``, with the other columns of their CSV."""
         held = [self.data.recordings[row] for row in np.flatnonzero(self.held)]
         known = ("path", "label", "artist")
         further = [name for name in held[0].columns if name not in known]
@@ -121,7 +121,7 @@ class TrainingSet:
                 writer.writerow([recording.path, recording.label, recording.artist or "", *values])
 
 
-def gather(
+def read_training_set(
     data: LabelledData,
     card: Card,
     plan: Plan,
@@ -131,16 +131,16 @@ def gather(
     limits: DecodeLimits,
     on_done: Callable[[], object] = lambda: None,
 ) -> TrainingSet:
-    """Read every recording, and hold some out.
+    """Read every recording, and choose those to hold out.
 
     Parameters
     ----------
     data : LabelledData
     card : Card
-        Of the model to start from.
+        Of the base model.
     plan : Plan
     directory : Path
-        Where spectrograms are kept.
+        Cache of the spectrograms.
     jobs : int
     limits : DecodeLimits
     on_done : callable
@@ -149,7 +149,7 @@ def gather(
     Raises
     ------
     InvalidParameter
-        There are not two labels with recordings that can be used, or nobody can be held out.
+        Fewer than two labels have usable recordings, or no artist can be held out.
     """
     _require_two(data)
     found, refused = spectrograms(
@@ -160,31 +160,31 @@ def gather(
         limits=limits,
         on_done=on_done,
     )
-    used, copies = _different(found)
+    used, copies = _without_copies(found)
     if not used:
         path, why = next(iter(refused.items()))
         raise InvalidParameter("--data", f"has no recording that can be used; {path}: {why}")
-    data = data.only(used)
+    data = data.select(used)
     _require_two(data)
     labels, kept = data.labels, [spectrogram for row in used if (spectrogram := found[row]) is not None]
     reference = data.reference(labels)
     held, missing = held_out(reference, data.units, plan.holdout, plan.seed)
-    learnt = [spectrogram.traits for spectrogram, is_held in zip(kept, held, strict=True) if not is_held]
-    odd_limits, of_rules = own_limits(learnt, reference[~held], labels, card.odd or NonMusicLimits())
+    trained_on = [spectrogram.traits for spectrogram, is_held in zip(kept, held, strict=True) if not is_held]
+    odd_limits, of_rules = limits_for_labels(trained_on, reference[~held], labels, card.odd or NonMusicLimits())
     notes = [*data.notes, *_notes(labels, reference[held], missing), *of_rules]
     if copies:
-        notes.append(f"{copies} recordings are copies, byte for byte, of others: left out")
+        notes.append(f"{copies} recordings are byte-identical copies of others: left out")
     shown = excerpts(kept, range(len(kept)), card)
     return TrainingSet(data, labels, reference, kept, held, shown, odd_limits, tuple(notes), refused)
 
 
 def _require_two(data: LabelledData) -> None:
     if len(data.labels) < 2:
-        raise InvalidParameter("--data", f"must have recordings of two labels or more, and has only {data.labels[0]!r}")
+        raise InvalidParameter("--data", f"must have recordings of at least two labels, not only of {data.labels[0]!r}")
 
 
-def _different(found: Sequence[Spectrogram | None]) -> tuple[list[int], int]:
-    """Rows that can be used, each content once: a copy on the other side of the split would be known by heart."""
+def _without_copies(found: Sequence[Spectrogram | None]) -> tuple[list[int], int]:
+    """Usable rows, each content once: a copy on the other side of the split would falsify the measures."""
     rows: dict[str, int] = {}
     for row, spectrogram in enumerate(found):
         if spectrogram is not None:
@@ -198,10 +198,8 @@ def _notes(labels: tuple[str, ...], held: np.ndarray, missing: tuple[int, ...]) 
     notes = []
     if missing:
         names = ", ".join(labels[label] for label in missing)
-        notes.append(
-            f"no recording is held out of {names}, each the work of one artist: how well it is told is unknown"
-        )
+        notes.append(f"{names}: no recording is held out, because one artist has them all; the accuracy is unknown")
     few = [f"{label} ({n})" for label, n in zip(labels, counts, strict=True) if 0 < n < FEW_HELD_OUT]
     if few:
-        notes.append(f"few recordings are held out of {', '.join(few)}: their figures are rough")
+        notes.append(f"few recordings are held out of {', '.join(few)}: their figures are uncertain")
     return notes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits
-from ccmusic.evaluation.hearing import cuts, hear
+from ccmusic.evaluation.model_answers import classify_all, cuts
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import ModelLocation
 from support.recordings import bin_frequency, tone, wav
@@ -20,7 +20,7 @@ def test_cuts_are_spread_evenly() -> None:
 
 
 @pytest.mark.parametrize(("length", "n_cuts"), [(0.94, 0), (0.96, 1), (1.04, 1), (1.1, 3)])
-def test_nearly_so_long_is_heard_whole(length: float, n_cuts: int) -> None:
+def test_a_recording_of_nearly_that_length_is_used_whole(length: float, n_cuts: int) -> None:
     waveform = np.zeros(round(length * SAMPLE_RATE))
     found = cuts(waveform, 1.0)
     assert len(found) == n_cuts
@@ -33,7 +33,7 @@ def test_answers_are_those_of_the_service(tmp_path: Path, knowing: Path, confuse
     path.write_bytes(wav(np.concatenate([tone(bin_frequency(2), 2), tone(bin_frequency(12), 2)])))
     locations = [ModelLocation(str(directory), directory) for directory in (knowing, confused)]
     told: list[None] = []
-    (heard,), refused = hear(
+    (heard,), refused = classify_all(
         locations, [path], [1.0, 30.0], jobs=1, limits=DecodeLimits(), on_done=lambda: told.append(None)
     )
     assert refused == {}
@@ -47,10 +47,10 @@ def test_answers_are_those_of_the_service(tmp_path: Path, knowing: Path, confuse
     assert (begin.argmax(), end.argmax()) == (0, 2)
 
 
-def test_what_cannot_be_used_is_told(tmp_path: Path, knowing: Path) -> None:
+def test_unusable_recordings_are_reported(tmp_path: Path, knowing: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"no recording")
     paths = [tmp_path / "broken.wav", tmp_path / "absent.wav"]
-    heard, refused = hear([ModelLocation(str(knowing), knowing)], paths, [], jobs=1, limits=DecodeLimits())
+    heard, refused = classify_all([ModelLocation(str(knowing), knowing)], paths, [], jobs=1, limits=DecodeLimits())
     assert heard == [None, None]
     assert list(refused) == paths
     assert "format" in refused[paths[0]]

@@ -1,4 +1,4 @@
-"""What models answer on labelled recordings, whole and cut shorter, by the road that the service walks."""
+"""Answers of models on labelled recordings, whole and cut shorter, from the same pipeline as the service's."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ccmusic.models.store import ModelLocation
 from ccmusic.parallel import ParallelMap
 
 NEARLY = 0.95
-"""Recordings of at least this share of a length stand for that length: 29.9 s are 30 s."""
+"""A recording of at least this share of a length counts as that length: 29.9 s as 30 s."""
 
 CROPS = 3
 """Cuts of each recording at each length, evenly spread."""
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class ModelAnswer:
     """One model's answer on one recording.
 
     Attributes
@@ -33,9 +33,9 @@ class Heard:
     probabilities : np.ndarray [shape=(labels,)]
         Of the whole recording.
     uncertain : bool
-        Whether the answer carries the flag.
+        Whether the answer has the flag ``uncertain``.
     by_seconds : dict of float to np.ndarray [shape=(cuts, labels)]
-        Of cuts of it, as recordings of their own; lengths beyond its own are absent.
+        Of its cuts, each classified as a recording; lengths above its own are absent.
     """
 
     probabilities: np.ndarray
@@ -53,8 +53,8 @@ _pipelines: list[Pipeline] = []
 _limits = DecodeLimits()
 
 
-def prove(location: ModelLocation, limits: DecodeLimits) -> Card:
-    """Load a model once here, so that what is wrong with it is said once, and return the card that runs.
+def load_card(location: ModelLocation, limits: DecodeLimits) -> Card:
+    """Load a model once before the work begins, so that an error is reported once, and return its card.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def prove(location: ModelLocation, limits: DecodeLimits) -> Card:
     return Pipeline.load(location, limits).card
 
 
-def hear(
+def classify_all(
     locations: Sequence[ModelLocation],
     paths: Sequence[Path],
     lengths: Sequence[float],
@@ -71,16 +71,16 @@ def hear(
     jobs: int,
     limits: DecodeLimits,
     on_done: Callable[[], object] = lambda: None,
-) -> tuple[list[tuple[Heard, ...] | None], dict[Path, str]]:
-    """Ask models about recordings.
+) -> tuple[list[tuple[ModelAnswer, ...] | None], dict[Path, str]]:
+    """Classify recordings with one or several models.
 
     Parameters
     ----------
     locations : sequence of ModelLocation
-        All are asked about the same sound.
+        Each classifies every recording.
     paths : sequence of Path
     lengths : sequence of float
-        Lengths, in seconds, of the cuts that are asked about beside the whole recordings.
+        Lengths in seconds of the cuts that are classified in addition to the whole recordings.
     jobs : int
         Processes; each loads the models.
     limits : DecodeLimits
@@ -89,13 +89,13 @@ def hear(
 
     Returns
     -------
-    list of tuple of Heard, or None
-        For each recording an answer by each model; None where the recording cannot be used.
+    list of tuple of ModelAnswer, or None
+        For each recording, the answer of each model; None where a recording cannot be used.
     dict of Path to str
-        Why these cannot.
+        The reason for each of these.
     """
-    parallel = ParallelMap(_ask, jobs, _prepare, (tuple(locations), limits))
-    out: list[tuple[Heard, ...] | None] = [None] * len(paths)
+    parallel = ParallelMap(_classify_task, jobs, _prepare, (tuple(locations), limits))
+    out: list[tuple[ModelAnswer, ...] | None] = [None] * len(paths)
     refused = {}
     for index, answer in parallel.run([_Task(path, tuple(lengths)) for path in paths]):
         if isinstance(answer, Exception):
@@ -107,7 +107,7 @@ def hear(
 
 
 def cuts(waveform: np.ndarray, seconds: float) -> list[np.ndarray]:
-    """`CROPS` evenly spread stretches of a waveform; the whole of it where it is hardly longer; none if shorter."""
+    """`CROPS` evenly spread cuts of a waveform; the whole waveform if it is hardly longer; none if it is shorter."""
     n = round(seconds * SAMPLE_RATE)
     if len(waveform) < NEARLY * n:
         return []
@@ -118,20 +118,20 @@ def cuts(waveform: np.ndarray, seconds: float) -> list[np.ndarray]:
 
 
 def _prepare(locations: tuple[ModelLocation, ...], limits: DecodeLimits) -> None:
-    global _limits  # noqa: PLW0603  # set once in each process, before anything is asked
+    global _limits  # noqa: PLW0603  # set once per process, before the first task
     _limits = limits
     _pipelines[:] = [Pipeline.load(location, limits, Execution(threads=1)) for location in locations]
 
 
-def _ask(task: _Task) -> tuple[Heard, ...]:
+def _classify_task(task: _Task) -> tuple[ModelAnswer, ...]:
     waveform = decode(task.path, _limits).waveform
-    shorter = {seconds: [_recording(cut) for cut in cuts(waveform, seconds)] for seconds in task.lengths}
-    return tuple(_heard(pipeline, task.path, shorter) for pipeline in _pipelines)
+    shorter = {seconds: [_as_wav(cut) for cut in cuts(waveform, seconds)] for seconds in task.lengths}
+    return tuple(_answer(pipeline, task.path, shorter) for pipeline in _pipelines)
 
 
-def _heard(pipeline: Pipeline, path: Path, shorter: dict[float, list[bytes]]) -> Heard:
+def _answer(pipeline: Pipeline, path: Path, shorter: dict[float, list[bytes]]) -> ModelAnswer:
     whole = pipeline.classify(path)
-    return Heard(
+    return ModelAnswer(
         whole.leaves,
         "uncertain" in whole.flags,
         {
@@ -142,7 +142,7 @@ def _heard(pipeline: Pipeline, path: Path, shorter: dict[float, list[bytes]]) ->
     )
 
 
-def _recording(waveform: np.ndarray) -> bytes:
+def _as_wav(waveform: np.ndarray) -> bytes:
     """A file that decodes to exactly this waveform."""
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, SAMPLE_RATE, format="WAV", subtype="FLOAT")
