@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
 from ccmusic.inference.aggregate import heard_seconds, window_probabilities
 from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, silenced
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate
 
-SUFFIXES = {".ogg", ".mp3", ".flac", ".opus", ".m4a", ".wav"}
 PARTS = (3, 7, 14)
 """So many parts silenced together."""
 DRAWS = 20
@@ -44,7 +44,9 @@ def without(
 
 def page(options: argparse.Namespace) -> str:
     pipeline = Pipeline.load(locate(options.model))
-    files = sorted(path for folder in options.audio for path in folder.iterdir() if path.suffix in SUFFIXES)
+    files = sorted(
+        path for folder in options.audio for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES
+    )
     generator = np.random.default_rng(1)
     load = os.getloadavg()[0]  # before our own
     plain, explained = [], []

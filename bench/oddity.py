@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
 from ccmusic.errors import AudioError
 from ccmusic.features.cqt import cqt_db
@@ -40,7 +41,6 @@ SPEECH_SECONDS = 15
 N_SPEECH = 24
 NOISE_DB = -30.0
 """Below the speech, for the second trial."""
-SUFFIXES = {".ogg", ".oga", ".mp3", ".flac", ".opus", ".m4a", ".wav"}
 LEAST_MUSIC_BYTES = 400_000
 """Smaller files of a game are its noises."""
 
@@ -87,7 +87,7 @@ def heard(name: str, waveforms: Iterator[np.ndarray]) -> Heard:
 
 
 def files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in directory.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
 
 
 def music(directory: Path) -> Iterator[np.ndarray]:

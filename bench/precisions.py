@@ -27,11 +27,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.checkpoints import architectures
 from ccmusic.checkpoints.checkpoint import read_state_dict, recognise
 from ccmusic.checkpoints.precision import measure
 from ccmusic.checkpoints.quantize import Quantisation, activation_ranges, quantize
-from ccmusic.checkpoints.real_windows import SUFFIXES, real_windows
+from ccmusic.checkpoints.real_windows import real_windows
 from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Backend
 from ccmusic.inference.onnx_runtime import OnnxBackend
@@ -87,7 +88,7 @@ def draft(spectrogram: str) -> Card:
 
 def files(places: list[Path]) -> list[Path]:
     found = (sorted(place.rglob("*")) if place.is_dir() else [place] for place in places)
-    return [path for paths in found for path in paths if path.suffix.lower() in SUFFIXES]
+    return [path for paths in found for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def prepared(arguments: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     form = classify.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_const", const="json", dest="form", help="one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="one row per recording")
-    classify.add_argument("--top-k", type=int, default=5, metavar="N", help="how many genres (default: 5)")
+    classify.add_argument("--top-k", type=int, metavar="N", help="how many genres (default: 5)")
     classify.add_argument(
         "--taxonomy", metavar="T", help="ccmusic, world or own, if the model has it (default: its first)"
     )
@@ -115,21 +115,20 @@ def _classify(options: argparse.Namespace) -> int:
 
     from ccmusic.audio.windows import parse_windows
     from ccmusic.classifier import open_pipeline
-    from ccmusic.inference.result import chosen_taxonomy
+    from ccmusic.inference.result import chosen_taxonomy, chosen_top_k
     from ccmusic.settings import read_settings
 
-    if not 1 <= options.top_k <= 16:
-        raise InvalidParameter("--top-k", f"must be 1 to 16, not {options.top_k}")
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
     pipeline = open_pipeline(settings, threads=settings.workers, quiet=options.quiet)
     taxonomy = chosen_taxonomy(options.taxonomy, pipeline.card.taxonomies)
     level = taxonomy.level(options.level)
+    top_k = chosen_top_k(options.top_k, taxonomy, "--top-k")
 
     def answer(file: Path) -> dict[str, Any]:
         try:
             result = pipeline.classify(file, plan)
-            return result.as_json(taxonomy=taxonomy.name, level=level, top_k=options.top_k)
+            return result.as_json(taxonomy=taxonomy.name, level=level, top_k=top_k)
         except CcmusicError as error:
             return {"error": {"type": error.slug, "detail": str(error)}}
 
@@ -142,7 +141,7 @@ def _classify(options: argparse.Namespace) -> int:
                 yield file, result
                 bar.update()
 
-    n_failed = _WRITERS[options.form](answers(), sys.stdout, options.top_k)
+    n_failed = _WRITERS[options.form](answers(), sys.stdout, top_k)
     if n_failed:
         print(f"ccmusic: {n_failed} of {len(options.files)} recordings could not be classified", file=sys.stderr)
     return EXIT_SOME_FAILED if n_failed else EXIT_OK

@@ -131,9 +131,9 @@ def test_a_wrong_answer_of_a_head_is_found_by_the_golden_clips(tmp_path):
         load(directory)
 
 
-def test_what_vouches_for_the_network_covers_every_output(two_headed, tmp_path):
+def test_the_canary_check_covers_every_output(two_headed, tmp_path):
     other = load(write_model(tmp_path, band_network(world_scale=0.2), heads=(world_head(),)))
-    assert other.vouch() != two_headed.vouch()
+    assert other.canary() != two_headed.canary()
     assert other.verify() != two_headed.verify()
 
 

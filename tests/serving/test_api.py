@@ -110,6 +110,7 @@ def test_a_request_id_that_could_forge_a_log_line_is_replaced(client):
     ("params", "parameter"),
     [
         ({"top_k": "0"}, "top_k"),
+        ({"top_k": "17"}, "top_k"),
         ({"top_k": "many"}, "top_k"),
         ({"level": "5"}, "level"),
         ({"windows": "some"}, "windows"),

@@ -44,7 +44,7 @@ class KnownSounds:
     def verify(self) -> str:
         return "the same"
 
-    def vouch(self) -> bytes:
+    def canary(self) -> bytes:
         self.asked += 1
         self._clock.worked += next(self._seconds)
         self._clock.waited += self.wait_seconds

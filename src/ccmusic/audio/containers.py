@@ -12,6 +12,14 @@ from typing import BinaryIO, NamedTuple
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia, UploadTooLarge
 
 ACCEPTED = "WAV, FLAC, OGG, Opus, MP3, AIFF, M4A, AAC and WebM are accepted"
+# fmt: off
+AUDIO_SUFFIXES = frozenset({
+    ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav",
+    ".wave", ".weba", ".webm",
+})
+# fmt: on
+"""Names that a search in a folder takes for recordings, in lower case. The decoder itself ignores names."""
+
 UNKNOWN_FORMAT = f"The format of this file is not known; {ACCEPTED}."
 
 

@@ -23,6 +23,7 @@ from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.runtimes import open_backend
 from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, Network, Training
 from ccmusic.models.golden import golden_clips
+from ccmusic.models.store import file_sha256
 from ccmusic.version import __version__
 
 RECIPE = 1
@@ -114,8 +115,7 @@ def import_checkpoint(
         raise ModelRefused(
             f"{checkpoint.path} tells {checkpoint.n_labels} classes apart, not the {len(LABELS)} of ccMusic"
         )
-    with checkpoint.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(checkpoint.path)
     on_stage(f"building {checkpoint.backbone}")
     model = architectures.build_onnx(checkpoint.backbone, state, checkpoint.n_labels)
     draft = _draft(checkpoint, digest, model)

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ccmusic.errors import InvalidParameter
+from ccmusic.inference.aggregate import softmax
 from ccmusic.models.card import Agreement, Network
 
 MIN_TOP1 = 0.99
@@ -62,7 +63,7 @@ def measure(reference: _Answers, candidate: _Answers, windows: np.ndarray, threa
     return Agreement(
         windows=len(windows),
         top1=float((expected.argmax(axis=1) == given.argmax(axis=1)).mean()),
-        mean_probability_shift=float(np.abs(_softmax(expected) - _softmax(given)).mean()),
+        mean_probability_shift=float(np.abs(softmax(expected) - softmax(given)).mean()),
         max_logit_error=float(np.abs(expected - given).max()),
         milliseconds=milliseconds,
         milliseconds_float32=milliseconds_float32,
@@ -129,9 +130,3 @@ def _milliseconds(backends: Sequence[_Answers], windows: np.ndarray) -> list[flo
             backend.logits(window)
             times.append(time.perf_counter() - start)
     return [1000 * statistics.median(times[1:]) for times in seconds]  # the first of a batch size allocates
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shares: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ccmusic.errors import CacheUnwritable, HubUnreachable, ModelFileNotFound, ModelRefused
 from ccmusic.models.card import CARD_NAME, read_card
-from ccmusic.models.store import EMBEDDED, ModelLocation, locate
+from ccmusic.models.store import EMBEDDED, ModelLocation, file_sha256, locate
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +129,7 @@ def cached(checkpoint: Path, options: Options, on_stage: OnStage = lambda _: Non
     from ccmusic.checkpoints.convert import RECIPE, import_checkpoint
 
     on_stage("hashing the checkpoint")
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(checkpoint)
     place = options.model_cache / "imported"
     # of what its folder says of its features, too: the same bytes under another name may be another model
     directory = place / f"{digest[:24]}-{checkpoint.parent.name}-{RECIPE}"

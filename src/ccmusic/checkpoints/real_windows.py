@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
 from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
 from ccmusic.audio.windows import cut
@@ -15,8 +16,6 @@ from ccmusic.errors import AudioError, InvalidParameter
 from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.models.card import Card
-
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".aac", ".webm"}
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ def recordings(directory: Path | None) -> list[Path]:
     """
     places = EXAMPLE_DIRECTORIES if directory is None else (directory,)
     for place in places:
-        found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         if found:
             return found
     raise InvalidParameter("import_audio", f"has no recording: {', '.join(map(str, places))}")

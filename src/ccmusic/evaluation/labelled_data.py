@@ -19,15 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.errors import InvalidParameter
-
-# fmt: off
-AUDIO_SUFFIXES = frozenset({
-    ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav",
-    ".wave", ".weba", ".webm",
-})
-# fmt: on
-"""Files with these suffixes are recordings; their format is still recognised by the first bytes."""
 
 
 @dataclass(frozen=True)

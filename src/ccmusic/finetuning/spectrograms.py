@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ccmusic.features.crops import TOP_DB
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.non_music import Traits, judged
 from ccmusic.models.card import Card
+from ccmusic.models.store import file_sha256
 from ccmusic.parallel import ParallelMap
 
 FORMAT = "cqt-1"
@@ -131,7 +131,6 @@ def _write_atomically(file: Path, content: bytes) -> None:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise InvalidParameter("path", f"cannot be read: {error.strerror}") from error

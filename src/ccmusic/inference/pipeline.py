@@ -51,8 +51,8 @@ PICTURE_COLUMNS = 1200
 GOLDEN_TOLERANCE = 0.02
 """Largest difference of a golden clip's logits between machines that is still the same model on the same road."""
 
-VOUCH_SECONDS = (1.0, 2.0)
-"""Lengths of the sounds that follow every answer."""
+CANARY_SECONDS = (1.0, 2.0)
+"""Lengths of the canary clips."""
 
 GOLDEN_LIMITS = DecodeLimits()
 """Our own clips need not fit what an operator allows clients."""
@@ -86,7 +86,7 @@ class Pipeline:
         self._limits = limits or DecodeLimits()
         self._taxonomies = card.taxonomies
         self._odd_limits = card.odd or NonMusicLimits()
-        self._known_sounds: list[np.ndarray] | None = None
+        self._canary_clips: list[np.ndarray] | None = None
 
     @classmethod
     def load(
@@ -165,26 +165,26 @@ class Pipeline:
                 bits.update(logits.tobytes())
         return bits.hexdigest()
 
-    def vouch(self) -> bytes:
-        """Ask the network about a short known sound, to be compared with what it said when it was fresh.
+    def canary(self) -> bytes:
+        """Run the network on short known clips; the worker compares the bits with those of its start.
 
-        Cheap enough to follow every answer: an answer is given only when the network that made it still says the same
-        of this sound, bit for bit.
+        This is cheap enough to follow every answer. A worker returns an answer only if the canary check after it gives
+        the same bits as at the start.
 
         Returns
         -------
         bytes
             The logits of every output.
         """
-        if self._known_sounds is None:
+        if self._canary_clips is None:
             # A network may have other weights for short sounds than for long ones; drawn windows are all of one size.
-            lengths = VOUCH_SECONDS if self.card.drawing is None else VOUCH_SECONDS[:1]
+            lengths = CANARY_SECONDS if self.card.drawing is None else CANARY_SECONDS[:1]
             shortest, longest = self.card.min_seconds, self.card.window_seconds
-            self._known_sounds = [
+            self._canary_clips = [
                 self._one_window(SIGNALS[self.card.golden[0].signal](min(max(seconds, shortest), longest)))
                 for seconds in lengths
             ]
-        answers = [logits for sound in self._known_sounds for logits in self._backend.all_logits(sound)]
+        answers = [logits for sound in self._canary_clips for logits in self._backend.all_logits(sound)]
         return b"".join(logits.tobytes() for logits in answers)
 
     def _outputs(self) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ ODDITIES: tuple[str, ...] = ("silence", "empty", "tone", "pulses", "noise", "spe
 """The closed set of what a recording may be taken for instead of music; `empty` sounds outside the range of the
 constant-Q transform at most, `pulses` are clicks, beeps or drums alone."""
 
+DEFAULT_TOP_K = 5
+
 STAGES: tuple[str, ...] = ("queue", "decode", "resample", "features", "inference")
 """The closed set of stages that an answer gives times for."""
 
@@ -197,7 +199,7 @@ class TrackResult:
         *,
         taxonomy: str | None = None,
         level: int | None = None,
-        top_k: int = 5,
+        top_k: int | None = None,
         request_id: str | None = None,
     ) -> dict[str, Any]:
         """The answer as the HTTP API and the command line give it (contract, section 4).
@@ -208,8 +210,9 @@ class TrackResult:
             Whose genres; the model's own labels by default.
         level : int, optional
             Level of ``predictions`` and of the windows' predictions; the taxonomy's finest by default.
-        top_k : int
-            How many predictions the track and each window have at most; ``levels`` is always complete.
+        top_k : int, optional
+            Largest number of predictions of the track and of each window; see `chosen_top_k`. ``levels`` is always
+            complete.
         request_id : str, optional
             Repeated in the answer when given.
 
@@ -221,10 +224,11 @@ class TrackResult:
         Raises
         ------
         InvalidParameter
-            No such taxonomy, or no such level of it.
+            No such taxonomy, no such level of it, or `top_k` is not between 1 and the number of its labels.
         """
         of = self.under(taxonomy)
         genres, level = of.taxonomy, of.taxonomy.level(level)
+        top_k = chosen_top_k(top_k, genres)
         answer: dict[str, Any] = {
             "model": {"name": self.model.name, "version": self.model.version, "sha256": self.model.sha256},
             "duration_seconds": round(self.duration_seconds, 3),
@@ -268,3 +272,27 @@ def chosen_taxonomy(asked: str | None, offered: Sequence[Taxonomy]) -> Taxonomy:
             return taxonomy
     names = ", ".join(taxonomy.name for taxonomy in offered)
     raise InvalidParameter("taxonomy", f"must be {names if len(offered) == 1 else f'one of {names}'}, not {asked!r}")
+
+
+def chosen_top_k(requested: int | None, taxonomy: Taxonomy, name: str = "top_k") -> int:
+    """How many predictions to return: the requested number, or 5, or all labels of a taxonomy that has fewer.
+
+    Parameters
+    ----------
+    requested : int or None
+    taxonomy : Taxonomy
+        Its number of labels is the upper bound.
+    name : str
+        The parameter as the caller spells it, for the error message.
+
+    Raises
+    ------
+    InvalidParameter
+        The number is not between 1 and the number of labels.
+    """
+    n_labels = len(taxonomy.labels)
+    if requested is None:
+        return min(DEFAULT_TOP_K, n_labels)
+    if not 1 <= requested <= n_labels:
+        raise InvalidParameter(name, f"must be 1 to {n_labels}, not {requested}")
+    return requested

@@ -13,9 +13,19 @@ from ccmusic.models.hub_reference import HubReference, parse_reference
 EMBEDDED = "embedded"
 EMBEDDED_DIRECTORY = Path(__file__).parent / "embedded"
 
-
 CHECKPOINT_NAME = "save.pt"
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits; it is read in blocks.
+
+    Raises
+    ------
+    OSError
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from ccmusic.health.system import (
     memory_check,
 )
 from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.models.store import file_sha256
 from ccmusic.monitoring.drift_watch import DriftOf, DriftWatch
 from ccmusic.settings import Settings
 from ccmusic.workers.supervisor import Supervisor
@@ -157,8 +157,7 @@ class _ModelHash:
 
     @staticmethod
     def _hash(path: Path, promised: str) -> Observation:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
         if found == promised:
             return passed(found[:12])
         return failed(

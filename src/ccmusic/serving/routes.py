@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
 from ccmusic.genres import TAXONOMIES, Genre, Leaf
 from ccmusic.inference.occlusion import ExplainPlan
-from ccmusic.inference.result import TrackResult, chosen_taxonomy
+from ccmusic.inference.result import TrackResult, chosen_taxonomy, chosen_top_k
 from ccmusic.serving.limits import RequestTooSlow
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, Models, ModelState, Problem, TaxonomyInfo
 from ccmusic.serving.service import Service
@@ -64,7 +64,14 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 )
 async def classify(
     request: Request,
-    top_k: Annotated[int, Query(ge=1, le=16, description="Number of predictions per track and per window.")] = 5,
+    top_k: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            description="Number of predictions per track and per window, at most the number of labels. Default: 5, or "
+            "all labels if there are fewer.",
+        ),
+    ] = None,
     windows: Annotated[str, Query(description="`whole`, `first30`, or the number of windows.")] = "whole",
     level: Annotated[
         int | None, Query(description="Level of the taxonomy; `ccmusic` has 16, 9, 2. Default: the finest.")
@@ -80,7 +87,9 @@ async def classify(
     """Send the recording as the multipart file field `audio`, or as the request body with an audio content type."""
     service: Service = request.app.state.service
     if offered := service.snapshot().taxonomies:  # check the parameters before the recording is read
-        chosen_taxonomy(taxonomy, offered).level(level)
+        chosen = chosen_taxonomy(taxonomy, offered)
+        chosen.level(level)
+        chosen_top_k(top_k, chosen)
     recording = await _recording(request)
     plan = ExplainPlan(windows=service.settings.explain_windows) if explain else None
     result = await unless_disconnected(request, service.classify(recording, windows=windows, explain=plan))

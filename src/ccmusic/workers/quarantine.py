@@ -8,6 +8,8 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
+from ccmusic.models.store import file_sha256
+
 DEATHS = 2
 MAX_ENTRIES = 10_000
 
@@ -16,8 +18,7 @@ def digest_of(source: bytes | Path) -> str:
     """SHA-256 of a recording's bytes."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(source)
 
 
 class Quarantine:

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 CHEAP_SECONDS = 0.02
-VOUCH_SHARE = 0.1
+CANARY_SHARE = 0.1
 """A network that takes longer than `CHEAP_SECONDS` for the known sound is not asked it after every answer, but as often
 as costs this share of its work; that leaves the self-test, whose period bounds how long a change can go unseen.
 
@@ -120,7 +120,7 @@ class _Worker:
         self._armed = armed
         pipeline.on_stage = lambda stage: pulse.enter(cast("Stage", stage))
         self._signature = pipeline.verify()
-        self._voucher = pipeline.vouch()
+        self._voucher = pipeline.canary()
         self._unvouched_seconds = 0.0
         self._vouch_seconds = math.inf
         started = time.process_time()
@@ -171,7 +171,7 @@ class _Worker:
 
     def _vouch(self, worked_seconds: float) -> None:
         self._unvouched_seconds += worked_seconds
-        if self._vouch_seconds > max(CHEAP_SECONDS, VOUCH_SHARE * self._unvouched_seconds):
+        if self._vouch_seconds > max(CHEAP_SECONDS, CANARY_SHARE * self._unvouched_seconds):
             return
         self._unvouched_seconds = 0.0
         if self._ask_known_sound() != self._voucher:
@@ -180,7 +180,7 @@ class _Worker:
     def _ask_known_sound(self) -> bytes:
         """The cheapest run is what it costs: the others shared their core, or were the first."""
         started = time.process_time()
-        answer = self._pipeline.vouch()
+        answer = self._pipeline.canary()
         self._vouch_seconds = min(self._vouch_seconds, time.process_time() - started)
         return answer
 

@@ -22,9 +22,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ccmusic.checkpoints.hub.listing import CHECKPOINT_FILE, Promise, promise
-from ccmusic.checkpoints.hub.transfer import keeping, sha256
+from ccmusic.checkpoints.hub.transfer import keeping
 from ccmusic.errors import ModelRefused
 from ccmusic.models.hub_reference import HubReference
+from ccmusic.models.store import file_sha256
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Shelf:
         with keeping(place):
             if not place.is_file():
                 return False
-            if place.stat().st_size == promised.size and sha256(place) == promised.sha256:
+            if place.stat().st_size == promised.size and file_sha256(place) == promised.sha256:
                 return True
             place.unlink()
         _log.warning("%s was damaged since it was pulled: removed", place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 from ccmusic.checkpoints.hub.listing import Promise
 from ccmusic.checkpoints.hub.wire import Download, Interrupted, RetryPolicy, get, unreachable, words
 from ccmusic.errors import CacheUnwritable, HubUnreachable, ModelRefused
+from ccmusic.models.store import file_sha256
 
 PIECE_BYTES = 2**20
 
@@ -61,19 +61,13 @@ def fetch(download: Download, promised: Promise, place: Path, *, progress: bool,
             disable=None if progress else True,  # None: shown on a terminal only
         ) as bar:
             _to_the_end(download, promised, partial, bar, patience)
-        if (digest := sha256(partial)) != promised.sha256:
+        if (digest := file_sha256(partial)) != promised.sha256:
             partial.unlink()
             raise ModelRefused(
                 f"{promised.path} came with SHA-256 {digest[:12]}..., the hub promises {promised.sha256[:12]}...; "
                 "it was removed. Pull again; if it stays so, take it from the other hub or without the mirror"
             )
         partial.replace(place)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
