@@ -127,7 +127,6 @@ def _trust() -> Iterator[Line]:
         graph(
             "漂移 Drift",
             query(f"max by (kind) (ccmusic_drift_statistic{{{JOB}}})", "{{kind}}"),
-            query(f"max(ccmusic_drift_score{{{JOB}}})", "JS (bit)"),
             limit("drift_statistic"),
             decimals=2,
             unit="none",

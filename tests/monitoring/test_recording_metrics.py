@@ -6,7 +6,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from ccmusic.errors import SLUGS
 from ccmusic.genres import CCMUSIC, LABELS, roll_up, taxonomy_of
 from ccmusic.inference.result import FLAGS, STAGES, ModelIdentity, TrackResult
-from ccmusic.monitoring import drift
 from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
 
@@ -44,7 +43,6 @@ def test_closed_sets_are_there_before_anything_happened():
     }.items():
         assert {key[1]: value for key, value in found.items() if key[0] == name} == dict.fromkeys(labels, 0)
     assert found["ccmusic_classifications_total",] == 0
-    assert not any(name == "ccmusic_drift_score" for name, *_ in found)
 
 
 def test_an_answer():
@@ -97,17 +95,6 @@ def test_a_failure_has_a_reason_of_the_closed_set():
     assert found["ccmusic_classifications_total",] == 0
     with pytest.raises(ValueError, match="no such reason: gremlins"):
         metrics.failed("gremlins")
-
-
-def test_the_drift_against_what_the_card_expects():
-    expected = [1 / 16] * 16
-    registry = CollectorRegistry()
-    metrics = RecordingMetrics(registry, lambda: Expected("a" * 64, expected))
-    for _ in range(drift.RECORDINGS):
-        metrics.answered(result(0, 1.0))
-    # all on one of sixteen: by hand, M = (17/32, 1/32 ...)
-    bits = ((1 / 16) * np.log2(2 / 17) + (15 / 16) * 1 + np.log2(32 / 17)) / 2
-    assert read(registry)["ccmusic_drift_score",] == pytest.approx(bits)
 
 
 def test_the_evidence_of_drift_is_a_series_of_its_own_for_each_kind_that_the_card_knows():

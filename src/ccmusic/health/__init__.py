@@ -38,7 +38,6 @@ from ccmusic.health.system import (
     descriptor_check,
     gpu_memory_check,
     memory_check,
-    resident_bytes,
 )
 
 __all__ = [
@@ -69,7 +68,6 @@ __all__ = [
     "memory_check",
     "passed",
     "plain",
-    "resident_bytes",
     "routes",
     "verbose",
     "warned",

@@ -52,17 +52,6 @@ def memory_use(root: Path = Path("/")) -> MemoryUse | None:
     return max(uses, key=lambda use: use.share, default=machine)
 
 
-def resident_bytes() -> int | None:
-    """Memory that this process itself occupies; None where the system does not say."""
-    try:
-        import resource  # not on Windows
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * resource.getpagesize()
-    except (ImportError, OSError):
-        return None
-
-
 def memory_check(warn_share: float = 0.9, fail_share: float = 0.97) -> Check:
     """Fail ``/health`` and ``/readyz`` shortly before the kernel would kill: new work would only bring that on.
 

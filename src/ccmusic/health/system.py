@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ccmusic.health.check import Check, Observation, Probe, failed, passed, warned
-from ccmusic.health.memory import MemoryUse, memory_check, memory_use, resident_bytes
+from ccmusic.health.memory import MemoryUse, memory_check, memory_use
 
 __all__ = [
     "MemoryUse",
@@ -21,7 +21,6 @@ __all__ = [
     "gpu_memory_check",
     "memory_check",
     "memory_use",
-    "resident_bytes",
 ]
 
 GPU_WARN_SHARE = 0.95

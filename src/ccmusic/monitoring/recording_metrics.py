@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 from ccmusic.errors import SLUGS
 from ccmusic.genres import LABELS
 from ccmusic.inference.result import FLAGS, STAGES, TrackResult
-from ccmusic.monitoring.drift import RECORDINGS, GenreMix
 from ccmusic.monitoring.drift_watch import DRIFT_KINDS, DriftWatch, Expected
 
 ABANDONED = "abandoned"
@@ -70,9 +69,8 @@ class RecordingMetrics:
         )
         self._flags = Counter("ccmusic_flags", "Answers that carry a flag.", ["flag"], registry=registry)
         self._seconds = Counter("ccmusic_audio_seconds", "Seconds of sound listened to.", registry=registry)
-        self._mix = GenreMix()
         self.drift = DriftWatch(expected, false_alarm_recordings)
-        registry.register(_Drift(self._mix, self.drift, expected))
+        registry.register(_Drift(self.drift))
         # there from the first scrape on: a rate of nothing is 0, not absent
         for children, names in (
             (self._failures, FAILURES),
@@ -93,7 +91,6 @@ class RecordingMetrics:
             self._stages.labels(stage).observe(seconds)
         for flag in result.flags:
             self._flags.labels(flag).inc()
-        self._mix.note(result.model.sha256, result.leaves)
         self.drift.note(result)
 
     def failed(self, reason: str) -> None:
@@ -134,24 +131,15 @@ class _Predictions(Collector):
 
 
 class _Drift(Collector):
-    def __init__(self, mix: GenreMix, watch: DriftWatch, expected: Callable[[], Expected | None]) -> None:
-        self._mix = mix
+    def __init__(self, watch: DriftWatch) -> None:
         self._watch = watch
-        self._expected = expected
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would otherwise collect while the application is still being built."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """One series, or none while there is no score: 0 would say that all is as expected."""
-        words = (
-            f"Jensen-Shannon divergence, in bits, of the mean probabilities of the last {RECORDINGS} recordings "
-            "from what the model's card expects."
-        )
-        expected = self._expected()
-        score = None if expected is None else self._mix.score(expected.mix)
-        yield GaugeMetricFamily("ccmusic_drift_score", words, value=score)
+        """One series for each kind that the card describes."""
         statistic = GaugeMetricFamily(
             "ccmusic_drift_statistic",
             "Evidence that the recordings are not like those that the model's card describes, on a logarithmic scale "
