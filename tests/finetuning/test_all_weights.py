@@ -27,9 +27,9 @@ def model(start: BaseModel) -> bytes:
 
 
 def _loss(model: bytes, training_set: TrainingSet) -> float:
-    shown = [excerpt for excerpt in training_set.held_shown if excerpt.seconds is None]
+    excerpts = [excerpt for excerpt in training_set.held_out_excerpts if excerpt.seconds is None]
     return training_set.judge(
-        shown, run_network(OnnxBackend(model, 3).logits, shown, training_set.kept, lambda _: None)
+        excerpts, run_network(OnnxBackend(model, 3).logits, excerpts, training_set.spectrograms, lambda _: None)
     )
 
 

@@ -80,12 +80,14 @@ def test_limits_of_the_base_model_stay(noise: Traits) -> None:
 
 
 def test_a_model_of_single_notes_does_not_flag_them_as_odd(training_set: TrainingSet) -> None:
-    assert [s.traits is None for s in training_set.kept] == [s.duration_seconds < 2 for s in training_set.kept]
-    kinds = {judge(s.traits, training_set.odd_limits) for s in training_set.kept if s.traits is not None}
+    assert [s.traits is None for s in training_set.spectrograms] == [
+        s.duration_seconds < 2 for s in training_set.spectrograms
+    ]
+    kinds = {judge(s.traits, training_set.odd_limits) for s in training_set.spectrograms if s.traits is not None}
     assert None in kinds
     assert "tone" not in kinds
     assert training_set.is_odd.tolist() == [
-        s.traits is not None and judge(s.traits, training_set.odd_limits) is not None for s in training_set.kept
+        s.traits is not None and judge(s.traits, training_set.odd_limits) is not None for s in training_set.spectrograms
     ]
     assert any("sound like tone" in note for note in training_set.notes)
 

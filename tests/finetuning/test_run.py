@@ -38,7 +38,7 @@ def train(tones: Path, start_directory: Path, tmp_path: Path, kept: Path) -> Tra
 @pytest.fixture(scope="session")
 def kept(training_set: object) -> Path:
     """The spectrograms of `training_set`."""
-    directory: Path = training_set.kept[0].file.parent  # type: ignore[attr-defined]
+    directory: Path = training_set.spectrograms[0].file.parent  # type: ignore[attr-defined]
     return directory
 
 

@@ -9,12 +9,12 @@ import pytest
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.finetuning import spectrograms as module
 from ccmusic.finetuning.base_model import BaseModel
-from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
+from ccmusic.finetuning.spectrograms import Spectrogram, cached_spectrograms
 from ccmusic.inference.front_end import FrontEnd
 
 
 def _make(paths: list[Path], directory: Path, start: BaseModel) -> list[Spectrogram]:
-    found, refused = spectrograms(paths, directory, start.card, jobs=1, limits=DecodeLimits())
+    found, refused = cached_spectrograms(paths, directory, start.card, jobs=1, limits=DecodeLimits())
     assert refused == {}
     return [spectrogram for spectrogram in found if spectrogram is not None]
 
@@ -61,7 +61,7 @@ def test_unreadable_files_are_reported(tmp_path: Path, start: BaseModel) -> None
     broken, absent = tmp_path / "broken.mp3", tmp_path / "absent.mp3"
     broken.write_bytes(b"no recording")
     told: list[None] = []
-    found, refused = spectrograms(
+    found, refused = cached_spectrograms(
         [broken, absent],
         tmp_path / "kept",
         start.card,

@@ -33,7 +33,7 @@ def test_labels_have_equal_weights_and_recordings_within_a_label_too(training_se
     by_recording = np.array([weights[rows == row].sum() for row in trained_on])
     np.testing.assert_allclose(by_recording, by_recording[0])
     row = trained_on[0]
-    short = np.array([excerpt.seconds is not None for excerpt in training_set.shown])
+    short = np.array([excerpt.seconds is not None for excerpt in training_set.excerpts])
     assert weights[(rows == row) & short].sum() == pytest.approx(0.3 * by_recording[0])
     assert weights[~training_set.is_held].mean() == pytest.approx(1.0)
 
@@ -70,7 +70,7 @@ def test_broken_files_are_left_out(tones: Path, start: BaseModel, tmp_path: Path
     broken.write_bytes(b"no recording")
     training_set = _gather(root, start)
     assert list(training_set.refused) == [broken]
-    assert len(training_set.data) == len(training_set.kept) == 20
+    assert len(training_set.data) == len(training_set.spectrograms) == 20
 
 
 def test_a_single_label_is_refused(tones: Path, start: BaseModel, tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_few_or_no_held_out_recordings_are_reported(tones: Path, start: BaseMode
 
 
 def test_the_loss_is_of_whole_recordings(training_set: TrainingSet) -> None:
-    shown = training_set.held_shown
-    right = np.array([np.eye(3)[training_set.reference[excerpt.row]] for excerpt in shown]) * 8
-    assert training_set.judge(shown, right) < 0.01
-    wrong_when_cut = np.where([[excerpt.seconds is None] for excerpt in shown], right, -right)
-    assert training_set.judge(shown, wrong_when_cut) == training_set.judge(shown, right)
-    assert training_set.judge(shown, np.zeros_like(right)) == pytest.approx(np.log(3))
+    excerpts = training_set.held_out_excerpts
+    right = np.array([np.eye(3)[training_set.reference[excerpt.row]] for excerpt in excerpts]) * 8
+    assert training_set.judge(excerpts, right) < 0.01
+    wrong_when_cut = np.where([[excerpt.seconds is None] for excerpt in excerpts], right, -right)
+    assert training_set.judge(excerpts, wrong_when_cut) == training_set.judge(excerpts, right)
+    assert training_set.judge(excerpts, np.zeros_like(right)) == pytest.approx(np.log(3))
 
 
 def test_the_fingerprint_covers_what_changes_the_result(training_set: TrainingSet, start: BaseModel) -> None:
@@ -106,7 +106,11 @@ def test_the_fingerprint_covers_what_changes_the_result(training_set: TrainingSe
     assert own != training_set.fingerprint(start.card, Plan(tune="all"))
     assert own != training_set.fingerprint(start.card, Plan(seed=2))
     assert own != training_set.fingerprint(start.card.model_copy(update={"sha256": "0" * 64}), Plan())
-    for change in ({"kept": training_set.kept[::-1]}, {"held": ~training_set.held}, {"labels": ("a", "b", "c")}):
+    for change in (
+        {"spectrograms": training_set.spectrograms[::-1]},
+        {"held": ~training_set.held},
+        {"labels": ("a", "b", "c")},
+    ):
         assert own != replace(training_set, **change).fingerprint(start.card, Plan())
 
 

@@ -133,17 +133,17 @@ def batches(training_set: TrainingSet, generator: np.random.Generator) -> Iterat
     """Random crops of the training recordings, each recording at least once; one length per batch."""
     shares = np.asarray(CROP_SHARES) / sum(CROP_SHARES)
     weight = class_weights(training_set.reference[~training_set.held], 1.0, len(training_set.labels))
-    windows = np.bincount([e.row for e in training_set.shown if e.seconds is None], minlength=len(training_set.held))
+    windows = np.bincount([e.row for e in training_set.excerpts if e.seconds is None], minlength=len(training_set.held))
     stream = np.repeat(np.arange(len(windows)), np.where(training_set.held, 0, np.minimum(windows, MOST_CROPS)))
     order = generator.permutation(stream)
     for rows in np.array_split(order, -(-len(order) // BATCH)):
         seconds = float(generator.choice(CROP_SECONDS, p=shares))
-        shortest = min(training_set.kept[row].n_frames for row in rows)
+        shortest = min(training_set.spectrograms[row].n_frames for row in rows)
         frames = min(seconds_to_frames(seconds), shortest)
         crops = []
         for row in rows:
-            first = int(generator.integers(training_set.kept[row].n_frames - frames + 1))
-            crops.append(training_set.kept[row].read(first, first + frames))
+            first = int(generator.integers(training_set.spectrograms[row].n_frames - frames + 1))
+            crops.append(training_set.spectrograms[row].read(first, first + frames))
         # in the service, a window below the longest length is always a whole recording
         longest = seconds == max(CROP_SECONDS)
         own_reference = generator.random(len(rows)) < (0.5 if longest else 1.0)
@@ -152,8 +152,8 @@ def batches(training_set: TrainingSet, generator: np.random.Generator) -> Iterat
 
 
 def _judge(network: TrainableGraph, training_set: TrainingSet) -> float:
-    whole = [excerpt for excerpt in training_set.held_shown if excerpt.seconds is None]
-    return training_set.judge(whole, run_network(network.answer, whole, training_set.kept, lambda _: None))
+    whole = [excerpt for excerpt in training_set.held_out_excerpts if excerpt.seconds is None]
+    return training_set.judge(whole, run_network(network.answer, whole, training_set.spectrograms, lambda _: None))
 
 
 def _copy(network: TrainableGraph) -> dict[str, torch.Tensor]:

@@ -50,12 +50,12 @@ class Excerpt:
         return frames if self.seconds is None else rereference(frames)
 
 
-def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card: Card) -> list[Excerpt]:
+def cut_excerpts(spectrograms: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card: Card) -> list[Excerpt]:
     """The excerpts of some recordings.
 
     Parameters
     ----------
-    kept : sequence of Spectrogram
+    spectrograms : sequence of Spectrogram
     rows : sequence of int
         Which of them.
     card : Card
@@ -68,8 +68,8 @@ def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card
     front_end = FrontEnd(card)
     out = []
     for row in map(int, rows):
-        n_frames = kept[row].n_frames
-        places = front_end.places(n_frames, kept[row].duration_seconds, None)
+        n_frames = spectrograms[row].n_frames
+        places = front_end.places(n_frames, spectrograms[row].duration_seconds, None)
         out += [Excerpt(row, None, first, last) for first, last in places]
         for seconds in SHORT_SECONDS:
             length = seconds_to_frames(seconds)
@@ -80,15 +80,15 @@ def excerpts(kept: Sequence[Spectrogram], rows: Sequence[int] | np.ndarray, card
 
 
 def run_network(
-    forward: Forward, shown: Sequence[Excerpt], kept: Sequence[Spectrogram], on_done: Callable[[int], object]
+    forward: Forward, excerpts: Sequence[Excerpt], spectrograms: Sequence[Spectrogram], on_done: Callable[[int], object]
 ) -> np.ndarray:
     """Run a network on excerpts, in batches of equal length.
 
     Parameters
     ----------
     forward : callable
-    shown : sequence of Excerpt
-    kept : sequence of Spectrogram
+    excerpts : sequence of Excerpt
+    spectrograms : sequence of Spectrogram
     on_done : callable
         Called with the number of excerpts done.
 
@@ -97,27 +97,27 @@ def run_network(
     np.ndarray [shape=(excerpts, size), dtype=float32]
     """
     by_length = defaultdict(list)
-    for index, excerpt in enumerate(shown):
+    for index, excerpt in enumerate(excerpts):
         by_length[excerpt.last - excerpt.first].append(index)
     out: np.ndarray | None = None
     for indices in by_length.values():
         for first in range(0, len(indices), PICTURES_PER_BATCH):
             part = indices[first : first + PICTURES_PER_BATCH]
-            answers = forward(np.stack([shown[index].picture(kept[shown[index].row]) for index in part]))
+            answers = forward(np.stack([excerpts[index].picture(spectrograms[excerpts[index].row]) for index in part]))
             if out is None:
-                out = np.empty((len(shown), answers.shape[1]), dtype=np.float32)
+                out = np.empty((len(excerpts), answers.shape[1]), dtype=np.float32)
             out[part] = answers
             on_done(len(part))
     assert out is not None  # noqa: S101  # every recording has a window
     return out
 
 
-def tracks(shown: Sequence[Excerpt], logits: np.ndarray, seconds: float | None) -> tuple[np.ndarray, np.ndarray]:
+def tracks(excerpts: Sequence[Excerpt], logits: np.ndarray, seconds: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Group logits by track: whole recordings with all their windows, or the cuts of one length.
 
     Parameters
     ----------
-    shown : sequence of Excerpt
+    excerpts : sequence of Excerpt
     logits : np.ndarray [shape=(excerpts, labels)]
     seconds : float or None
 
@@ -128,11 +128,11 @@ def tracks(shown: Sequence[Excerpt], logits: np.ndarray, seconds: float | None) 
         NaN where a track has fewer windows.
     """
     of_row = defaultdict(list)
-    for index, excerpt in enumerate(shown):
+    for index, excerpt in enumerate(excerpts):
         if excerpt.seconds == seconds:
             of_row[excerpt.row if seconds is None else index].append(index)
     most = max(map(len, of_row.values()), default=0)
     out = np.full((len(of_row), most, logits.shape[1]), np.nan)
     for place, indices in enumerate(of_row.values()):
         out[place, : len(indices)] = logits[indices]
-    return np.array([shown[indices[0]].row for indices in of_row.values()], dtype=int), out
+    return np.array([excerpts[indices[0]].row for indices in of_row.values()], dtype=int), out

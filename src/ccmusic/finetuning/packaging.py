@@ -54,7 +54,7 @@ class HeldOutResults:
 
 
 def calibrate_and_measure(
-    shown: Sequence[Excerpt],
+    excerpts: Sequence[Excerpt],
     logits: np.ndarray,
     reference: np.ndarray,
     labels: tuple[str, ...],
@@ -65,7 +65,7 @@ def calibrate_and_measure(
 
     Parameters
     ----------
-    shown : sequence of Excerpt
+    excerpts : sequence of Excerpt
         Excerpts of the held-out recordings.
     logits : np.ndarray [shape=(excerpts, labels)]
     reference : np.ndarray [shape=(recordings,), dtype=int]
@@ -77,7 +77,7 @@ def calibrate_and_measure(
     """
     temperatures, accuracy = {}, {}
     for seconds in (*SHORT_SECONDS, None):
-        rows, by_window = tracks(shown, logits, seconds)
+        rows, by_window = tracks(excerpts, logits, seconds)
         if not len(rows):
             continue
         # as in Laplace's rule of succession; the cuts of one recording count as one observation
@@ -99,9 +99,9 @@ def lowest_threshold(n_labels: int) -> float:
     return round(min(0.5, 2 / n_labels), 2)
 
 
-def mean_probabilities(shown: Sequence[Excerpt], logits: np.ndarray, temperature: float) -> tuple[float, ...]:
+def mean_probabilities(excerpts: Sequence[Excerpt], logits: np.ndarray, temperature: float) -> tuple[float, ...]:
     """Mean probabilities of whole recordings, for the card's ``reference_mix``."""
-    _, by_window = tracks(shown, logits, None)
+    _, by_window = tracks(excerpts, logits, None)
     mean = track_probabilities(by_window, temperature).mean(axis=0)
     return tuple(round(float(share), 5) for share in mean)
 

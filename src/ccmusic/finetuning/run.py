@@ -147,13 +147,13 @@ def _prepare_checkpoints(run: Run, training_set: TrainingSet) -> None:
 
 
 def _embeddings(run: Run, training_set: TrainingSet) -> np.ndarray:
-    digests = "".join(spectrogram.digest for spectrogram in training_set.kept)
-    content = f"{run.start.card.sha256} {digests} {len(training_set.shown)}"
+    digests = "".join(spectrogram.digest for spectrogram in training_set.spectrograms)
+    content = f"{run.start.card.sha256} {digests} {len(training_set.excerpts)}"
     file = run.work / f"embeddings-{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
     if file.is_file():
         return np.asarray(np.load(file))
-    with _bar(run, len(training_set.shown), "window", "embeddings") as bar:
-        out = run_network(run.start.embed, training_set.shown, training_set.kept, bar.update)
+    with _bar(run, len(training_set.excerpts), "window", "embeddings") as bar:
+        out = run_network(run.start.embed, training_set.excerpts, training_set.spectrograms, bar.update)
     partial = file.with_suffix(".part.npy")
     np.save(partial, out)
     for old in run.work.glob("embeddings-*.npy"):
@@ -165,12 +165,12 @@ def _embeddings(run: Run, training_set: TrainingSet) -> np.ndarray:
 
 def _head(run: Run, training_set: TrainingSet, embeddings: np.ndarray) -> tuple[Head, EarlyStopping]:
     held, plan = training_set.is_held, run.plan.of_stage("head")
-    rows, shown = training_set.rows[~held], training_set.held_shown
+    rows, excerpts = training_set.rows[~held], training_set.held_out_excerpts
     examples = Examples(embeddings[~held], training_set.reference[rows], training_set.weights()[~held])
     with _bar(run, plan.epochs, "epoch", "head") as bar:
         return fit_head(
             examples,
-            lambda head: training_set.judge(shown, head.logits(embeddings[held])),
+            lambda head: training_set.judge(excerpts, head.logits(embeddings[held])),
             len(training_set.labels),
             plan,
             run.work / CHECKPOINTS["head"],
@@ -182,11 +182,11 @@ def _package(
     run: Run, training_set: TrainingSet, model: bytes, stoppings: dict[str, EarlyStopping], seconds: float
 ) -> Card:
     backend = OnnxBackend(model, len(training_set.labels), run.jobs, input_name=run.start.card.input_name)
-    with _bar(run, len(training_set.shown), "window", "measuring") as bar:
-        logits = run_network(backend.logits, training_set.shown, training_set.kept, bar.update)
+    with _bar(run, len(training_set.excerpts), "window", "measuring") as bar:
+        logits = run_network(backend.logits, training_set.excerpts, training_set.spectrograms, bar.update)
     window_seconds = run.start.card.window_seconds
     found = calibrate_and_measure(
-        training_set.held_shown,
+        training_set.held_out_excerpts,
         logits[training_set.is_held],
         training_set.reference,
         training_set.labels,
@@ -201,7 +201,7 @@ def _package(
         start=run.start,
         found=found,
         odd_limits=training_set.odd_limits,
-        reference_mix=mean_probabilities(training_set.shown, logits, found.temperatures[window_seconds]),
+        reference_mix=mean_probabilities(training_set.excerpts, logits, found.temperatures[window_seconds]),
         training=_record(run, training_set),
         metrics={
             "recordings": _counts(training_set, ~training_set.held),
@@ -241,7 +241,7 @@ def _record(run: Run, training_set: TrainingSet) -> Training:
 
 @contextmanager
 def _bar(run: Run, total: int, unit: str, name: str) -> Iterator[Any]:
-    # imported late: needed only where a bar is shown
+    # imported late: needed only where a bar is drawn
     from tqdm import tqdm
 
     with tqdm(total=total, unit=unit, desc=name, disable=True if run.quiet else None, leave=False) as bar:

@@ -59,7 +59,7 @@ class _Task:
     limits: DecodeLimits
 
 
-def spectrograms(
+def cached_spectrograms(
     paths: Sequence[Path],
     directory: Path,
     card: Card,

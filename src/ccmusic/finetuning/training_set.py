@@ -16,10 +16,10 @@ from ccmusic.audio.decode import DecodeLimits
 from ccmusic.errors import InvalidParameter
 from ccmusic.evaluation.labelled_data import LabelledData
 from ccmusic.finetuning.early_stopping import balanced_log_loss
-from ccmusic.finetuning.excerpts import Excerpt, excerpts, tracks
+from ccmusic.finetuning.excerpts import Excerpt, cut_excerpts, tracks
 from ccmusic.finetuning.non_music_rules import limits_for_labels
 from ccmusic.finetuning.plan import Plan
-from ccmusic.finetuning.spectrograms import Spectrogram, spectrograms
+from ccmusic.finetuning.spectrograms import Spectrogram, cached_spectrograms
 from ccmusic.finetuning.split import held_out
 from ccmusic.inference.non_music import judge
 from ccmusic.models.card import Card
@@ -42,10 +42,10 @@ class TrainingSet:
     labels : tuple of str
     reference : np.ndarray [shape=(n,), dtype=int]
         Indices into `labels`.
-    kept : list of Spectrogram
+    spectrograms : list of Spectrogram
     held : np.ndarray [shape=(n,), dtype=bool]
         True where a recording is held out.
-    shown : list of Excerpt
+    excerpts : list of Excerpt
         Excerpts of every recording.
     odd_limits : NonMusicLimits
         For the new model.
@@ -58,9 +58,9 @@ class TrainingSet:
     data: LabelledData
     labels: tuple[str, ...]
     reference: np.ndarray
-    kept: list[Spectrogram]
+    spectrograms: list[Spectrogram]
     held: np.ndarray
-    shown: list[Excerpt]
+    excerpts: list[Excerpt]
     odd_limits: NonMusicLimits
     notes: tuple[str, ...]
     refused: dict[Path, str]
@@ -68,7 +68,7 @@ class TrainingSet:
     @property
     def rows(self) -> np.ndarray:
         """Row of each excerpt's recording, [shape=(excerpts,), dtype=int]."""
-        return np.array([excerpt.row for excerpt in self.shown], dtype=int)
+        return np.array([excerpt.row for excerpt in self.excerpts], dtype=int)
 
     @property
     def is_held(self) -> np.ndarray:
@@ -76,36 +76,36 @@ class TrainingSet:
         return np.asarray(self.held[self.rows])
 
     @property
-    def held_shown(self) -> list[Excerpt]:
+    def held_out_excerpts(self) -> list[Excerpt]:
         """The excerpts of held-out recordings."""
-        return [excerpt for excerpt in self.shown if self.held[excerpt.row]]
+        return [excerpt for excerpt in self.excerpts if self.held[excerpt.row]]
 
     @property
     def is_odd(self) -> np.ndarray:
         """Whether the service will flag each recording as odd, [shape=(n,), dtype=bool]."""
-        found = (spectrogram.traits for spectrogram in self.kept)
+        found = (spectrogram.traits for spectrogram in self.spectrograms)
         return np.array([traits is not None and judge(traits, self.odd_limits) is not None for traits in found])
 
     def weights(self) -> np.ndarray:
         """Weight of each excerpt in the loss, [shape=(excerpts,)]: equal for labels, and within a label."""
-        counts = Counter((excerpt.row, excerpt.seconds is None) for excerpt in self.shown)
+        counts = Counter((excerpt.row, excerpt.seconds is None) for excerpt in self.excerpts)
         of_class = class_weights(self.reference[~self.held], 1.0, len(self.labels))
-        out = np.empty(len(self.shown))
-        for index, excerpt in enumerate(self.shown):
+        out = np.empty(len(self.excerpts))
+        for index, excerpt in enumerate(self.excerpts):
             whole = excerpt.seconds is None
             share = 1.0 if not counts[excerpt.row, False] else 1 - SHORT_SHARE if whole else SHORT_SHARE
             out[index] = of_class[self.reference[excerpt.row]] * share / counts[excerpt.row, whole]
         return np.asarray(out / out[~self.is_held].mean())
 
-    def judge(self, shown: Sequence[Excerpt], logits: np.ndarray) -> float:
+    def judge(self, excerpts: Sequence[Excerpt], logits: np.ndarray) -> float:
         """Loss on whole held-out recordings, from the logits of their excerpts."""
-        rows, by_window = tracks(shown, logits, None)
+        rows, by_window = tracks(excerpts, logits, None)
         return balanced_log_loss(self.reference[rows], track_probabilities(by_window))
 
     def fingerprint(self, start: Card, plan: Plan) -> str:
         """Hash of everything that must be equal to resume a run; the limits of epochs need not be."""
         content = [start.sha256, plan.tune, plan.holdout, plan.seed, self.labels, self.reference.tolist()]
-        content += [[spectrogram.digest for spectrogram in self.kept], self.held.tolist()]
+        content += [[spectrogram.digest for spectrogram in self.spectrograms], self.held.tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def write_held_out(self, path: Path) -> None:
@@ -152,7 +152,7 @@ def read_training_set(
         Fewer than two labels have usable recordings, or no artist can be held out.
     """
     _require_two(data)
-    found, refused = spectrograms(
+    found, refused = cached_spectrograms(
         [recording.path for recording in data.recordings],
         directory,
         card,
@@ -166,16 +166,16 @@ def read_training_set(
         raise InvalidParameter("--data", f"has no recording that can be used; {path}: {why}")
     data = data.select(used)
     _require_two(data)
-    labels, kept = data.labels, [spectrogram for row in used if (spectrogram := found[row]) is not None]
+    labels, spectrograms = data.labels, [spectrogram for row in used if (spectrogram := found[row]) is not None]
     reference = data.reference(labels)
     held, missing = held_out(reference, data.units, plan.holdout, plan.seed)
-    trained_on = [spectrogram.traits for spectrogram, is_held in zip(kept, held, strict=True) if not is_held]
+    trained_on = [spectrogram.traits for spectrogram, is_held in zip(spectrograms, held, strict=True) if not is_held]
     odd_limits, of_rules = limits_for_labels(trained_on, reference[~held], labels, card.odd or NonMusicLimits())
     notes = [*data.notes, *_notes(labels, reference[held], missing), *of_rules]
     if copies:
         notes.append(f"{copies} recordings are byte-identical copies of others: left out")
-    shown = excerpts(kept, range(len(kept)), card)
-    return TrainingSet(data, labels, reference, kept, held, shown, odd_limits, tuple(notes), refused)
+    excerpts = cut_excerpts(spectrograms, range(len(spectrograms)), card)
+    return TrainingSet(data, labels, reference, spectrograms, held, excerpts, odd_limits, tuple(notes), refused)
 
 
 def _require_two(data: LabelledData) -> None:
