@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from ccmusic.errors import SLUGS, AudioError, CcmusicError, InvalidParameter
 from ccmusic.health import state
 from ccmusic.serving import checks
 from ccmusic.serving.app import create_app
+from ccmusic.workers.supervisor_state import SupervisorState
 from deploy.dashboards import metric_names
 from deploy.real_prometheus import RealPrometheus, every, reachable, real_blackbox, real_prometheus
 from support.bands_model import write_model
@@ -170,7 +170,7 @@ def _kinds(kind: type[CcmusicError]) -> set[type[CcmusicError]]:
 
 
 def test_what_is_excused_has_the_services_own_words() -> None:
-    loading = checks._model(SimpleNamespace(model_status="loading", preparing="building vgg19_bn"))  # type: ignore[arg-type]
+    loading = checks.model_check(SupervisorState(preparing="building vgg19_bn"))
     service = state.Health("service", "1")
     service.start()
     service.drain()

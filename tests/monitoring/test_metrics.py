@@ -14,6 +14,8 @@ from ccmusic.inference.result import STAGES, ModelIdentity
 from ccmusic.monitoring.metrics import Metrics, metrics_route
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
 from support.recordings import tone, wav
 from support.running_server import running_server
 
@@ -37,17 +39,18 @@ FULL = snapshot(
     ),
     started=True,
     uptime_seconds=12.5,
-    model=ModelIdentity('a"b', "1.0", "f" * 64),
-    backend="onnxruntime-cpu",
-    workers=(
-        WorkerRecord(0, "idle", 7, 0, 3, rss_bytes=100),
-        WorkerRecord(1, "busy", 8, 2, 3, rss_bytes=50),
-        WorkerRecord(2, "starting", None, 0, 0),
+    supervisor=SupervisorState(
+        served=ServedModel(ModelIdentity('a"b', "1.0", "f" * 64), "onnxruntime-cpu"),
+        workers=(
+            WorkerRecord(0, "idle", 7, 0, 3, rss_bytes=100),
+            WorkerRecord(1, "busy", 8, 2, 3, rss_bytes=50),
+            WorkerRecord(2, "starting", None, 0, 0),
+        ),
+        restart_counts=dict.fromkeys(RESTART_REASONS, 0) | {"killed": 2},
+        queue=QueueState(3, 1, 0.25),
+        self_test=SelfTestState(True, 4.0, 0.05, 0.04, 6),
+        n_quarantined=2,
     ),
-    restarts=dict.fromkeys(RESTART_REASONS, 0) | {"killed": 2},
-    queue=QueueState(3, 1, 0.25),
-    self_test=SelfTestState(True, 4.0, 0.05, 0.04, 6),
-    quarantined=2,
     loop_lag_seconds=0.003,
     front_rss_bytes=1000,
     disk=DiskUse(25, 100),

@@ -4,30 +4,24 @@ import pytest
 
 from ccmusic.genres import LEAVES
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
-from ccmusic.serving.checks import _drift
+from ccmusic.serving.checks import drift_check
 
 MIX = DriftOf("mix", 1.2, True, "more", 0.4, 0.05, 120, LEAVES[8])
 LEVEL = DriftOf("level", 0.3, False, "less", -30.25, -17.6, 120)
 
 
-class Watch:
-    """A watch in a given state."""
-
-    def __init__(self, *kinds: DriftOf) -> None:
-        self._kinds = kinds
-
-    def state(self) -> DriftState:
-        return DriftState(120, self._kinds)
+def watched(*kinds: DriftOf) -> DriftState:
+    return DriftState(120, kinds)
 
 
 def test_nothing_is_said_where_nothing_is_watched():
-    observation = _drift(Watch())
+    observation = drift_check(watched())
     assert (observation.status, observation.value) == ("pass", None)
 
 
 def test_the_strongest_evidence_is_the_number():
     usual = DriftOf("mix", 0.6, False, "more", 0.1, 0.05, 120, LEAVES[8])
-    observation = _drift(Watch(usual, LEVEL))
+    observation = drift_check(watched(usual, LEVEL))
     assert (observation.status, observation.value) == ("pass", 0.6)
 
 
@@ -50,11 +44,11 @@ def test_the_strongest_evidence_is_the_number():
     ],
 )
 def test_what_has_drifted_is_a_warning_in_words(drifted, words):
-    observation = _drift(Watch(drifted, LEVEL))
+    observation = drift_check(watched(drifted, LEVEL))
     assert (observation.status, observation.cause) == ("warn", words)
 
 
 def test_all_that_has_drifted_is_told():
-    observation = _drift(Watch(MIX, DriftOf("level", 1.5, True, "more", -5.0, -17.6, 120)))
+    observation = drift_check(watched(MIX, DriftOf("level", 1.5, True, "more", -5.0, -17.6, 120)))
     assert observation.cause.count(";") == 1
     assert observation.value == 1.5

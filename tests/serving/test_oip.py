@@ -18,6 +18,8 @@ from ccmusic.inference.result import ModelIdentity
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.serving.app import create_app
 from ccmusic.serving.oip_tensors import MAX_JSON_BYTES
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
 from support.bands_model import write_model
 from support.recordings import bin_frequency, tone, wav
 from support.running_server import running_server
@@ -291,7 +293,7 @@ class Stub:
             self.cancelled.set()
 
 
-MODEL = ModelIdentity("bands", "0.0.1", "0" * 64)
+SERVED = SupervisorState(served=ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu"))
 
 
 def snapshot(**fields) -> ServiceSnapshot:
@@ -326,7 +328,7 @@ def test_every_model_is_unavailable_until_one_is_loaded(make_settings, name, met
 def test_failures_of_the_service_get_their_status(make_settings, error, status, retry_after):
     response = ask(
         make_settings(),
-        Stub(make_settings(), snapshot(model=MODEL), error),
+        Stub(make_settings(), snapshot(supervisor=SERVED), error),
         "POST",
         "/v2/models/bands/infer",
         json=body(),
@@ -340,7 +342,7 @@ def test_probes_follow_the_snapshot(make_settings):
     from ccmusic.health.check import result_of
 
     check = Check("queue", lambda: None, frozenset({"readyz"}))
-    service = Stub(make_settings(), snapshot(model=MODEL, checks=(result_of(check, failed("too old"), 0.0),)))
+    service = Stub(make_settings(), snapshot(supervisor=SERVED, checks=(result_of(check, failed("too old"), 0.0),)))
     assert ask(make_settings(), service, "GET", "/v2/health/live").status_code == 200
     response = ask(make_settings(), service, "GET", "/v2/health/ready")
     assert (response.status_code, response.json()) == (503, {"ready": False})
@@ -354,7 +356,7 @@ def test_a_job_is_cancelled_when_the_client_disconnects(make_settings):
 
     async def disconnect():
         app = create_app(make_settings())
-        app.state.service = service = Stub(make_settings(), snapshot(model=MODEL))
+        app.state.service = service = Stub(make_settings(), snapshot(supervisor=SERVED))
 
         async def receive():
             if not sent:

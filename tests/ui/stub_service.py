@@ -22,14 +22,16 @@ from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
 from ccmusic.workers.records import SelfTestState, WorkerRecord
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
 from support.waiting import wait_until
 
 TESTED = SelfTestState(passed=True, age_seconds=5.0, seconds=0.02, best_seconds=0.01, failures=0)
 MODEL = ModelIdentity("stub", "1.2.3", "0123456789abcdef" * 4)
 
 
-def snapshot(model_status: str, message: str | None, uptime_seconds: float, **fields: object) -> ServiceSnapshot:
-    """A state whose one check fails when there is a message."""
+def snapshot(model_status: str, message: str | None, uptime_seconds: float, **state: object) -> ServiceSnapshot:
+    """A snapshot with one check, which fails if there is a message; `state` are fields of its `SupervisorState`."""
     every = frozenset({"health", "startupz", "readyz"})
     check = CheckResult("model", every, "fail" if message else "pass", message, message=message)
     return ServiceSnapshot(
@@ -38,7 +40,7 @@ def snapshot(model_status: str, message: str | None, uptime_seconds: float, **fi
         model_status=model_status,
         checks=(check,),
         uptime_seconds=uptime_seconds,
-        **fields,
+        supervisor=SupervisorState(**state),
     )
 
 
@@ -99,9 +101,8 @@ class StubService:
             starting = (WorkerRecord(0, "starting", 7, 0, 0),)
             return snapshot("loading", "Model is still loading...", 1.0, workers=starting)
         workers = (WorkerRecord(0, "idle", 7, 0, 2),)
-        return snapshot(
-            "ready", None, 3700.0, workers=workers, model=MODEL, taxonomies=self.taxonomies, self_test=TESTED
-        )
+        served = ServedModel(MODEL, "stub", self.taxonomies)
+        return snapshot("ready", None, 3700.0, workers=workers, served=served, self_test=TESTED)
 
 
 def stub_app(service: StubService, settings: Settings) -> FastAPI:

@@ -1,7 +1,6 @@
 """What the page's button does."""
 
 import asyncio
-import dataclasses
 import logging
 
 import pytest
@@ -111,9 +110,9 @@ def test_nothing_chosen_and_a_clip_that_is_gone():
 def test_readiness_is_silent_when_ready():
     assert readiness_html(StubService().snapshot(), "en") == ""
     assert "still loading" in readiness_html(StubService(ready=False).snapshot(), "en")
-    preparing = dataclasses.replace(StubService(ready=False).snapshot(), preparing="building vgg19_bn")
+    preparing = snapshot("loading", "Model is still loading...", 1.0, preparing="building vgg19_bn")
     assert "made from its checkpoint" in (html := readiness_html(preparing, "en"))
     assert "building vgg19_bn" in html
-    instead = dataclasses.replace(StubService().snapshot(), caveat="owner/name could not be fetched")
+    instead = snapshot("ready", None, 1.0, preparation_caveat="owner/name could not be fetched")
     assert "并非管理员指定的模型" in (html := readiness_html(instead, "zh"))
     assert "owner/name could not be fetched" in html

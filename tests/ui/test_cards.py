@@ -10,6 +10,7 @@ from ccmusic.inference.result import ODDITIES
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.ui import cards
 from ccmusic.workers.records import WorkerRecord
+from ccmusic.workers.supervisor_state import SupervisorState
 from ui.stub_service import MODEL, StubService, snapshot, track_result
 
 LOADING = snapshot("loading", "Model is still loading...", 2.0)
@@ -85,7 +86,7 @@ def test_status_tells_of_drift_in_the_readers_language(language, usual, words):
 
 def test_status_tells_why_a_worker_failed_and_how_often_it_came_back():
     worker = WorkerRecord(0, "failed", None, 3, 0, error='cannot load "x"')
-    html = cards.status_html(dataclasses.replace(FAILED, workers=(worker,)), "en")
+    html = cards.status_html(dataclasses.replace(FAILED, supervisor=SupervisorState(workers=(worker,))), "en")
     assert "restarts: 3" in html
     assert "cannot load &quot;x&quot;" in html
 

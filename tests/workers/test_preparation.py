@@ -50,21 +50,21 @@ def answer(supervisor: Supervisor):
 
 def test_a_checkpoint_becomes_the_model_that_answers(start, tmp_path):
     supervisor = start(write_checkpoint(tmp_path))
-    assert supervisor.model_status == "loading"
+    assert supervisor.state().model_status == "loading"
     with pytest.raises(ModelNotReady, match=r"Model is still loading\.\.\."):
         supervisor.submit(JOB)
-    wait_until(lambda: supervisor.preparing is not None, "a stage is told")
-    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
-    assert (supervisor.preparing, supervisor.caveat) == (None, None)
+    wait_until(lambda: supervisor.state().preparing is not None, "a stage is told")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    assert (supervisor.state().preparing, supervisor.state().caveat) == (None, None)
     assert answer(supervisor).model.name == "vgg19-bn-cqt"
 
 
 def test_a_checkpoint_that_comes_later_is_taken_then(start, tmp_path):
     supervisor = start(tmp_path / "vgg19_bn_cqt" / "save.pt")
-    wait_until(lambda: supervisor.model_status == "error", "the missing file is told")
-    assert isinstance(supervisor.load_failure, ModelFileNotFound)
+    wait_until(lambda: supervisor.state().model_status == "error", "the missing file is told")
+    assert isinstance(supervisor.state().load_failure, ModelFileNotFound)
     write_checkpoint(tmp_path)
-    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
 
 
 def test_a_checkpoint_that_is_refused_says_why_and_is_tried_when_it_changes(start, tmp_path, monkeypatch):
@@ -73,18 +73,18 @@ def test_a_checkpoint_that_is_refused_says_why_and_is_tried_when_it_changes(star
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
     supervisor = start(path)
-    wait_until(lambda: supervisor.model_status == "error", "the damage is told")
-    assert isinstance(supervisor.load_failure, ModelRefused)
-    assert str(path) in str(supervisor.load_failure)
+    wait_until(lambda: supervisor.state().model_status == "error", "the damage is told")
+    assert isinstance(supervisor.state().load_failure, ModelRefused)
+    assert str(path) in str(supervisor.state().load_failure)
     path.write_bytes(good)
-    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
 
 
 def test_without_a_network_the_embedded_model_serves_and_it_is_said(start):
     supervisor = start("hf://owner/name", hub_offline=True)
-    wait_until(lambda: supervisor.model_status == "ready", "the model is ready")
-    assert supervisor.model.name != "vgg19-bn-cqt"
-    assert "hf://owner/name could not be fetched, so the embedded model serves" in supervisor.caveat
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    assert supervisor.state().served.identity.name != "vgg19-bn-cqt"
+    assert "hf://owner/name could not be fetched, so the embedded model serves" in supervisor.state().caveat
 
 
 # The process that does it
@@ -127,7 +127,7 @@ def test_one_that_is_killed_says_so(make_settings, tmp_path):
             os.kill(pid, signal.SIGKILL)
 
     settings = make_settings(model_cache=tmp_path)
-    with pytest.raises(ModelRefused, match="ended with exit code -9, perhaps for want of memory"):
+    with pytest.raises(ModelRefused, match="ended with exit code -9, perhaps because memory is missing"):
         run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), kill)
 
 

@@ -3,52 +3,52 @@ import pytest
 from ccmusic.workers.quarantine import Quarantine, digest_of
 
 
-def test_two_deaths_are_one_too_many():
+def test_a_recording_is_refused_after_two_deaths():
     quarantine = Quarantine(100.0)
     digest = digest_of(b"poison")
-    assert not quarantine.blame(digest)
-    assert not quarantine.holds(b"poison")
-    assert quarantine.blame(digest)
-    assert quarantine.holds(b"poison")
-    assert not quarantine.holds(b"harmless")
+    assert not quarantine.record_death(digest)
+    assert not quarantine.blocks(b"poison")
+    assert quarantine.record_death(digest)
+    assert quarantine.blocks(b"poison")
+    assert not quarantine.blocks(b"harmless")
     assert len(quarantine) == 1
 
 
-def test_a_recording_that_was_survived_is_innocent():
+def test_deaths_are_forgotten_when_a_worker_survives_the_recording():
     quarantine = Quarantine(100.0)
-    digest = digest_of(b"bystander")
-    quarantine.blame(digest)
-    quarantine.absolve(digest)
-    assert not quarantine.blame(digest)
+    digest = digest_of(b"harmless")
+    quarantine.record_death(digest)
+    quarantine.clear(digest)
+    assert not quarantine.record_death(digest)
 
 
-def test_it_can_be_certain_at_once():
+def test_a_recording_can_be_blocked_at_once():
     quarantine = Quarantine(100.0)
-    quarantine.hold(digest_of(b"poison"))
-    assert quarantine.holds(b"poison")
+    quarantine.block(digest_of(b"poison"))
+    assert quarantine.blocks(b"poison")
 
 
-def test_it_ends():
+def test_a_recording_is_accepted_again_after_a_while():
     quarantine = Quarantine(0.0)
     digest = digest_of(b"poison")
-    quarantine.blame(digest)
-    quarantine.blame(digest)
-    assert not quarantine.holds(b"poison")
+    quarantine.record_death(digest)
+    quarantine.record_death(digest)
+    assert not quarantine.blocks(b"poison")
     assert len(quarantine) == 0
 
 
-def test_its_memory_is_bounded(monkeypatch):
+def test_the_number_of_entries_is_bounded(monkeypatch):
     monkeypatch.setattr("ccmusic.workers.quarantine.MAX_ENTRIES", 3)
     quarantine = Quarantine(100.0)
     for name in (b"1", b"2", b"3", b"4"):
-        quarantine.blame(digest_of(name))
-        quarantine.blame(digest_of(name))
+        quarantine.record_death(digest_of(name))
+        quarantine.record_death(digest_of(name))
     assert len(quarantine) == 3
-    assert not quarantine.holds(b"1")
-    assert quarantine.holds(b"4")
+    assert not quarantine.blocks(b"1")
+    assert quarantine.blocks(b"4")
 
 
-def test_a_file_and_its_bytes_are_the_same_recording(tmp_path):
+def test_a_file_and_its_bytes_have_the_same_digest(tmp_path):
     (tmp_path / "song").write_bytes(b"poison")
     assert digest_of(tmp_path / "song") == digest_of(b"poison")
     with pytest.raises(FileNotFoundError):

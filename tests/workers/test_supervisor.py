@@ -45,28 +45,28 @@ def start(make_settings):
 
 
 def ready(supervisor: Supervisor) -> Supervisor:
-    wait_until(lambda: any(w.state == "idle" for w in supervisor.workers), "a worker is idle")
+    wait_until(lambda: any(w.state == "idle" for w in supervisor.state().workers), "a worker is idle")
     return supervisor
 
 
 def busy(supervisor: Supervisor) -> int | None:
-    return next((w.index for w in supervisor.workers if w.state == "busy"), None)
+    return next((w.index for w in supervisor.state().workers if w.state == "busy"), None)
 
 
 def at_work(supervisor: Supervisor) -> int | None:
     """The place of a worker that has a recording and says so."""
-    return next((w.index for w in supervisor.workers if w.state == "busy" and w.stage != "idle"), None)
+    return next((w.index for w in supervisor.state().workers if w.state == "busy" and w.stage != "idle"), None)
 
 
 def test_refuses_while_loading_and_answers_once_ready(start):
     supervisor = start()
-    assert supervisor.model_status == "loading"
+    assert supervisor.state().model_status == "loading"
     with pytest.raises(ModelNotReady, match=r"Model is still loading\.\.\."):
         supervisor.submit(SHORT)
     result = ready(supervisor).submit(SHORT).result(30)
     assert result.predictions()[0].genre == LABELS[7]
     assert result.timings["queue"] >= 0
-    assert supervisor.model.name == "bands"
+    assert supervisor.state().served.identity.name == "bands"
 
 
 def test_a_bad_recording_fails_its_own_job_only(start):
@@ -74,16 +74,16 @@ def test_a_bad_recording_fails_its_own_job_only(start):
     with pytest.raises(EmptyAudio):
         supervisor.submit(Job(b"", WindowPlan(), False)).result(30)
     assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
-    assert supervisor.workers[0].restarts == 0
+    assert supervisor.state().workers[0].restarts == 0
 
 
 def test_an_idle_worker_that_dies_is_replaced(start):
     supervisor = ready(start())
-    pid = supervisor.workers[0].pid
+    pid = supervisor.state().workers[0].pid
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: supervisor.workers[0].pid not in (pid, None), "another process took its place")
+    wait_until(lambda: supervisor.state().workers[0].pid not in (pid, None), "another process took its place")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
-    assert supervisor.workers[0].restarts == 1
+    assert supervisor.state().workers[0].restarts == 1
 
 
 def test_a_job_lost_with_its_worker_is_done_by_another(start):
@@ -91,68 +91,68 @@ def test_a_job_lost_with_its_worker_is_done_by_another(start):
     future = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     index = busy(supervisor)
-    os.kill(supervisor.workers[index].pid, signal.SIGKILL)
+    os.kill(supervisor.state().workers[index].pid, signal.SIGKILL)
     assert future.result(60).duration_seconds == 240.0
-    assert supervisor.restart_counts["killed"] == 1
-    assert supervisor.restarts[-1].worker == index
-    assert "SIGKILL" in supervisor.restarts[-1].cause
-    assert supervisor.n_quarantined == 0  # it has been survived
+    assert supervisor.state().restart_counts["killed"] == 1
+    assert supervisor.state().restarts[-1].worker == index
+    assert "SIGKILL" in supervisor.state().restarts[-1].cause
+    assert supervisor.state().n_quarantined == 0  # it has been survived
 
 
 def test_two_lost_at_once_over_the_same_recording_are_no_proof_against_it(start):
     supervisor = start(workers=2)
-    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     futures = [supervisor.submit(LONG) for _ in range(2)]
-    wait_until(lambda: all(w.state == "busy" for w in supervisor.workers), "both have begun")
-    for worker in supervisor.workers:
+    wait_until(lambda: all(w.state == "busy" for w in supervisor.state().workers), "both have begun")
+    for worker in supervisor.state().workers:
         os.kill(worker.pid, signal.SIGKILL)
     assert [future.result(60).duration_seconds for future in futures] == [240.0, 240.0]
-    assert supervisor.n_quarantined == 0
+    assert supervisor.state().n_quarantined == 0
 
 
 def test_a_job_lost_twice_with_every_worker_is_no_proof_against_it_either(start):
     supervisor = start(workers=2)
-    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
     for _ in range(2):
-        wait_until(lambda: busy(supervisor) is not None and supervisor.n_ready == 2, "the job has begun")
-        for worker in supervisor.workers:
+        wait_until(lambda: busy(supervisor) is not None and supervisor.state().n_ready == 2, "the job has begun")
+        for worker in supervisor.state().workers:
             os.kill(worker.pid, signal.SIGKILL)
-        wait_until(lambda: supervisor.n_ready == 0, "both are lost")
+        wait_until(lambda: supervisor.state().n_ready == 0, "both are lost")
     assert future.result(60).duration_seconds == 1200.0
-    assert supervisor.n_quarantined == 0
+    assert supervisor.state().n_quarantined == 0
 
 
 def test_a_worker_that_dies_before_it_takes_a_job_up_is_no_proof_against_the_recording(start, monkeypatch):
     """Its last order's stage may still stand there: killed between that answer and the next order."""
-    monkeypatch.setattr("ccmusic.workers.pool.TOGETHER_SECONDS", 0.0)  # each loss stands for itself
+    monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 0.0)  # each loss stands for itself
     supervisor = start(workers=2, heartbeat_seconds=30.0, self_test_seconds=600.0)
-    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(LONG)
     wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
     first = at_work(supervisor)
     other = 1 - first
-    pid = supervisor.workers[other].pid
+    pid = supervisor.state().workers[other].pid
     os.kill(pid, signal.SIGSTOP)  # so that it takes nothing up
-    supervisor._pool._keepers[other].life.pulse.enter("reply")
-    os.kill(supervisor.workers[first].pid, signal.SIGKILL)
-    wait_until(lambda: supervisor.workers[other].state == "busy", "the job was handed to the other")
+    supervisor._pool.slots[other].process.heartbeat.enter("reply")
+    os.kill(supervisor.state().workers[first].pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.state().workers[other].state == "busy", "the job was handed to the other")
     os.kill(pid, signal.SIGKILL)
     assert future.result(60).duration_seconds == 240.0
-    assert supervisor.n_quarantined == 0
+    assert supervisor.state().n_quarantined == 0
 
 
 def test_two_killed_one_right_after_the_other_are_no_proof_against_the_job_that_both_had(start, monkeypatch):
-    monkeypatch.setattr("ccmusic.workers.pool.TOGETHER_SECONDS", 30.0)
+    monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 30.0)
     supervisor = start(workers=2)
-    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
     for n in range(2):
         wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
-        os.kill(supervisor.workers[at_work(supervisor)].pid, signal.SIGKILL)
-        wait_until(lambda n=n: supervisor.restart_counts["killed"] == n + 1, "the loss is noticed")
+        os.kill(supervisor.state().workers[at_work(supervisor)].pid, signal.SIGKILL)
+        wait_until(lambda n=n: supervisor.state().restart_counts["killed"] == n + 1, "the loss is noticed")
     assert future.result(60).duration_seconds == 1200.0
-    assert supervisor.n_quarantined == 0
+    assert supervisor.state().n_quarantined == 0
 
 
 def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):
@@ -160,23 +160,23 @@ def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):
     poison = Job(SHORT.source + b"ccmusic-fault:segfault", WindowPlan(), False)
     with pytest.raises(Quarantined, match="ended two workers"):
         supervisor.submit(poison).result(60)
-    assert supervisor.restart_counts["crashed"] == 2
-    assert supervisor.n_quarantined == 1
+    assert supervisor.state().restart_counts["crashed"] == 2
+    assert supervisor.state().n_quarantined == 1
     with pytest.raises(Quarantined):
         supervisor.refuse_quarantined(poison)
     supervisor.refuse_quarantined(SHORT)  # another recording is welcome
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
-    wait_until(lambda: len(supervisor.stack_dumps) == 2, "both stacks are kept")
-    assert "Segmentation fault" in supervisor.stack_dumps[-1].text
+    wait_until(lambda: len(supervisor.state().stack_dumps) == 2, "both stacks are kept")
+    assert "Segmentation fault" in supervisor.state().stack_dumps[-1].text
 
 
 def test_a_frozen_worker_is_noticed_by_its_heart_and_says_where_it_stood(start):
     supervisor = ready(start())
-    os.kill(supervisor.workers[0].pid, signal.SIGSTOP)
-    wait_until(lambda: supervisor.restart_counts["heartbeat"] == 1, "it has been given up")
-    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
-    assert "in stage idle" in supervisor.restarts[0].cause
-    assert "most recent call first" in supervisor.stack_dumps[0].text
+    os.kill(supervisor.state().workers[0].pid, signal.SIGSTOP)
+    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
+    assert "in stage idle" in supervisor.state().restarts[0].cause
+    assert "most recent call first" in supervisor.state().stack_dumps[0].text
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
@@ -185,18 +185,18 @@ def test_a_frozen_worker_with_an_order_says_where_it_stood(start):
     supervisor = ready(start())
     future = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
-    os.kill(supervisor.workers[0].pid, signal.SIGSTOP)
+    os.kill(supervisor.state().workers[0].pid, signal.SIGSTOP)
     assert future.result(60).duration_seconds == 240.0
-    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
-    assert supervisor.restart_counts["heartbeat"] == 1
+    wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
+    assert supervisor.state().restart_counts["heartbeat"] == 1
 
 
 def test_native_code_that_keeps_the_interpreters_lock_is_noticed(start):
     supervisor = ready(start(fault_injection=True))
     supervisor.inject("hold-gil")
-    wait_until(lambda: supervisor.restart_counts["heartbeat"] == 1, "it has been given up")
-    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
-    assert "_hold_gil" in supervisor.stack_dumps[0].text
+    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
+    assert "_hold_gil" in supervisor.state().stack_dumps[0].text
 
 
 def test_a_job_past_its_deadline_is_stopped_its_stack_kept_and_its_worker_replaced(start):
@@ -204,9 +204,9 @@ def test_a_job_past_its_deadline_is_stopped_its_stack_kept_and_its_worker_replac
     future = supervisor.submit(Job(SHORT.source + b"ccmusic-fault:lock", WindowPlan(), False))
     with pytest.raises(InferenceTimeout, match=r"stopped after 0\.5 seconds"):
         future.result(30)
-    wait_until(lambda: bool(supervisor.stack_dumps), "its stack is kept")
-    assert supervisor.stack_dumps[0].reason == "deadline"
-    assert "in before" in supervisor.stack_dumps[0].text  # where the lock is waited for
+    wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
+    assert supervisor.state().stack_dumps[0].reason == "deadline"
+    assert "in before" in supervisor.state().stack_dumps[0].text  # where the lock is waited for
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
@@ -215,17 +215,17 @@ def test_a_busy_worker_is_left_alone(start):
     supervisor = ready(start(heartbeat_seconds=0.5, self_test_seconds=0.2))
     for _ in range(3):
         supervisor.submit(LONG).result(60)
-    assert supervisor.workers[0].restarts == 0
-    assert supervisor.self_test.failures == 0
+    assert supervisor.state().workers[0].restarts == 0
+    assert supervisor.state().self_test.failures == 0
 
 
 def test_a_flipped_bit_in_memory_retires_the_worker(start):
     supervisor = ready(start(fault_injection=True, self_test_seconds=0.3))
     assert supervisor.inject("corrupt-weights") > 0
-    wait_until(lambda: supervisor.restart_counts["self_test"] == 1, "it has been given up")
-    assert "other bits" in supervisor.restarts[0].cause
+    wait_until(lambda: supervisor.state().restart_counts["self_test"] == 1, "it has been given up")
+    assert "not bit-equal" in supervisor.state().restarts[0].cause
     ready(supervisor)
-    tested = supervisor.self_test
+    tested = supervisor.state().self_test
     assert tested.passed
     assert tested.failures == 1
 
@@ -235,20 +235,20 @@ def test_weights_that_are_no_numbers_fail_the_request_and_retire_the_worker(star
     assert supervisor.inject("nan-weights") > 0
     with pytest.raises(NonFiniteOutput):
         supervisor.submit(SHORT).result(30)
-    wait_until(lambda: supervisor.restart_counts["non_finite"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["non_finite"] == 1, "it has been given up")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
 def test_a_worker_without_memory_says_so_and_is_replaced(start):
     supervisor = ready(start())
-    pid = supervisor.workers[0].pid
+    pid = supervisor.state().workers[0].pid
     mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     limit = mapped + 24 * 2**20  # room for the recording, which is small, and not for its waveform, which is not
     resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     small = Job(wav(tone(440, 600.0), form="FLAC"), WindowPlan(), False)
     with pytest.raises(OutOfMemory):
         supervisor.submit(small).result(30)
-    wait_until(lambda: supervisor.restart_counts["out_of_memory"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["out_of_memory"] == 1, "it has been given up")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
@@ -257,41 +257,41 @@ def test_a_worker_that_has_grown_is_replaced_after_its_job(start):
     supervisor.inject("leak", size=60)
     for _ in range(4):  # each is answered
         assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
-    wait_until(lambda: supervisor.restart_counts["memory_growth"] >= 1, "it has been replaced")
-    assert sum(supervisor.restart_counts.values()) == supervisor.restart_counts["memory_growth"]
+    wait_until(lambda: supervisor.state().restart_counts["memory_growth"] >= 1, "it has been replaced")
+    assert sum(supervisor.state().restart_counts.values()) == supervisor.state().restart_counts["memory_growth"]
 
 
 def test_a_crash_loop_is_told_and_ends_when_its_cause_does(start):
     supervisor = start(fault_injection=True, faults="exit-at-start")
-    wait_until(lambda: supervisor.restart_counts["load"] >= 3, "three starts have failed")
-    assert supervisor.model_status == "error"
-    assert "ended while loading: ended with exit code 3" in supervisor.load_error
+    wait_until(lambda: supervisor.state().restart_counts["load"] >= 3, "three starts have failed")
+    assert supervisor.state().model_status == "error"
+    assert "ended while loading: ended with exit code 3" in supervisor.state().load_error
     supervisor.clear_faults()
-    assert ready(supervisor).model_status == "ready"
+    assert ready(supervisor).state().model_status == "ready"
 
 
 @pytest.mark.parametrize("skew", ["skew-resampler", "skew-hop", "skew-db"])
 def test_a_bent_road_is_not_ready(start, skew):
     supervisor = start(fault_injection=True, faults=skew)
-    wait_until(lambda: supervisor.model_status == "error", "loading failed")
-    assert "golden clip" in supervisor.load_error
+    wait_until(lambda: supervisor.state().model_status == "error", "loading failed")
+    assert "golden clip" in supervisor.state().load_error
 
 
 def test_workers_come_back_when_their_fork_server_is_killed(start):
     supervisor = start(workers=2)
-    wait_until(lambda: supervisor.n_ready == 2, "both are ready")
-    pids = [worker.pid for worker in supervisor.workers]
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    pids = [worker.pid for worker in supervisor.state().workers]
     parent = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
     assert parent != os.getpid()
     os.kill(parent, signal.SIGKILL)
     wait_until(lambda: not any(_runs(pid) for pid in pids), "they have ended with it")
-    wait_until(lambda: supervisor.n_ready == 2, "both have successors")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both have successors")
     assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
 def test_who_would_wait_too_long_is_told_at_once(start):
     supervisor = ready(start(max_wait_seconds=20.0))
-    supervisor._pool.note_job_seconds(15.0)  # as if the last recordings had taken so long
+    supervisor._pool.roster.note_job_seconds(15.0)  # as if the last recordings had taken so long
     running = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     waiting = supervisor.submit(SHORT)
@@ -308,7 +308,7 @@ def test_faults_need_their_setting(start):
         supervisor.inject("kill")
     # a recording that asks for a fault is a recording like any other
     ready(supervisor).submit(Job(SHORT.source + b"ccmusic-fault:segfault", WindowPlan(), False)).result(30)
-    assert supervisor.workers[0].restarts == 0
+    assert supervisor.state().workers[0].restarts == 0
 
 
 def test_a_ticket_too_old_is_answered_and_the_queue_says_so(start):
@@ -317,19 +317,19 @@ def test_a_ticket_too_old_is_answered_and_the_queue_says_so(start):
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     with pytest.raises(Overloaded, match="no worker was free"):
         supervisor.submit(SHORT).result(30)
-    assert supervisor.queue_too_old
+    assert supervisor.state().queue_overdue
     with pytest.raises(Overloaded, match="longer than"):
         supervisor.submit(SHORT)
     with pytest.raises(InferenceTimeout):
         stuck.result(30)
-    wait_until(lambda: not supervisor.queue_too_old, "the queue is young again")
+    wait_until(lambda: not supervisor.state().queue_overdue, "the queue is young again")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
 def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
     supervisor = ready(start(max_queue=2))
     running = supervisor.submit(LONG)
-    wait_until(lambda: supervisor.workers[0].state == "busy", "the job has begun")
+    wait_until(lambda: supervisor.state().workers[0].state == "busy", "the job has begun")
     waiting = supervisor.submit(SHORT)
     with pytest.raises(Overloaded, match="2 recordings are waiting"):
         supervisor.submit(SHORT)
@@ -341,20 +341,20 @@ def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
 def test_a_load_that_fails_is_told_and_tried_again_until_it_succeeds(start, tmp_path):
     directory = tmp_path / "late"
     supervisor = start(model=str(directory))
-    wait_until(lambda: supervisor.model_status == "error", "loading failed")
-    assert supervisor.load_error == f"Model file not found: {directory}"
+    wait_until(lambda: supervisor.state().model_status == "error", "loading failed")
+    assert supervisor.state().load_error == f"Model file not found: {directory}"
     with pytest.raises(ModelNotReady, match="Model loading failed: Model file not found"):
         supervisor.submit(SHORT)
     write_model(directory)
-    assert ready(supervisor).model_status == "ready"
-    assert supervisor.load_error is None
+    assert ready(supervisor).state().model_status == "ready"
+    assert supervisor.state().load_error is None
 
 
 def test_stop_leaves_no_process(make_settings):
     supervisor = Supervisor(make_settings(workers=2))
     supervisor.start()
-    wait_until(lambda: all(w.state == "idle" for w in supervisor.workers), "both are idle")
-    pids = [worker.pid for worker in supervisor.workers]
+    wait_until(lambda: all(w.state == "idle" for w in supervisor.state().workers), "both are idle")
+    pids = [worker.pid for worker in supervisor.state().workers]
     supervisor.stop()
     wait_until(lambda: not any(_runs(pid) for pid in pids), "both have ended", timeout_seconds=5)
 
@@ -373,6 +373,6 @@ def test_an_answer_of_a_changed_network_is_not_given(start):
     assert supervisor.inject("corrupt-weights", size=24) > 0
     answer = supervisor.submit(SHORT).result(30)  # of its successor
     assert (answer.probabilities[16] == right.probabilities[16]).all()
-    assert supervisor.restart_counts["self_test"] == 1
-    assert "known sound" in supervisor.restarts[-1].cause
-    assert supervisor.n_quarantined == 0
+    assert supervisor.state().restart_counts["self_test"] == 1
+    assert "canary clip" in supervisor.state().restarts[-1].cause
+    assert supervisor.state().n_quarantined == 0

@@ -27,7 +27,7 @@ def supervisor(make_settings, tmp_path):
     (tmp_path / "damaged" / "model.onnx").write_bytes(b"no network")
     supervisor = Supervisor(make_settings(model_repository=tmp_path))
     supervisor.start()
-    wait_until(lambda: supervisor.n_ready == 1, "the worker is ready")
+    wait_until(lambda: supervisor.state().n_ready == 1, "the worker is ready")
     yield supervisor
     supervisor.stop()
 
@@ -55,19 +55,19 @@ def test_a_model_that_agrees_takes_over_and_nobody_waits(supervisor):
     assert report.agreement == 1.0
     assert report.compared >= 5
     assert report.as_json()["status"] == "switched"
-    assert supervisor.model.version == "0.0.2"
+    assert supervisor.state().served.identity.version == "0.0.2"
     assert {answer.predictions()[0].genre for answer in answers} == {LABELS[3]}
     versions = [answer.model.version for answer in answers]
     assert versions == sorted(versions)  # the old one, and from one moment on the new one
     assert set(versions) == {"0.0.1", "0.0.2"}
-    assert sum(supervisor.restart_counts.values()) == 0
+    assert sum(supervisor.state().restart_counts.values()) == 0
 
 
 def test_a_model_that_disagrees_is_refused_and_the_old_one_goes_on(supervisor):
     listen(supervisor)
     with pytest.raises(ModelRefused, match=r"same genre for only \d+% of 8 recent"):
         supervisor.load_model("backwards")
-    assert supervisor.model.version == "0.0.1"
+    assert supervisor.state().served.identity.version == "0.0.1"
     listen(supervisor, 2)
 
 
@@ -75,7 +75,7 @@ def test_a_model_that_is_slow_is_refused(supervisor, monkeypatch):
     monkeypatch.setattr(supervisor_module, "compare", lambda *_: (8, 1.0, 3.5))
     with pytest.raises(ModelRefused, match=r"takes 3\.5 times"):
         supervisor.load_model("same")
-    assert supervisor.model.version == "0.0.1"
+    assert supervisor.state().served.identity.version == "0.0.1"
 
 
 def test_nothing_to_compare_is_not_held_against_a_model(supervisor):
@@ -87,7 +87,7 @@ def test_nothing_to_compare_is_not_held_against_a_model(supervisor):
 def test_a_damaged_model_is_refused(supervisor):
     with pytest.raises(ModelRefused, match="SHA-256"):
         supervisor.load_model("damaged")
-    assert supervisor.model_status == "ready"
+    assert supervisor.state().model_status == "ready"
     listen(supervisor, 1)
 
 
@@ -95,7 +95,7 @@ def test_a_model_of_other_labels_is_refused_and_says_how_to_serve_it(supervisor,
     write_own_model(tmp_path / "own")
     with pytest.raises(ModelRefused, match=r"names 3 genres of the taxonomy 'own', and not the 16 of 'ccmusic'"):
         supervisor.load_model("own")
-    assert [taxonomy.name for taxonomy in supervisor.taxonomies] == ["ccmusic"]
+    assert [taxonomy.name for taxonomy in supervisor.state().served.taxonomies] == ["ccmusic"]
     listen(supervisor, 1)
 
 
@@ -103,7 +103,7 @@ def test_a_model_with_a_further_output_takes_over(supervisor, tmp_path):
     write_world_model(tmp_path / "world", version="0.0.5")
     listen(supervisor)
     assert supervisor.load_model("world").agreement == 1.0
-    assert [taxonomy.name for taxonomy in supervisor.taxonomies] == ["ccmusic", "world"]
+    assert [taxonomy.name for taxonomy in supervisor.state().served.taxonomies] == ["ccmusic", "world"]
     answer = supervisor.submit(song(3)).result(30)
     assert (answer.predictions()[0].genre, answer.under("world").predictions()[0].genre) == (
         LABELS[3],

@@ -35,8 +35,8 @@ class KnownSounds:
     card = SimpleNamespace(reference_mix=None, reference=None, taxonomies=())
 
     def __init__(self, clock: Clock, seconds: list[float]) -> None:
-        self.said = b"the same"
-        self.asked = 0
+        self.answer = b"the same"
+        self.runs = 0
         self.wait_seconds = 0.0
         self._clock = clock
         self._seconds = itertools.chain(seconds, itertools.repeat(seconds[-1]))
@@ -45,10 +45,10 @@ class KnownSounds:
         return "the same"
 
     def canary(self) -> bytes:
-        self.asked += 1
+        self.runs += 1
         self._clock.worked += next(self._seconds)
         self._clock.waited += self.wait_seconds
-        return self.said
+        return self.answer
 
     def classify(self, *_: object, **__: object) -> str:
         self._clock.worked += 0.01
@@ -62,8 +62,8 @@ def working(monkeypatch):
         monkeypatch.setattr(worker, "time", clock)
         pipeline = KnownSounds(clock, list(seconds))
         pipeline.wait_seconds = wait_seconds
-        armed = SimpleNamespace(before=lambda job: None)
-        return worker._Worker(pipeline, SimpleNamespace(enter=lambda stage: None), armed), pipeline
+        active_faults = SimpleNamespace(before=lambda job: None)
+        return worker._Worker(pipeline, SimpleNamespace(enter=lambda stage: None), active_faults), pipeline
 
     return begin
 
@@ -74,36 +74,36 @@ def refused(reply: object) -> bool:
 
 def test_an_answer_of_a_changed_network_is_held_back(working):
     fresh, pipeline = working(CHEAP_SECONDS / 2)
-    assert fresh.obey(JOB) == "an answer"
-    pipeline.said = b"something else"
-    assert refused(fresh.obey(JOB))
+    assert fresh.execute(JOB) == "an answer"
+    pipeline.answer = b"something else"
+    assert refused(fresh.execute(JOB))
 
 
 def test_a_worker_that_waits_for_a_processor_vouches_for_every_answer(working):
     fresh, pipeline = working(CHEAP_SECONDS / 2, wait_seconds=50 * CHEAP_SECONDS)
-    pipeline.said = b"something else"
-    assert refused(fresh.obey(JOB))
+    pipeline.answer = b"something else"
+    assert refused(fresh.execute(JOB))
 
 
 def test_first_runs_that_cost_more_do_not_let_answers_go_unvouched_for(working):
     dear = 1.5 * CHEAP_SECONDS
     fresh, pipeline = working(dear, dear, dear, CHEAP_SECONDS / 2, dear)
-    pipeline.said = b"something else"
-    assert refused(fresh.obey(JOB))
+    pipeline.answer = b"something else"
+    assert refused(fresh.execute(JOB))
 
 
 def test_what_the_known_sound_costs_is_seen_later_if_it_was_not_at_the_start(working):
     fresh, pipeline = working(10 * CHEAP_SECONDS, CHEAP_SECONDS / 2)
-    asked = pipeline.asked
-    while pipeline.asked == asked:  # 10 ms of work each, until a tenth of it is the dear run's
-        assert fresh.obey(JOB) == "an answer"
-    pipeline.said = b"something else"
-    assert refused(fresh.obey(JOB))
+    runs = pipeline.runs
+    while pipeline.runs == runs:  # 10 ms of work each, until a tenth of it is the dear run's
+        assert fresh.execute(JOB) == "an answer"
+    pipeline.answer = b"something else"
+    assert refused(fresh.execute(JOB))
 
 
-def test_a_network_that_is_slow_is_asked_for_a_tenth_of_its_time(working):
+def test_a_network_that_is_slow_is_runs_for_a_tenth_of_its_time(working):
     fresh, pipeline = working(0.045)
-    asked = pipeline.asked
+    runs = pipeline.runs
     for _ in range(200):  # 2 s
-        fresh.obey(JOB)
-    assert pipeline.asked - asked == 4
+        fresh.execute(JOB)
+    assert pipeline.runs - runs == 4

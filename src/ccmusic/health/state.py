@@ -229,10 +229,18 @@ class Health:
         else:
             self._sampling_fails = False
 
+    def begin_sampling(self) -> None:
+        """Called at the start of each sampling; a subclass can read here what several checks need."""
+
     def _sample(self) -> HealthSnapshot:
         sampled_at = time.monotonic()  # before the checks: a snapshot is as old as the oldest thing in it
         watches = self._watches
-        results = [watch.result() for watch in watches]
+        results = []
+        try:
+            self.begin_sampling()
+        except Exception as error:
+            results.append(own_result("state", "fail", error))
+        results += [watch.result() for watch in watches]
         if not self._started:
             awaited = any(not watch.observed and "startupz" in watch.check.affects for watch in watches)
             failing = any(result.status == "fail" and "startupz" in result.affects for result in results)

@@ -15,6 +15,7 @@ from ccmusic.genres import CCMUSIC, Genre, Taxonomy
 from ccmusic.inference.result import TrackResult
 from ccmusic.models.training_profile import Reference, Spread
 from ccmusic.monitoring.evidence import Evidence
+from ccmusic.workers.served_model import ServedModel
 
 DriftKind = Literal["mix", "confidence", "level", "bandwidth"]
 DRIFT_KINDS: tuple[DriftKind, ...] = get_args(DriftKind)
@@ -95,6 +96,13 @@ class Expected:
     mix: Sequence[float] | None = None
     reference: Reference | None = None
     taxonomy: Taxonomy = CCMUSIC
+
+    @classmethod
+    def of(cls, served: ServedModel | None) -> Expected | None:
+        """What the card of a served model states; None if there is no model."""
+        if served is None:
+            return None
+        return cls(served.identity.sha256, served.reference_mix, served.training_profile, served.taxonomies[0])
 
     @property
     def groups(self) -> tuple[Genre, ...]:

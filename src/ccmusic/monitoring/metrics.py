@@ -157,8 +157,8 @@ def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     model = GaugeMetricFamily(
         "ccmusic_model_info", "1 for the model that answers.", labels=["name", "version", "sha256", "backend"]
     )
-    if (held := snapshot.model) is not None:
-        model.add_metric([held.name, held.version, held.sha256, snapshot.backend or ""], 1)
+    if (served := snapshot.served) is not None:
+        model.add_metric([served.identity.name, served.identity.version, served.identity.sha256, served.backend], 1)
     yield model
     yield _gauge("ccmusic_event_loop_lag_seconds", "How late the HTTP loop is.", snapshot.loop_lag_seconds)
 
@@ -166,25 +166,27 @@ def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
 def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     workers = GaugeMetricFamily("ccmusic_workers", "Worker processes by state.", labels=["state"])
     for state in WORKER_STATES:
-        workers.add_metric([state], sum(worker.state == state for worker in snapshot.workers))
+        workers.add_metric([state], sum(worker.state == state for worker in snapshot.supervisor.workers))
     yield workers
     restarts = CounterMetricFamily("ccmusic_worker_restarts", "Workers that were replaced.", labels=["reason"])
     for reason in RESTART_REASONS:
-        restarts.add_metric([reason], snapshot.restarts.get(reason, 0))
+        restarts.add_metric([reason], snapshot.supervisor.restart_counts.get(reason, 0))
     yield restarts
-    queue = snapshot.queue
+    queue = snapshot.supervisor.queue
     yield _gauge("ccmusic_queue_waiting", "Recordings that wait for a worker.", queue.waiting)
     yield _gauge("ccmusic_queue_running", "Recordings that a worker is busy with.", queue.running)
     yield _gauge(
         "ccmusic_queue_oldest_wait_seconds", "Age of the recording that waits longest.", queue.oldest_wait_seconds
     )
     yield _gauge(
-        "ccmusic_quarantined_recordings", "Recordings that are refused: they ended two workers.", snapshot.quarantined
+        "ccmusic_quarantined_recordings",
+        "Recordings that are refused: they ended two workers.",
+        snapshot.supervisor.n_quarantined,
     )
 
 
 def _self_test(snapshot: ServiceSnapshot) -> Iterator[Metric]:
-    test = snapshot.self_test
+    test = snapshot.supervisor.self_test
     yield CounterMetricFamily(
         "ccmusic_self_test_failures",
         "Wrong or missing answers to the golden clips.",
@@ -202,7 +204,7 @@ def _room(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     )
     if snapshot.front_rss_bytes is not None:
         memory.add_metric(["front"], snapshot.front_rss_bytes)
-    memory.add_metric(["worker"], sum(worker.rss_bytes or 0 for worker in snapshot.workers))
+    memory.add_metric(["worker"], sum(worker.rss_bytes or 0 for worker in snapshot.supervisor.workers))
     yield memory
     values = {check.name: check.value for check in snapshot.checks}
     for name, (metric, words) in MEMORY_CHECKS.items():

@@ -1,138 +1,121 @@
-"""The state of this service at one moment: what every probe, the metrics and the page read."""
+"""The state of this service at one moment. Probes, metrics and page read it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ccmusic.genres import Taxonomy
 from ccmusic.health import DiskUse, Health, HealthSnapshot
-from ccmusic.inference.result import ModelIdentity
 from ccmusic.monitoring.drift_watch import DriftState
 from ccmusic.version import SERVICE, __version__
 from ccmusic.workers.process_info import rss_bytes
-from ccmusic.workers.records import QueueState, Restart, RestartReason, SelfTestState, StackDump, WorkerRecord
-from ccmusic.workers.supervisor import Supervisor
+from ccmusic.workers.records import Restart, RestartReason, StackDump
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
 
 STACK_DUMP_PATH = "/debug/stack-dumps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSnapshot(HealthSnapshot):
-    """A `HealthSnapshot` that knows the workers.
+    """A `HealthSnapshot` with the state that its checks have seen.
 
     Attributes
     ----------
-    taxonomies : tuple of Taxonomy
-        What the model answers in, its own labels' first; empty before one is proved.
-    preparing : str or None
-        What is being done to a checkpoint before workers can start.
-    caveat : str or None
-        Why another model or precision serves than was asked for.
-    restarts : mapping of str to int
-        Replaced workers by reason since the start; every reason is there.
-    quarantined : int
-        Recordings that are refused because they ended two workers.
+    supervisor : SupervisorState
+        The workers, their model and their queue.
     loop_lag_seconds : float
-        How late the HTTP loop is.
+        Delay of the HTTP event loop.
     front_rss_bytes : int or None
         Resident memory of the front process.
     disk : DiskUse or None
-        Of the file system of temporary files, as last looked at.
+        The file system of temporary files, as of its last check.
     drift : DriftState
-        Whether the recordings are like those that the model was made with.
+        Whether the recordings resemble those that the model was trained on.
     """
 
-    workers: tuple[WorkerRecord, ...] = ()
-    model: ModelIdentity | None = None
-    taxonomies: tuple[Taxonomy, ...] = ()
-    backend: str | None = None
-    preparing: str | None = None
-    caveat: str | None = None
-    restarts: Mapping[RestartReason, int] = field(default_factory=dict)
-    queue: QueueState = field(default_factory=QueueState)
-    self_test: SelfTestState | None = None
-    quarantined: int = 0
+    supervisor: SupervisorState = field(default_factory=SupervisorState)
     loop_lag_seconds: float = 0.0
     front_rss_bytes: int | None = None
     disk: DiskUse | None = None
     drift: DriftState = field(default_factory=DriftState)
 
+    @property
+    def served(self) -> ServedModel | None:
+        """The model in use; None before a worker has verified one."""
+        return self.supervisor.served
+
 
 class ServiceHealth(Health):
-    """Samples the checks and the workers together.
+    """Reads the supervisor once for each sampling. All checks of that sampling and the snapshot use this reading.
 
     Parameters
     ----------
     started_at : float or None
-        When the service began, on the monotonic clock; now by default.
+        When the service started, on the monotonic clock; now by default.
     """
 
     def __init__(self, started_at: float | None = None) -> None:
-        super().__init__(SERVICE, __version__, started_at=started_at, model_status=self._status_of_model)
-        self._supervisor: Supervisor | None = None
+        super().__init__(SERVICE, __version__, started_at=started_at, model_status=lambda: self.state.model_status)
+        self._read_supervisor: Callable[[], SupervisorState] = SupervisorState
         self._loop_lag: Callable[[], float] = lambda: 0.0
         self._disk: Callable[[], DiskUse | None] = lambda: None
         self._drift: Callable[[], DriftState] = DriftState
+        self._state: SupervisorState | None = None
 
     def watch(
         self,
-        supervisor: Supervisor,
+        supervisor: Callable[[], SupervisorState],
         loop_lag: Callable[[], float],
         disk: Callable[[], DiskUse | None],
-        drift: Callable[[], DriftState] = DriftState,
+        drift: Callable[[], DriftState],
     ) -> None:
-        """Say whose state it is; before the first sample."""
-        self._supervisor = supervisor
+        """Set the functions that read the state of each part; before the first sampling."""
+        self._read_supervisor = supervisor
         self._loop_lag = loop_lag
         self._disk = disk
         self._drift = drift
 
-    def _status_of_model(self) -> str:
-        return "loading" if self._supervisor is None else self._supervisor.model_status
+    def begin_sampling(self) -> None:
+        """Read the supervisor. If this raises, each check that needs the state raises too, and does not pass."""
+        self._state = None
+        self._state = self._read_supervisor()
+
+    @property
+    def state(self) -> SupervisorState:
+        """The supervisor's state as of the present or the last sampling."""
+        return self._state or self._read_supervisor()
 
     def make_snapshot(self, **fields: Any) -> ServiceSnapshot:
-        """A `ServiceSnapshot`, whose ``details`` are the further fields of ``/health``."""
-        supervisor = self._supervisor
-        if supervisor is None:
-            return ServiceSnapshot(**fields)
-        snapshot = ServiceSnapshot(
-            **fields,
-            workers=supervisor.workers,
-            model=supervisor.model,
-            taxonomies=supervisor.taxonomies,
-            backend=supervisor.backend,
-            preparing=supervisor.preparing,
-            caveat=supervisor.caveat,
-            restarts=supervisor.restart_counts,
-            queue=supervisor.queue,
-            self_test=supervisor.self_test,
-            quarantined=supervisor.n_quarantined,
+        """A `ServiceSnapshot`; its ``details`` are additional fields of ``/health``."""
+        state = self.state
+        return ServiceSnapshot(
+            **(fields | {"details": _details(state)}),
+            supervisor=state,
             loop_lag_seconds=self._loop_lag(),
             front_rss_bytes=rss_bytes("self"),
             disk=self._disk(),
             drift=self._drift(),
         )
-        return replace(snapshot, details=_details(snapshot, supervisor))
 
     def snapshot(self) -> ServiceSnapshot:
-        """The last sample; one that says so when it is too old to be believed."""
+        """The last sample. If it is too old, a failing check of the snapshot says so."""
         snapshot = super().snapshot()
-        assert isinstance(snapshot, ServiceSnapshot)  # noqa: S101  what make_snapshot makes
+        assert isinstance(snapshot, ServiceSnapshot)  # noqa: S101  made by make_snapshot
         return snapshot
 
 
-def _details(snapshot: ServiceSnapshot, supervisor: Supervisor) -> dict[str, Any]:
-    """The further fields of ``/health``."""
+def _details(state: SupervisorState) -> dict[str, Any]:
+    """Additional fields of ``/health``."""
     return {
-        **({} if snapshot.model is None else {"model": asdict(snapshot.model)}),
-        "workers": [asdict(record) for record in snapshot.workers],
-        "restarts": _restarts_json(snapshot.restarts, supervisor.restarts),
-        "queue": _rounded(asdict(snapshot.queue)),
-        "self_test": None if snapshot.self_test is None else _rounded(asdict(snapshot.self_test)),
-        "quarantined": snapshot.quarantined,
-        "stack_dumps": [_dump_json(dump) for dump in supervisor.stack_dumps],
+        **({} if state.served is None else {"model": asdict(state.served.identity)}),
+        "workers": [asdict(record) for record in state.workers],
+        "restarts": _restarts_json(state.restart_counts, state.restarts),
+        "queue": _rounded(asdict(state.queue)),
+        "self_test": None if state.self_test is None else _rounded(asdict(state.self_test)),
+        "quarantined": state.n_quarantined,
+        "stack_dumps": [_dump_json(dump) for dump in state.stack_dumps],
     }
 
 

@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 
 from ccmusic.errors import InvalidParameter, ModelError, SwapInProgress
+from ccmusic.serving.dependencies import ServiceDependency, service_of
 from ccmusic.serving.oip import Handler, OipRoute, error_response
-from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
 from ccmusic.workers.faults import FAULTS
 
@@ -51,7 +51,7 @@ class _Fault(_Guarded):
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            if not _service(request).settings.fault_injection:
+            if not service_of(request).settings.fault_injection:
                 return error_response(404, "there is no such path")
             return await handler(request)
 
@@ -60,7 +60,7 @@ class _Fault(_Guarded):
 
 def _refusal(request: Request) -> JSONResponse | None:
     try:
-        secret = _service(request).settings.admin_secret
+        secret = service_of(request).settings.admin_secret
     except (OSError, UnicodeDecodeError) as error:
         return error_response(403, f"admin calls are closed: the token's file cannot be read: {error}")
     if not secret:
@@ -83,9 +83,8 @@ fault = APIRouter(prefix="/debug", route_class=_Fault, tags=["admin"], include_i
 
 
 @repository.post("/{name}/load", summary="Change to another model of the repository")
-async def load(request: Request, name: str) -> Response:
+async def load(request: Request, service: ServiceDependency, name: str) -> Response:
     """Answers once the new model serves, or has been refused with the reason (409) while the old one goes on."""
-    service = _service(request)
     _refuse_parameters(await request.body())
     if not MODEL_NAME.fullmatch(name):
         raise InvalidParameter("name", f"must match {MODEL_NAME.pattern}, unlike {name!r}")
@@ -122,9 +121,9 @@ async def unload(name: str) -> Response:
 
 
 @debug.get("/stack-dumps/{dump_id}", summary="Where a worker stood when it was given up", response_model=None)
-async def stack_dump(request: Request, dump_id: int) -> Response:
+async def stack_dump(service: ServiceDependency, dump_id: int) -> Response:
     """Every thread's frames, as text."""
-    text = _service(request).stack_dump(dump_id)
+    text = service.stack_dump(dump_id)
     if text is None:
         return error_response(404, f"there is no stack dump {dump_id}; only the last ones are kept")
     return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
@@ -138,7 +137,7 @@ async def faults() -> list[dict[str, str]]:
 
 @fault.post("/faults/{name}")
 async def inject(
-    request: Request,
+    service: ServiceDependency,
     name: str,
     worker: Annotated[int, Query(ge=0)] = 0,
     size: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
@@ -147,24 +146,19 @@ async def inject(
     """Bring about a fault; `seconds` is `size` for the faults whose size is a time."""
     if name not in FAULTS:
         raise InvalidParameter("fault", f"must be one of {', '.join(FAULTS)}, not {name!r}")
-    return await _service(request).inject(name, worker=worker, size=seconds if size is None else size)
+    return await service.inject(name, worker=worker, size=seconds if size is None else size)
 
 
 @fault.delete("/faults", status_code=204)
-def clear_faults(request: Request) -> None:
+def clear_faults(service: ServiceDependency) -> None:
     """End every fault that holds until cleared."""
-    _service(request).clear_faults()
+    service.clear_faults()
 
 
 @fault.post("/restart-workers", status_code=204)
-def restart_workers(request: Request) -> None:
+def restart_workers(service: ServiceDependency) -> None:
     """Replace every worker after its job."""
-    _service(request).restart_workers()
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    service.restart_workers()
 
 
 router = APIRouter()

@@ -1,10 +1,16 @@
-"""What this service promises, as checks. Their order is that in which ``/health`` names causes."""
+"""The checks of this service. Their order is the order in which ``/health`` names causes.
+
+Each check is a function of records that were read before: it needs no process, no lock and no clock. Only the checks of
+files read more; they run on threads of their own.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ccmusic.errors import DependencyUnavailable, ModelError
@@ -17,233 +23,264 @@ from ccmusic.health.system import (
 )
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import file_sha256
-from ccmusic.monitoring.drift_watch import DriftOf, DriftWatch
+from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.settings import Settings
-from ccmusic.workers.supervisor import Supervisor
+from ccmusic.workers.supervisor_state import SupervisorState
 
 LIBRARIES = ("onnxruntime", "av", "soundfile", "soxr", "numpy")
-"""What the road needs and may be broken from outside."""
+"""Libraries that the pipeline needs and that may be damaged on disk."""
 LOOP_SECONDS = 3.0
-"""The supervising loop turns ten times a second."""
+"""Largest age of the supervisor's last turn; it turns ten times a second."""
 CRASH_LOOP_RESTARTS = 3
 CRASH_LOOP_SECONDS = 60.0
 PLANNED = ("memory_growth",)
+"""Restart reasons that are not crashes."""
 SLOW_IN_A_ROW = 2
 ERROR_SECONDS = 10.0
 MIN_ANSWERS = 5
-"""Fewer answers than this say nothing about the share of errors."""
+"""With fewer answers, the share of errors is not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentAnswers:
+    """The answers of the last `ERROR_SECONDS`.
+
+    Attributes
+    ----------
+    count : int
+    internal_errors : int
+        How many of them were internal errors.
+    """
+
+    count: int = 0
+    internal_errors: int = 0
+
+    @property
+    def error_share(self) -> float:
+        """Share of internal errors; 0 if there are no answers."""
+        return self.internal_errors / self.count if self.count else 0.0
 
 
 class Outcomes:
-    """The last answers: how many failed inside."""
+    """Counts the last answers and their internal errors. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: deque[tuple[float, bool]] = deque(maxlen=10_000)
 
     def note(self, *, failed_inside: bool) -> None:
-        """Note one answer."""
+        """Count one answer."""
         with self._lock:
             self._last.append((time.monotonic(), failed_inside))
 
-    def share(self) -> tuple[int, float]:
-        """How many answers there were of late, and the share of them that failed inside."""
+    def read(self) -> RecentAnswers:
+        """The present counts."""
         horizon = time.monotonic() - ERROR_SECONDS
         with self._lock:
             while self._last and self._last[0][0] < horizon:
                 self._last.popleft()
-            n = len(self._last)
-            return n, sum(inside for _, inside in self._last) / n if n else 0.0
+            return RecentAnswers(len(self._last), sum(inside for _, inside in self._last))
 
 
 def service_checks(
-    supervisor: Supervisor, outcomes: Outcomes, disk: DiskSpace, drift: DriftWatch, settings: Settings
+    settings: Settings,
+    sampled: Callable[[], SupervisorState],
+    current: Callable[[], SupervisorState],
+    answers: Callable[[], RecentAnswers],
+    drift: Callable[[], DriftState],
+    disk: DiskSpace,
 ) -> list[Check]:
-    """Every check of the service except that of the HTTP loop, which the application adds.
+    """All checks of the service but that of the HTTP event loop, which the service adds.
 
     Parameters
     ----------
-    supervisor : Supervisor
-    outcomes : Outcomes
-    disk : DiskSpace
-        Of the directory of temporary files.
-    drift : DriftWatch
     settings : Settings
+    sampled : callable
+        Returns the supervisor's state of the present sampling: the same record for each check.
+    current : callable
+        Reads the supervisor's state, for the checks on threads of their own.
+    answers, drift : callable
+        Read the last answers and the drift.
+    disk : DiskSpace
+        The directory of temporary files.
     """
     serving: frozenset[Probe] = frozenset({"health", "readyz"})
     starting: frozenset[Probe] = frozenset({"health", "startupz", "readyz"})
     living: frozenset[Probe] = frozenset({"health", "livez"})
-    alone: frozenset[Probe] = frozenset({"health"})
+    errors_affect: frozenset[Probe] = frozenset({"health"}) if settings.last_replica else serving
+    model_hash = ModelHash(settings.model_hash_seconds)
     checks = [
-        file_check("model_file", lambda: supervisor.location.missing()),  # noqa: PLW0108  another after a change of model
+        file_check("model_file", lambda: _missing_file(current())),
         dependency_check(LIBRARIES),
-        Check("model", lambda: _model(supervisor), starting),
-        Check(
-            "model_hash", _ModelHash(supervisor, settings.model_hash_seconds), period_seconds=1.0, stuck_seconds=30.0
-        ),
-        Check("model_choice", lambda: _model_choice(supervisor)),
-        Check("supervisor", lambda: _loop(supervisor), living, "age", component_type="system"),
-        Check("workers", lambda: _workers(supervisor, settings), serving, "ready"),
-        Check("crash_loop", lambda: _crash_loop(supervisor), serving, "restarts"),
-        Check("queue", lambda: _queue(supervisor, settings), serving, "age"),
-        Check("self_test", lambda: _self_test(supervisor, settings), serving, "age"),
-        Check("speed", lambda: _speed(supervisor), measurement="slowdown"),
-        Check(
-            "errors",
-            lambda: _errors(outcomes, settings),
-            alone if settings.last_replica else serving,
-            "share",
-        ),
+        Check("model", lambda: model_check(sampled()), starting),
+        Check("model_hash", lambda: model_hash(current()), period_seconds=1.0, stuck_seconds=30.0),
+        Check("model_choice", lambda: model_choice_check(sampled())),
+        Check("supervisor", lambda: supervisor_check(sampled()), living, "age", component_type="system"),
+        Check("workers", lambda: workers_check(sampled(), settings), serving, "ready"),
+        Check("crash_loop", lambda: crash_loop_check(sampled()), serving, "restarts"),
+        Check("queue", lambda: queue_check(sampled(), settings), serving, "age"),
+        Check("self_test", lambda: self_test_check(sampled(), settings), serving, "age"),
+        Check("speed", lambda: speed_check(sampled()), measurement="slowdown"),
+        Check("errors", lambda: errors_check(answers(), settings), errors_affect, "share"),
         memory_check(),
         descriptor_check(),
         disk_check(disk.directory),
         disk.check(),
-        Check("drift", lambda: _drift(drift), measurement="statistic"),
+        Check("drift", lambda: drift_check(drift()), measurement="statistic"),
     ]
     gpu = gpu_memory_check()
     return checks if gpu is None else [*checks, gpu]
 
 
-def _model(supervisor: Supervisor) -> Observation:
-    match supervisor.model_status:
+def _missing_file(state: SupervisorState) -> Path | str | None:
+    return None if state.location is None else state.location.missing()
+
+
+def model_check(state: SupervisorState) -> Observation:
+    """Fails while no worker has verified a model, and when no worker can load it."""
+    match state.model_status:
         case "ready":
             return passed()
         case "loading":
-            return failed("still loading", supervisor.preparing, message="Model is still loading...")
-    error = supervisor.load_error
-    if isinstance(supervisor.load_failure, DependencyUnavailable):
+            return failed("still loading", state.preparing, message="Model is still loading...")
+    error = state.load_error
+    if isinstance(state.load_failure, DependencyUnavailable):
         return failed(f"{error}", message=f"Health check failed: {error}")
     return failed(f"{error}", message=f"Model loading failed: {error}")
 
 
-def _model_choice(supervisor: Supervisor) -> Observation:
-    caveat = supervisor.caveat
-    return passed() if caveat is None else warned(caveat)
+def model_choice_check(state: SupervisorState) -> Observation:
+    """Warns when something else is served than the configuration asks for."""
+    return passed() if state.caveat is None else warned(state.caveat)
 
 
-class _ModelHash:
-    """Hashes the model file again when it has changed on disk, and else each so often.
+class ModelHash:
+    """Hashes the model file when it has changed on disk, and periodically. Fails if it is not the model in use.
 
     Parameters
     ----------
-    supervisor : Supervisor
     period_seconds : float
     """
 
-    def __init__(self, supervisor: Supervisor, period_seconds: float) -> None:
-        self._supervisor = supervisor
+    def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds
         self._seen: tuple[object, ...] = ()
         self._hashed_at = float("-inf")
         self._last = passed()
 
-    def __call__(self) -> Observation:
-        location = self._supervisor.location
-        model = self._supervisor.model
-        if model is None or location.directory is None or location.missing() is not None:
-            return passed()  # not yet, or for the other check to say
+    def __call__(self, state: SupervisorState) -> Observation:
+        """Check the file of the model in use."""
+        location, served = state.location, state.served
+        if served is None or location is None or location.directory is None or location.missing() is not None:
+            return passed()  # there is no model yet, or the check of the model file reports it
+        sha256 = served.identity.sha256
         try:
             card = read_card(location.directory / CARD_NAME)
-            file = next((network.file for network in card.networks if network.sha256 == model.sha256), card.file)
+            file = next((network.file for network in card.networks if network.sha256 == sha256), card.file)
             path = location.directory / file
             status = path.stat()
-            seen = (path, model.sha256, status.st_mtime_ns, status.st_size, status.st_ino)
+            seen = (path, sha256, status.st_mtime_ns, status.st_size, status.st_ino)
             if seen != self._seen or time.monotonic() - self._hashed_at > self._period_seconds:
-                self._last = self._hash(path, model.sha256)
+                self._last = self._hash(path, sha256)
                 self._seen, self._hashed_at = seen, time.monotonic()
         except (OSError, ModelError) as error:
             return failed(f"the model on disk cannot be read: {error}")
         return self._last
 
     @staticmethod
-    def _hash(path: Path, promised: str) -> Observation:
+    def _hash(path: Path, expected: str) -> Observation:
         found = file_sha256(path)
-        if found == promised:
+        if found == expected:
             return passed(found[:12])
         return failed(
-            f"{path.name} on disk has SHA-256 {found[:12]}..., the model in use has {promised[:12]}...; "
+            f"{path.name} on disk has SHA-256 {found[:12]}..., the model in use has {expected[:12]}...; "
             "the next start would not load it",
             found[:12],
         )
 
 
-def _loop(supervisor: Supervisor) -> Observation:
-    age = supervisor.loop_age_seconds
+def supervisor_check(state: SupervisorState) -> Observation:
+    """Fails when the supervisor's loop is stuck."""
+    age = state.loop_age_seconds
     if age > LOOP_SECONDS:
-        return failed(f"the supervising loop has not turned for {age:.0f} seconds", round(age, 3), "s")
+        return failed(f"the supervisor's loop has not turned for {age:.0f} seconds", round(age, 3), "s")
     return passed(round(age, 3), "s")
 
 
-def _workers(supervisor: Supervisor, settings: Settings) -> Observation:
-    n_ready = supervisor.n_ready
+def workers_check(state: SupervisorState, settings: Settings) -> Observation:
+    """Warns when some workers are not ready; fails when none is."""
+    n_ready = state.n_ready
     if n_ready == settings.workers:
         return passed(n_ready)
-    last = supervisor.restarts[-1] if supervisor.restarts else None
+    last = state.restarts[-1] if state.restarts else None
     why = "" if last is None else f"; worker {last.worker}: {last.reason}: {last.cause}"
     if n_ready == 0:
         return failed(f"none is running with a verified model; they are being replaced{why}", 0)
     return warned(f"{n_ready} of {settings.workers} are running{why}", n_ready)
 
 
-def _crash_loop(supervisor: Supervisor) -> Observation:
-    horizon = time.monotonic() - CRASH_LOOP_SECONDS
-    recent = [restart for restart in supervisor.restarts if restart.at > horizon and restart.reason not in PLANNED]
+def crash_loop_check(state: SupervisorState) -> Observation:
+    """Warns when workers were replaced several times within a minute; fails if none is ready then."""
+    horizon = state.read_at - CRASH_LOOP_SECONDS
+    recent = [restart for restart in state.restarts if restart.at > horizon and restart.reason not in PLANNED]
     if len(recent) < CRASH_LOOP_RESTARTS:
         return passed(len(recent))
     cause = f"{len(recent)} restarts within {CRASH_LOOP_SECONDS:.0f} seconds; the last: {recent[-1].cause}"
-    return (warned if supervisor.n_ready else failed)(cause, len(recent))
+    return (warned if state.n_ready else failed)(cause, len(recent))
 
 
-def _queue(supervisor: Supervisor, settings: Settings) -> Observation:
-    age = round(supervisor.queue.oldest_wait_seconds, 3)
-    if supervisor.queue_too_old:
+def queue_check(state: SupervisorState, settings: Settings) -> Observation:
+    """Fails when a recording waits longer than allowed."""
+    age = round(state.queue.oldest_wait_seconds, 3)
+    if state.queue_overdue:
         return failed(f"recordings have waited longer than {settings.max_wait_seconds:g} seconds", age, "s")
     return passed(age, "s")
 
 
-def _self_test(supervisor: Supervisor, settings: Settings) -> Observation:
-    test = supervisor.self_test
+def self_test_check(state: SupervisorState, settings: Settings) -> Observation:
+    """Warns when the last self-test failed or is late; fails when it is very late."""
+    test = state.self_test
     if test is None:
         return passed()
     period, age = settings.self_test_seconds, test.idle_age_seconds
-    if age > 3 * period:
-        return failed(f"the golden clips were last asked {age:.0f} seconds ago, not every {period:g}", age, "s")
     if age > 2 * period:
-        return warned(f"the golden clips were last asked {age:.0f} seconds ago, not every {period:g}", age, "s")
+        late = f"the last self-test was {age:.0f} seconds ago; one is due every {period:g} seconds"
+        return (failed if age > 3 * period else warned)(late, age, "s")
     if not test.passed:
-        return warned("the last answer to the golden clips was wrong; its worker is being replaced", age, "s")
+        return warned("the last self-test had a wrong answer; its worker is being replaced", age, "s")
     return passed(round(age, 3), "s")
 
 
-def _speed(supervisor: Supervisor) -> Observation:
-    test = supervisor.self_test
+def speed_check(state: SupervisorState) -> Observation:
+    """Warns when the last self-tests took much longer than the fastest one."""
+    test = state.self_test
     if test is None:
         return passed()
     slowdown = round(test.seconds / max(test.best_seconds, 1e-6), 2)
     if test.slow >= SLOW_IN_A_ROW:
-        return warned(f"the golden clips take {slowdown:g} times as long as they did at best", slowdown)
+        return warned(f"the self-test takes {slowdown:g} times as long as the fastest one", slowdown)
     return passed(slowdown)
 
 
-def _errors(outcomes: Outcomes, settings: Settings) -> Observation:
-    n, share = outcomes.share()
-    if n >= MIN_ANSWERS and share > settings.max_error_share:
-        return failed(f"{share:.0%} of the last {n} answers were internal errors", round(share, 3))
+def errors_check(answers: RecentAnswers, settings: Settings) -> Observation:
+    """Fails when too many of the last answers were internal errors."""
+    share = answers.error_share
+    if answers.count >= MIN_ANSWERS and share > settings.max_error_share:
+        return failed(f"{share:.0%} of the last {answers.count} answers were internal errors", round(share, 3))
     return passed(round(share, 3))
 
 
-def _drift(drift: DriftWatch) -> Observation:
-    """Never a fail: the answers are as right as they ever were for such recordings."""
-    state = drift.state()
+def drift_check(state: DriftState) -> Observation:
+    """Warns of drift. It never fails: the answers for such recordings are as right as they always were."""
     if not state.kinds:
         return passed()
     statistic = max(kind.statistic for kind in state.kinds)
     if not state.drifted:
         return passed(statistic)
-    return warned("; ".join(map(_drift_words, state.drifted)), statistic)
+    return warned("; ".join(map(_drift_text, state.drifted)), statistic)
 
 
-def _drift_words(of: DriftOf) -> str:
+def _drift_text(of: DriftOf) -> str:
     over = f"over the last {of.recordings} recordings"
     if of.group is not None:
         return f"mix: {of.group.label_en} has {of.mean:.1%} {over}, {of.expected:.1%} are expected"

@@ -23,11 +23,13 @@ from starlette.requests import ClientDisconnect
 from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.serving.dependencies import ServiceDependency
 from ccmusic.serving.oip_tensors import INPUT, answer_body, decompressed, outputs_of, parse_request
 from ccmusic.serving.problems import problem_of
 from ccmusic.serving.routes import unless_disconnected
 from ccmusic.serving.service import Service
 from ccmusic.version import __version__
+from ccmusic.workers.served_model import ServedModel
 
 ALIAS = "ccmusic"
 """A name for the model in use, so that a client need not know when the model is changed."""
@@ -84,58 +86,58 @@ async def server_metadata() -> dict[str, Any]:
 
 
 @router.api_route("/health/live", methods=["GET", "HEAD"], summary="Server liveness, the same as /livez")
-async def live(request: Request) -> JSONResponse:
+async def live(service: ServiceDependency) -> JSONResponse:
     """200 or 503."""
-    return _probe(request, "live", "livez")
+    return _probe(service, "live", "livez")
 
 
 @router.api_route("/health/ready", methods=["GET", "HEAD"], summary="Server readiness, the same as /readyz")
-async def ready(request: Request) -> JSONResponse:
+async def ready(service: ServiceDependency) -> JSONResponse:
     """200 or 503."""
-    return _probe(request, "ready", "readyz")
+    return _probe(service, "ready", "readyz")
 
 
-def _probe(request: Request, field: str, probe: Literal["livez", "readyz"]) -> JSONResponse:
-    passes = _service(request).snapshot().passes(probe)
+def _probe(service: Service, field: str, probe: Literal["livez", "readyz"]) -> JSONResponse:
+    passes = service.snapshot().passes(probe)
     return JSONResponse({field: passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
 
 
 @router.get("/models/{name}", summary="Model metadata")
 @router.get("/models/{name}/versions/{version}", include_in_schema=False)
-async def model_metadata(request: Request, name: str, version: str = "") -> dict[str, Any]:
+async def model_metadata(service: ServiceDependency, name: str, version: str = "") -> dict[str, Any]:
     """The input is one encoded recording; the outputs are probabilities and genres."""
-    model = _served_model(request, name, version)
-    names = [taxonomy.name for taxonomy in _service(request).snapshot().taxonomies]
+    served = _served_model(service, name, version)
+    model = served.identity
     return {
         "name": model.name,
         "versions": [model.version],
         "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}],
-        "outputs": [output.described() for output in outputs_of(_service(request).snapshot().taxonomies).values()],
-        "parameters": {"sha256": model.sha256, "taxonomies": ",".join(names)},
+        "outputs": [output.described() for output in outputs_of(served.taxonomies).values()],
+        "parameters": {"sha256": model.sha256, "taxonomies": ",".join(taxonomy.name for taxonomy in served.taxonomies)},
     }
 
 
 @router.get("/models/{name}/ready", summary="Model readiness")
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
-async def model_ready(request: Request, name: str, version: str = "") -> JSONResponse:
+async def model_ready(service: ServiceDependency, name: str, version: str = "") -> JSONResponse:
     """200 or 503; 404 if the model is not served."""
-    model = _served_model(request, name, version)
-    passes = _service(request).snapshot().passes("readyz")
+    model = _served_model(service, name, version).identity
+    passes = service.snapshot().passes("readyz")
     return JSONResponse({"name": model.name, "ready": passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
 
 
 @router.post("/models/{name}/infer", summary="Name the genre of a recording")
 @router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
-async def infer(request: Request, name: str, version: str = "") -> Response:
+async def infer(request: Request, service: ServiceDependency, name: str, version: str = "") -> Response:
     """Send one encoded recording as the BYTES tensor `audio`: binary, or in JSON as a base64 string."""
-    service = _service(request)
-    _served_model(request, name, version)
+    _served_model(service, name, version)  # refuse before the recording is read
     body = await request.body()
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding:  # in a thread: this is slow, and zlib releases the interpreter lock
         body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
-    wanted = parse_request(body, request.headers.get(HEADER_LENGTH), outputs_of(service.snapshot().taxonomies))
+    outputs = outputs_of(_served_model(service, name, version).taxonomies)  # the model may have changed meanwhile
+    wanted = parse_request(body, request.headers.get(HEADER_LENGTH), outputs)
     del body  # a second copy of the recording; not needed while the request is queued
     result = await unless_disconnected(request, service.classify(wanted.recording))
     _refuse_other(result.model, name, version)  # the model may have changed meanwhile
@@ -146,19 +148,19 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
 
 
 @router.post("/repository/index", summary="List the models")
-async def repository_index(request: Request) -> list[dict[str, str]]:
+async def repository_index(request: Request, service: ServiceDependency) -> list[dict[str, str]]:
     """The model in use, and the models in the repository that an admin can load."""
-    service = _service(request)
     snapshot = service.snapshot()
+    model = None if snapshot.served is None else snapshot.served.identity
     only_ready = _only_ready(await request.body())
     models = []
-    if snapshot.model is not None:
+    if model is not None:
         passes = snapshot.passes("readyz")
         state, reason = ("READY", "") if passes else ("UNAVAILABLE", snapshot.message_of("readyz") or "not ready")
-        models.append(_entry(snapshot.model.name, snapshot.model.version, state, reason))
+        models.append(_entry(model.name, model.version, state, reason))
     if (directory := service.settings.model_repository) is not None:
-        models += await asyncio.to_thread(_stored, directory, snapshot.model)
-    return [model for model in models if model["state"] == "READY" or not only_ready]
+        models += await asyncio.to_thread(_stored, directory, model)
+    return [entry for entry in models if entry["state"] == "READY" or not only_ready]
 
 
 def _only_ready(body: bytes) -> bool:
@@ -189,18 +191,13 @@ def _entry(name: str, version: str, state: str, reason: str) -> dict[str, str]:
     return {"name": name, "version": version, "state": state, "reason": reason}
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-def _served_model(request: Request, name: str, version: str) -> ModelIdentity:
+def _served_model(service: Service, name: str, version: str) -> ServedModel:
     """The model in use; an error if the request names another."""
-    snapshot = _service(request).snapshot()
-    if snapshot.model is None:
+    snapshot = service.snapshot()
+    if snapshot.served is None:
         raise ModelNotReady(snapshot.message or "no model has been loaded yet")
-    _refuse_other(snapshot.model, name, version)
-    return snapshot.model
+    _refuse_other(snapshot.served.identity, name, version)
+    return snapshot.served
 
 
 def _refuse_other(model: ModelIdentity, name: str, version: str) -> None:

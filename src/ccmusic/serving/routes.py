@@ -16,9 +16,9 @@ from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
 from ccmusic.genres import TAXONOMIES, Genre, Leaf
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult, chosen_taxonomy, chosen_top_k
+from ccmusic.serving.dependencies import ServiceDependency
 from ccmusic.serving.limits import RequestTooSlow
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, Models, ModelState, Problem, TaxonomyInfo
-from ccmusic.serving.service import Service
 
 router = APIRouter(prefix="/v1", tags=["classification"])
 
@@ -64,6 +64,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 )
 async def classify(
     request: Request,
+    service: ServiceDependency,
     top_k: Annotated[
         int | None,
         Query(
@@ -85,9 +86,8 @@ async def classify(
     ] = False,
 ) -> JSONResponse:
     """Send the recording as the multipart file field `audio`, or as the request body with an audio content type."""
-    service: Service = request.app.state.service
-    if offered := service.snapshot().taxonomies:  # check the parameters before the recording is read
-        chosen = chosen_taxonomy(taxonomy, offered)
+    if (served := service.snapshot().served) is not None:  # check the parameters before the recording is read
+        chosen = chosen_taxonomy(taxonomy, served.taxonomies)
         chosen.level(level)
         chosen_top_k(top_k, chosen)
     recording = await _recording(request)
@@ -136,15 +136,15 @@ async def _recording(request: Request) -> bytes:
 
 @router.get("/genres", response_model=Genres, response_model_exclude_none=True, summary="The genres of a taxonomy")
 async def genres(
-    request: Request,
+    service: ServiceDependency,
     taxonomy: Annotated[str | None, Query(description="Name of the taxonomy. Default: the first of the model.")] = None,
 ) -> dict[str, Any]:
     """Every genre of every level, with its names in Chinese and English.
 
     Until a model is loaded, only the built-in taxonomies are known.
     """
-    service: Service = request.app.state.service
-    chosen = chosen_taxonomy(taxonomy, service.snapshot().taxonomies or tuple(TAXONOMIES.values()))
+    served = service.snapshot().served
+    chosen = chosen_taxonomy(taxonomy, tuple(TAXONOMIES.values()) if served is None else served.taxonomies)
     levels = zip(chosen.sizes, chosen.levels, strict=True)
     return {"taxonomy": chosen.name, **{f"level{size}": list(map(_genre, level)) for size, level in levels}}
 
@@ -155,19 +155,14 @@ def _genre(genre: Genre) -> GenreInfo:
 
 
 @router.get("/models", summary="The models and their states")
-async def models(request: Request) -> Models:
+async def models(service: ServiceDependency) -> Models:
     """The model in use."""
-    service: Service = request.app.state.service
     snapshot = service.snapshot()
-    model = snapshot.model
-    taxonomies = [TaxonomyInfo(name=taxonomy.name, levels=list(taxonomy.sizes)) for taxonomy in snapshot.taxonomies]
-    return Models(
-        models=[
-            ModelState(
-                name=model.name, version=model.version, sha256=model.sha256, status="ready", taxonomies=taxonomies
-            )
-        ]
-        if model is not None and snapshot.model_status == "ready"
-        else [],
-        model_status=snapshot.model_status,
+    served = snapshot.served
+    if served is None or snapshot.model_status != "ready":
+        return Models(models=[], model_status=snapshot.model_status)
+    model, taxonomies = served.identity, [TaxonomyInfo(name=t.name, levels=list(t.sizes)) for t in served.taxonomies]
+    state = ModelState(
+        name=model.name, version=model.version, sha256=model.sha256, status="ready", taxonomies=taxonomies
     )
+    return Models(models=[state], model_status=snapshot.model_status)

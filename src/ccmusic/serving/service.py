@@ -57,27 +57,24 @@ class Service:
         self.health = ServiceHealth(started_at)
         self._supervisor = Supervisor(settings, self.health.wake)
         self.metrics = Metrics(self.snapshot)
-        self._recordings = RecordingMetrics(self.metrics.registry, self._expected, settings.drift_recordings)
+        self._recordings = RecordingMetrics(
+            self.metrics.registry, lambda: Expected.of(self.health.state.served), settings.drift_recordings
+        )
         self._outcomes = Outcomes()
         self._loop_watch = LoopWatch()
         disk = DiskSpace(tempfile.gettempdir())
         drift = self._recordings.drift
-        self.health.watch(self._supervisor, lambda: self._loop_watch.lag_seconds, lambda: disk.use, drift.state)
-        for check in service_checks(self._supervisor, self._outcomes, disk, drift, settings):
+        self.health.watch(self._supervisor.state, lambda: self._loop_watch.lag_seconds, lambda: disk.use, drift.state)
+        for check in service_checks(
+            settings, lambda: self.health.state, self._supervisor.state, self._outcomes.read, drift.state, disk
+        ):
             self.health.add(check)
         self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
 
-    def _expected(self) -> Expected | None:
-        supervisor = self._supervisor
-        if supervisor.model is None or not supervisor.taxonomies:
-            return None
-        taxonomy = supervisor.taxonomies[0]
-        return Expected(supervisor.model.sha256, supervisor.reference_mix, supervisor.reference, taxonomy)
-
     def start(self) -> None:
         """Begin loading the model in the background, on the event loop that is to be watched; returns at once."""
-        location = self._supervisor.location
-        if (missing := location.missing()) is not None:
+        location = self.health.state.location
+        if location is not None and (missing := location.missing()) is not None:
             logger.error(
                 "model file not found: %s (absolute: %s; working directory: %s)",
                 missing,
@@ -110,7 +107,7 @@ class Service:
 
     def stack_dump(self, number: int) -> str | None:
         """Where a lost worker stood; None when it is not, or no longer, kept."""
-        return next((dump.text for dump in self._supervisor.stack_dumps if dump.id == number), None)
+        return next((dump.text for dump in self._supervisor.state().stack_dumps if dump.id == number), None)
 
     async def classify(
         self,
@@ -166,7 +163,7 @@ class Service:
             explain = replace(explain, windows=min(explain.windows, self.settings.explain_windows))
         job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram, explain)
         self._shed()
-        if self.snapshot().quarantined:
+        if self.snapshot().supervisor.n_quarantined:
             await asyncio.to_thread(self._supervisor.refuse_quarantined, job)
         try:
             result = await asyncio.wrap_future(self._supervisor.submit(job))

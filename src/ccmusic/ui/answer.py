@@ -151,12 +151,14 @@ def failure_html(error: Exception, service: Classifier, language: Language) -> s
 def readiness_html(snapshot: ServiceSnapshot, language: Language) -> str:
     """What to say before anything is uploaded: nothing when the model that was asked for is ready."""
     match snapshot.model_status:
-        case "loading" if snapshot.preparing is not None:
-            return cards.notice_html("warning", text("notice.preparing", language), snapshot.preparing, language)
+        case "loading" if snapshot.supervisor.preparing is not None:
+            return cards.notice_html(
+                "warning", text("notice.preparing", language), snapshot.supervisor.preparing, language
+            )
         case "loading":
             return cards.notice_html("warning", text("notice.loading", language))
-        case "ready" if snapshot.caveat is not None:
-            return cards.notice_html("warning", text("notice.caveat", language), snapshot.caveat, language)
+        case "ready" if snapshot.supervisor.caveat is not None:
+            return cards.notice_html("warning", text("notice.caveat", language), snapshot.supervisor.caveat, language)
         case "error":
             return cards.notice_html("error", text("error.ModelLoadFailed", language), snapshot.message or "", language)
     return ""

@@ -95,16 +95,16 @@ def status_html(snapshot: ServiceSnapshot, language: Language) -> str:
     cause = "".join(f"<p>{escape(line)}</p>" for line in [*causes, *snapshot.warnings])
     none = text("status.none", language)
     model = none
-    if snapshot.model is not None:
-        name, version = escape(snapshot.model.name), escape(snapshot.model.version)
-        model = f"{name} {version} {_hash_html(snapshot.model.sha256, language)}"
+    if snapshot.served is not None:
+        identity = snapshot.served.identity
+        model = f"{escape(identity.name)} {escape(identity.version)} {_hash_html(identity.sha256, language)}"
     facts = {
         "status.uptime": duration_text(snapshot.uptime_seconds, language),
         "status.model_status": text(f"status.model_status.{snapshot.model_status}", language),
         "status.model": model,
         "status.self_test": _self_test_html(snapshot, language),
         "status.drift": _drift_html(snapshot.drift, language),
-        "status.workers": _workers_html(snapshot.workers, language) or none,
+        "status.workers": _workers_html(snapshot.supervisor.workers, language) or none,
     }
     rows = "".join(f"<dt>{text(key, language)}</dt><dd>{value}</dd>" for key, value in facts.items())
     refreshed = text("status.refreshed", language, seconds=f"{STATUS_REFRESH_SECONDS:g}")
@@ -115,7 +115,7 @@ def status_html(snapshot: ServiceSnapshot, language: Language) -> str:
 
 
 def _self_test_html(snapshot: ServiceSnapshot, language: Language) -> str:
-    test = snapshot.self_test
+    test = snapshot.supervisor.self_test
     if test is None:
         return text("status.none", language)
     key = "status.self_test.ok" if test.passed else "status.self_test.failed"

@@ -273,7 +273,7 @@ class Page:
     async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer, dict[str, Any]]:
         """A notice while the model loads, then a choice of its taxonomies; ask again only as long as it loads."""
         snapshot, language = self._service.snapshot(), _language(request)
-        names = [taxonomy.name for taxonomy in snapshot.taxonomies]
+        names = [] if snapshot.served is None else [taxonomy.name for taxonomy in snapshot.served.taxonomies]
         choice = gr.update(visible=False, value=None)
         if len(names) > 1:
             choices = [(text(f"taxonomy.{name}", language), name) for name in names]

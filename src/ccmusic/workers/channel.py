@@ -1,4 +1,4 @@
-"""What travels between the front process and a worker, over a pipe that only these two hold."""
+"""The messages between the front process and a worker, over a pipe that only these two processes hold."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Literal
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import CcmusicError
-from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.occlusion import ExplainPlan
-from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.inference.result import TrackResult
 from ccmusic.models.store import ModelLocation
-from ccmusic.models.training_profile import Reference
+from ccmusic.workers.served_model import ServedModel
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """All that a worker is told at its start.
+    """What a worker needs to start.
 
     Attributes
     ----------
     fault_injection : bool
-        Whether faults may be injected at all; `faults` are those that hold from the start.
+        Whether faults can be injected at all.
+    faults : tuple of (str, float)
+        Names and sizes of the faults that are active from the start.
     """
 
     location: ModelLocation
@@ -37,7 +38,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One recording to classify; a path is one of our own files, never a client's words."""
+    """One recording to classify. A path is a temporary file of the service, never a path from a client."""
 
     source: bytes | Path
     plan: WindowPlan
@@ -47,12 +48,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """Ask the golden clips and compare with the signature taken at the start."""
+    """Classify the golden clips and compare with the signature taken at the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """Bring about a fault, from `faults.FAULTS`."""
+    """Inject a fault from `faults.FAULTS`."""
 
     fault: str
     size: float
@@ -60,38 +61,22 @@ class Inject:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded and proved its model, which took `self_test_seconds` on this machine.
+    """The worker has loaded and verified its model. `self_test_seconds` is the time of one self-test."""
 
-    Attributes
-    ----------
-    reference_mix : tuple of float or None [length=n_labels]
-    reference : Reference or None
-        As in the model's card.
-    caveat : str or None
-        Why another network of the card runs than the one that it prefers.
-    taxonomies : tuple of Taxonomy
-        What the model answers in, its own labels' first.
-    """
-
-    model: ModelIdentity
-    backend: str
+    served: ServedModel
     self_test_seconds: float
-    reference_mix: tuple[float, ...] | None = None
-    caveat: str | None = None
-    reference: Reference | None = None
-    taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The worker could not load its model, or the job failed; the error belongs to `ccmusic.errors`."""
+    """The worker could not load its model, or the job failed. The error is one of `ccmusic.errors`."""
 
     error: CcmusicError
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTested:
-    """Whether the golden clips were answered as at the start, bit for bit."""
+    """The result of a self-test; `cause` says why it failed, and is None if the answers equal those at the start."""
 
     seconds: float
     cause: str | None = None
@@ -99,7 +84,7 @@ class SelfTested:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """What the injection did; `changes` counts the places in memory that it altered."""
+    """A fault has been injected; `changes` is the number of places in memory that it changed."""
 
     changes: int = 0
 

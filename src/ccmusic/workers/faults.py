@@ -1,8 +1,8 @@
-"""Faults on purpose: so that drills and operators can see the detectors work.
+"""Injected faults, so that drills and operators can see that the detectors work.
 
-Nothing here does anything unless the setting ``fault_injection`` is on. The faults that come from outside a process
-(kill, freeze) are the supervisor's; the others happen here, inside a worker, and are as real as we can make them:
-native code that keeps the interpreter's lock, a segmentation fault, bits flipped in the memory that the network uses.
+Nothing in this module has an effect unless the setting ``fault_injection`` is on. The supervisor injects the faults
+that come from outside a process (kill, freeze). The others happen here, inside a worker, and are as real as possible:
+native code that holds the interpreter's lock, a segmentation fault, flipped bits in the memory that the network uses.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ if TYPE_CHECKING:
     from ccmusic.inference.pipeline import Pipeline
 
 FAULTS: dict[str, str] = {
-    "kill": "the worker gets SIGKILL, as from the system's memory killer",
+    "kill": "the worker gets SIGKILL, as from the system's out-of-memory killer",
     "freeze": "the worker is stopped with SIGSTOP",
-    "hold-gil": "native code in the worker keeps the interpreter's lock for `size` seconds",
-    "hang-next": "the worker's next job never ends: a loop",
-    "lock-next": "the worker's next job waits for ever on a lock",
+    "hold-gil": "native code in the worker holds the interpreter's lock for `size` seconds",
+    "hang-next": "the worker's next job is an endless loop",
+    "lock-next": "the worker's next job waits for a lock forever",
     "segfault-next": "the worker's next job reads address 0",
-    "corrupt-weights": "bit number `size` of a tensor's weights flips in the worker's memory",
-    "nan-weights": "weights in the worker's memory become NaN",
-    "leak": "each job leaves `size` MB behind, until cleared",
-    "error": "each job fails inside, until cleared",
+    "corrupt-weights": "bit number `size` of one weight is flipped in the worker's memory",
+    "nan-weights": "the weights of one tensor in the worker's memory become NaN",
+    "leak": "each job leaks `size` MB of memory, until cleared",
+    "error": "each job fails with an internal error, until cleared",
     "exit-at-start": "each new worker ends at once, until cleared",
-    "skew-resampler": "each new worker resamples by taking the nearest sample, until cleared",
-    "skew-hop": "each new worker moves its frames by half a hop, until cleared",
-    "skew-db": "each new worker takes decibels of amplitude for those of power, until cleared",
-    "pause-self-test": "no worker is asked the golden clips, until cleared",
+    "skew-resampler": "each new worker resamples by nearest neighbour, until cleared",
+    "skew-hop": "each new worker shifts its frames by half a hop, until cleared",
+    "skew-db": "each new worker halves its decibels (amplitude taken for power), until cleared",
+    "pause-self-test": "no worker runs self-tests, until cleared",
     "block-loop": "the HTTP loop is blocked for `size` seconds",
 }
-"""Every fault by name, with what it does."""
+"""All faults by name, with their effect."""
 
 DEFAULT_SIZE = {"hold-gil": 30.0, "corrupt-weights": 12.0, "leak": 50.0, "block-loop": 5.0}
-"""Bit 12 is one that a comparison within a tolerance would miss; 30 makes the answers plainly wrong."""
+"""Used if no size is given. A comparison with a tolerance would miss a flip of bit 12; bit 30 makes answers wrong."""
 
 STICKY = {"leak", "error", "exit-at-start", "skew-resampler", "skew-hop", "skew-db", "pause-self-test"}
 FROM_OUTSIDE = {"kill", "freeze", "pause-self-test", "block-loop"}
 
 MARK = b"ccmusic-fault:"
-"""A recording that ends with this and ``segfault``, ``hang``, ``lock``, ``error``, ``hold-gil`` or ``exit`` does it."""
+"""A recording injects a fault if it ends with this and ``segfault``, ``hang``, ``lock``, ``error``, ``hold-gil`` or
+``exit``."""
 
 
-class Armed:
-    """The faults that hold in this worker.
+class ActiveFaults:
+    """The faults that are active in this worker.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class Armed:
                 _SKEWS[name]()
 
     def inject(self, fault: str, size: float, pipeline: Pipeline) -> int:
-        """Bring about a fault; gives how many places in memory it altered."""
+        """Inject a fault; returns the number of places in memory that it changed."""
         if not self._enabled:
             return 0
         match fault:
@@ -96,11 +97,11 @@ class Armed:
         return 0
 
     def before(self, job: Job) -> None:
-        """Called with each job before the pipeline is."""
+        """Called with each job, before the pipeline."""
         if not self._enabled:
             return
         if "leak" in self._sticky:
-            self._ballast.append(os.urandom(int(self._sticky["leak"] * 2**20)))  # random, so that no page is shared
+            self._ballast.append(os.urandom(int(self._sticky["leak"] * 2**20)))  # random: no shared pages
         if "error" in self._sticky:
             raise RuntimeError("a fault was injected: error")
         fault, self._next = self._next, None
@@ -125,11 +126,11 @@ class Armed:
 
 
 def _flip(weights: np.ndarray, bit: np.uint32) -> None:
-    weights.view(np.uint32)[np.flatnonzero(weights)[:1]] ^= bit  # one weight, and not one that is 0
+    weights.view(np.uint32)[np.flatnonzero(weights)[:1]] ^= bit  # the first weight that is not 0
 
 
 def _hold_gil(seconds: float) -> None:
-    # PyDLL calls without letting go of the interpreter's lock
+    # PyDLL calls without releasing the interpreter's lock
     ctypes.PyDLL(None).usleep(ctypes.c_uint(int(min(seconds, 4000.0) * 1e6)))
 
 
@@ -137,23 +138,24 @@ def _hold_gil(seconds: float) -> None:
 
 
 def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[[np.ndarray], object]) -> int:
-    """Alter a tensor of the network wherever this process keeps it, and see that the answers changed.
+    """Change a tensor of the network in the memory of this process, until the answers change.
 
-    The runtime repacks some tensors, and those are not found as the file has them; so one after the other is tried.
+    The runtime repacks some tensors, so their bytes in the file are not found in memory. So each tensor is tried, the
+    smallest first. Returns the number of places changed; 0 if the answers did not change.
     """
     _, model = read_model(location)
-    sound = pipeline.verify()
+    expected = pipeline.verify()
     for raw in sorted(_initializers(model), key=len):
         if len(raw) < 32 or not any(raw):
             continue
         weights = np.frombuffer(raw, np.float32)
-        ours = weights.ctypes.data  # what the others are compared with stays as it is
+        own_copy = weights.ctypes.data  # must not change: the other places are compared with it
         weights = weights.copy()
         alter(weights)
         altered = weights.tobytes()
-        places = [place for place in _occurrences(raw) if place != ours and _replace(place, raw, altered)]
+        places = [place for place in _occurrences(raw) if place != own_copy and _replace(place, raw, altered)]
         try:
-            changed = pipeline.verify() != sound
+            changed = pipeline.verify() != expected
         except CcmusicError:
             changed = True
         if changed:
@@ -162,10 +164,10 @@ def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[
 
 
 def _replace(address: int, expected: bytes, replacement: bytes) -> bool:
-    """Overwrite what stands at an address, unless it has changed since it was found there.
+    """Overwrite the bytes at an address, unless they have changed since they were found there.
 
-    What was found may be a copy in memory that is free by now. Should something else have been put there, to overwrite
-    it would be another fault than the one that is asked for. Nothing is allocated between the look and the act.
+    The bytes may have been in memory that is free now. If it has been used for something else, overwriting it would be
+    a different fault than the requested one. Nothing is allocated between the comparison and the write.
     """
     if _memcmp(address, expected, len(expected)) != 0:
         return False
@@ -178,7 +180,7 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
 
 
 def _occurrences(needle: bytes) -> list[int]:
-    """Addresses in this process's writable memory where these bytes stand."""
+    """Addresses of these bytes in this process's writable memory."""
     found = []
     pattern = re.compile(re.escape(needle), re.DOTALL)
     for line in Path("/proc/self/maps").read_text().splitlines():
@@ -192,7 +194,7 @@ def _occurrences(needle: bytes) -> list[int]:
 
 
 def _initializers(model: bytes) -> Iterator[bytes]:
-    """Raw bytes of every float tensor in an ONNX file, which is read as the protocol buffer that it is."""
+    """Raw bytes of each float tensor in an ONNX file, read as a protocol buffer."""
     for field, graph in _fields(model):
         if field != 7:
             continue
@@ -232,14 +234,14 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-# the road, bent
+# wrong signal processing
 
 
 def _skew_resampler() -> None:
     import soxr
 
     class Nearest:
-        """Takes the nearest sample, without any filter."""
+        """Resamples by nearest neighbour, without a filter."""
 
         def __init__(self, in_rate: float, out_rate: float, *_: object, **__: object) -> None:
             self._step = in_rate / out_rate
@@ -254,19 +256,19 @@ def _skew_resampler() -> None:
 def _skew_hop() -> None:
     from ccmusic.features import cqt
 
-    straight = cqt.cqt_db
+    original = cqt.cqt_db
 
-    def late(waveform: np.ndarray) -> np.ndarray:
-        return np.asarray(straight(waveform[cqt.HOP_LENGTH // 2 :]))
+    def shifted(waveform: np.ndarray) -> np.ndarray:
+        return np.asarray(original(waveform[cqt.HOP_LENGTH // 2 :]))
 
-    cqt.cqt_db = late
+    cqt.cqt_db = shifted
 
 
 def _skew_db() -> None:
     from ccmusic.features import cqt
 
-    straight = cqt.cqt_db
-    cqt.cqt_db = lambda waveform: np.asarray(straight(waveform) / 2)
+    original = cqt.cqt_db
+    cqt.cqt_db = lambda waveform: np.asarray(original(waveform) / 2)
 
 
 _SKEWS = {"skew-resampler": _skew_resampler, "skew-hop": _skew_hop, "skew-db": _skew_db}

@@ -1,8 +1,9 @@
-"""A worker's pulse in shared memory: that its interpreter runs, and what it is doing, readable without asking it.
+"""The heartbeat of a worker: shared memory that shows that its interpreter runs, and what it is doing.
 
-A thread of the worker beats ten times a second. It cannot beat while the process is stopped or while native code holds
-the interpreter's lock; both show as age. A call that hangs with the lock free does not show here: its stage and the
-time since it was entered do, and the job's deadline ends it.
+The front process reads it without asking the worker. A thread of the worker updates it ten times a second. The thread
+cannot do this while the process is stopped, or while native code holds the interpreter's lock; then the heartbeat gets
+old. A call that hangs without the lock does not show here. Its stage and the time in this stage do, and the deadline of
+the job ends it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SIZE = 8 * 4
 class Heartbeat:
     """Four aligned 8-byte fields that one process writes and another reads; times are on the system's monotonic clock.
 
-    Made in the front process and handed to the worker at its start.
+    The front process creates it and passes it to the worker at its start.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Heartbeat:
         self._map()
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the shared memory."""
         self._doubles.release()
         self._integers.release()
         self._memory.close()
@@ -58,13 +59,13 @@ class Heartbeat:
     # written by the worker
 
     def beat(self) -> None:
-        """Say that the interpreter runs; called by the beating thread."""
+        """Show that the interpreter runs; called by the heartbeat thread."""
         self._integers[_THREAD] = threading.get_native_id()
         self._doubles[_BEAT] = time.monotonic()
 
     def enter(self, stage: Stage) -> None:
-        """Say what the work loop is doing from now on."""
-        # In this order: a process that ends between the two has begun nothing new, for `busy_since`.
+        """Set the stage that the work loop enters now."""
+        # In this order: if the process ends between the two lines, `busy_since` reports that nothing new has begun.
         self._integers[_STAGE] = STAGES.index(stage)
         self._doubles[_STAGE_SINCE] = time.monotonic()
 
@@ -72,30 +73,30 @@ class Heartbeat:
 
     @property
     def age_seconds(self) -> float:
-        """Since the last beat."""
+        """Time since the last heartbeat."""
         return max(0.0, time.monotonic() - self._doubles[_BEAT])
 
     @property
     def stage(self) -> Stage:
-        """What the work loop is doing."""
+        """The stage that the work loop is in."""
         return STAGES[self._integers[_STAGE]]
 
     @property
     def stage_seconds(self) -> float:
-        """Since it began doing that."""
+        """Time since the work loop entered its stage."""
         return max(0.0, time.monotonic() - self._doubles[_STAGE_SINCE])
 
     def busy_since(self, moment: float) -> bool:
-        """Whether it took something up after this moment: the stage of the order before may still stand there."""
+        """Whether the worker has begun an order after this moment; the stage may still be that of an earlier order."""
         return self.stage != "idle" and self._doubles[_STAGE_SINCE] >= moment
 
 
 def _anonymous_file() -> int:
-    # Memory and not a file on disk: the root may be read-only, and /dev/shm as small as a container makes it.
+    # Memory and not a file on disk: the root may be read-only, and /dev/shm is small in many containers.
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("ccmusic-pulse", os.MFD_CLOEXEC)
+        fd = os.memfd_create("ccmusic-heartbeat", os.MFD_CLOEXEC)
     else:
         fd, name = tempfile.mkstemp()
-        os.unlink(name)  # noqa: PTH108  of a descriptor's name
+        os.unlink(name)  # noqa: PTH108  os.ftruncate needs only the descriptor
     os.ftruncate(fd, _SIZE)
     return fd

@@ -1,19 +1,19 @@
 """What the fork server imports and computes once, so that each worker starts in milliseconds.
 
-Importing this module is an act: it is for the fork server alone.
+Importing this module changes the process; only the fork server imports it.
 """
 
 import signal
 from contextlib import suppress
 
-# An init system that stops a service signals every process of it. The front process drains and then ends the workers;
-# a fork server that ended by itself at the signal would take them, and their jobs, along.
+# An init system that stops a service sends the signal to each of its processes. The front process first finishes its
+# jobs and then ends the workers. If the fork server ended at the signal, the workers and their jobs would end with it.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-with suppress(ImportError):  # each worker will say which library is missing
+with suppress(ImportError):  # each worker reports which library is missing
     import ccmusic.inference.pipeline  # noqa: F401
     from ccmusic.models.golden import SIGNALS, recording
 
     for name in SIGNALS:
-        for seconds in (10.0, 1.0):  # of the embedded model; any other length a worker computes itself
-            recording(name, seconds)  # kept by a cache, which the workers inherit
+        for seconds in (10.0, 1.0):  # lengths of the embedded model; a worker computes any other length itself
+            recording(name, seconds)  # the workers inherit its cache

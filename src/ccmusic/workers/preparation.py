@@ -1,6 +1,7 @@
-"""Makes a model directory of a checkpoint, or of what a hub holds, before a pool's workers start.
+"""Makes a model directory from a checkpoint or from a model on a hub, before the workers of a pool start.
 
-In a process of its own, whose memory goes with it, and once, so that all workers hold the same model.
+This runs in a process of its own, so that its memory is free afterwards, and only once, so that all workers have the
+same model.
 """
 
 from __future__ import annotations
@@ -15,72 +16,80 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ccmusic import errors
 from ccmusic.errors import CcmusicError, ModelRefused
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings
-
-if TYPE_CHECKING:
-    from ccmusic.workers.pool import Pool
+from ccmusic.workers.roster import Roster
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 60.0
 POLL_SECONDS = 0.2
-"""How often the closing of the pool, and a file that was missing or is being replaced, are looked for."""
+"""Period of the checks whether the roster closes and whether the checkpoint on disk has changed."""
 
 
 class Preparation(threading.Thread):
-    """Runs `ccmusic.checkpoints` until it succeeds or the pool closes, and then starts the workers.
+    """Runs `ccmusic.checkpoints` until it succeeds or the roster closes.
 
     Parameters
     ----------
-    pool : Pool
+    roster : Roster
         Its location has no directory yet.
+    on_prepared : callable
+        Called once there is a model directory.
+
+    Attributes
+    ----------
+    stage : str or None
+        The present stage; None if nothing runs.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, roster: Roster, on_prepared: Callable[[], None]) -> None:
         super().__init__(name="ccmusic-preparation", daemon=True)
-        self._pool = pool
+        self._roster = roster
+        self._on_prepared = on_prepared
         self.stage: str | None = None
 
     def run(self) -> None:
-        """Try, and try again with a pause that ends early when the checkpoint on disk changes."""
+        """Try until it succeeds. The pause between two tries ends early when the checkpoint on disk changes."""
+        closing = self._roster.closing
         pause = FIRST_PAUSE_SECONDS
-        while not self._pool.closing.is_set():
-            seen = _state_of(self._pool.location.checkpoint)
+        while not closing.is_set():
+            seen = _state_of(self._roster.location.checkpoint)
             try:
                 location, caveat = self._prepare()
             except CcmusicError as error:
-                if self._pool.closing.is_set():
+                if closing.is_set():
                     return
-                logger.error("preparing the model failed: %s; next try in %.0f s at the latest", error, pause)
-                self._pool.preparing_failed(error)
+                logger.error("preparing the model failed: %s; next try within %.0f s", error, pause)
+                self._roster.note_preparation_failure(error)
             else:
                 if caveat is not None:
                     logger.warning("%s", caveat)
-                self._pool.prepared(location, caveat)
+                self._roster.note_prepared(location, caveat)
+                self._on_prepared()
                 return
             finally:
                 self.stage = None
             deadline = time.monotonic() + pause
-            while time.monotonic() < deadline and _state_of(self._pool.location.checkpoint) == seen:
-                if self._pool.closing.wait(POLL_SECONDS):
+            while time.monotonic() < deadline and _state_of(self._roster.location.checkpoint) == seen:
+                if closing.wait(POLL_SECONDS):
                     return
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
     def _prepare(self) -> tuple[ModelLocation, str | None]:
-        location = self._pool.location
-        # what the setting names may have become a model directory meanwhile
+        location = self._roster.location
+        # the configured path may have become a model directory meanwhile
         now = locate(location.configured, location.precision)
         if now.directory is not None:
             return now, None
         if (missing := location.missing()) is not None:
             raise errors.ModelFileNotFound(missing)
-        answer = run_importing(location.configured, self._pool.settings, self._pool.closing, self._note_stage)
+        answer = run_importing(location.configured, self._roster.settings, self._roster.closing, self._note_stage)
         return replace(location, directory=Path(answer["directory"])), answer["caveat"]
 
     def _note_stage(self, stage: str) -> None:
@@ -91,7 +100,7 @@ class Preparation(threading.Thread):
 def run_importing(
     configured: str, settings: Settings, closing: threading.Event, on_stage: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Run ``python -m ccmusic.checkpoints`` and wait for what it says last.
+    """Run ``python -m ccmusic.checkpoints`` and wait for its result.
 
     Parameters
     ----------
@@ -99,9 +108,9 @@ def run_importing(
         The setting ``model``.
     settings : Settings
     closing : threading.Event
-        Ends it early.
+        Ends the process early when it is set.
     on_stage : callable
-        Told each stage as it begins.
+        Called with the name of each stage when it begins.
 
     Returns
     -------
@@ -111,38 +120,38 @@ def run_importing(
     Raises
     ------
     CcmusicError
-        What the process raised, or that it took too long or was ended.
+        The error that the process reported, or that it took too long or was ended.
     """
-    child = subprocess.Popen(  # our own interpreter, our own module
+    child = subprocess.Popen(  # this interpreter, and a module of this package
         [sys.executable, "-m", "ccmusic.checkpoints"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # NumPy's threads spin while they wait, and the machine is not this process's alone
+        # NumPy's threads spin while they wait, and other processes need the processors
         env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ},
     )
-    assert child.stdin is not None  # noqa: S101  asked for above
+    assert child.stdin is not None  # noqa: S101  requested above
     assert child.stdout is not None  # noqa: S101
     last: dict[str, Any] = {}
 
     def read() -> None:
         for line in child.stdout or ():
-            said = json.loads(line)
-            last.update(said)
-            if "stage" in said:
-                on_stage(said["stage"])
+            message = json.loads(line)
+            last.update(message)
+            if "stage" in message:
+                on_stage(message["stage"])
 
     reader = threading.Thread(target=read, name="ccmusic-preparation-reader", daemon=True)
     reader.start()
     deadline = time.monotonic() + settings.import_timeout_seconds
     try:
-        # its standard input stays open: when it reads as ended, we have gone, and so does the process
+        # its standard input stays open: the child ends when it reads the end of it, so it ends with this process
         child.stdin.write(json.dumps({"model": configured, **_options(settings)}) + "\n")
         child.stdin.flush()
         while child.poll() is None and not closing.is_set() and time.monotonic() < deadline:
             reader.join(POLL_SECONDS)
     except BrokenPipeError:
-        pass  # how it ended is told below
+        pass  # the result is evaluated below
     finally:
         timed_out = child.poll() is None
         child.kill()
@@ -156,7 +165,7 @@ def run_importing(
         raise _error(last["error"], last["message"])
     if timed_out:
         raise ModelRefused(f"importing took longer than {settings.import_timeout_seconds:g} seconds, or was ended")
-    raise ModelRefused(f"the importing process ended with exit code {code}, perhaps for want of memory")
+    raise ModelRefused(f"the importing process ended with exit code {code}, perhaps because memory is missing")
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _error(name: str, message: str) -> CcmusicError:
-    """The error that the process raised, by its class's name; its message stands in place of what it was made of."""
+    """The error that the process reported: its class by name, with its message as the only argument."""
     kind = getattr(errors, name)
     return kind(message) if issubclass(kind, errors.ModelError) else ModelRefused(message)
 

@@ -1,4 +1,4 @@
-"""What the system tells about a process: its state, memory, and whether it waits for a processor."""
+"""What the operating system knows about a process: its memory, and whether its threads wait for a processor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 def rss_bytes(pid: int | Literal["self"]) -> int | None:
-    """Resident memory; None where the system does not tell."""
+    """Resident memory in bytes; None if the system does not report it."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
@@ -20,7 +20,7 @@ def rss_bytes(pid: int | Literal["self"]) -> int | None:
 
 
 def run_delays(pid: int) -> dict[str, float]:
-    """Seconds that each thread has spent ready to run without a processor, by thread id; empty where unknown."""
+    """Seconds that each thread has waited for a processor, by thread id; empty if the system does not report it."""
     delays = {}
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -30,19 +30,22 @@ def run_delays(pid: int) -> dict[str, float]:
 
 
 def longest_delay(before: dict[str, float], now: dict[str, float]) -> float:
-    """How long the most hindered thread waited for a processor between two readings, in seconds."""
+    """How long any one thread waited for a processor between two readings of `run_delays`, at most, in seconds."""
     return max((now[thread] - before.get(thread, now[thread]) for thread in now), default=0.0)
 
 
-class Handle:
-    """A process that signals cannot miss: its number may be given to another once it has ended, this handle not."""
+class ProcessHandle:
+    """Sends signals to one process and never to another.
+
+    After a process has ended, the system may give its id to a new process. A pidfd stays with the old one.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._fd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when the process has ended."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if the process has ended."""
         with suppress(ProcessLookupError):
             if self._fd >= 0:
                 signal.pidfd_send_signal(self._fd, number)
@@ -50,7 +53,7 @@ class Handle:
                 os.kill(self.pid, number)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the pidfd."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,4 +1,4 @@
-"""Recordings that ended workers: after the second death they are not tried again for a while."""
+"""Recordings that end workers: after the second death, a recording is refused for a while."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def digest_of(source: bytes | Path) -> str:
 
 
 class Quarantine:
-    """Counts the workers that were given up over each recording.
+    """Counts the workers that ended while they had a recording.
 
     Parameters
     ----------
     seconds : float
-        How long a death is remembered, and a recording refused.
+        How long a death counts, and how long a recording is refused.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -36,13 +36,13 @@ class Quarantine:
         self._deaths: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many recordings are refused now."""
+        """Number of recordings that are refused now."""
         with self._lock:
             self._forget()
             return sum(count >= DEATHS for count, _ in self._deaths.values())
 
-    def blame(self, digest: str) -> bool:
-        """Note that a worker was given up over this recording; whether it is refused from now on."""
+    def record_death(self, digest: str) -> bool:
+        """Record that a worker ended while it had this recording; returns whether the recording is refused now."""
         with self._lock:
             self._forget()
             count = self._deaths.pop(digest, (0, 0.0))[0] + 1
@@ -51,22 +51,22 @@ class Quarantine:
                 self._deaths.popitem(last=False)
             return count >= DEATHS
 
-    def hold(self, digest: str) -> None:
+    def block(self, digest: str) -> None:
         """Refuse this recording from now on."""
         for _ in range(DEATHS):
-            self.blame(digest)
+            self.record_death(digest)
 
-    def absolve(self, digest: str) -> None:
-        """Note that a worker has survived this recording: the death was not its doing."""
+    def clear(self, digest: str) -> None:
+        """Forget the deaths: a worker has processed this recording and still runs."""
         with self._lock:
             self._deaths.pop(digest, None)
 
-    def holds(self, source: bytes | Path) -> bool:
+    def blocks(self, source: bytes | Path) -> bool:
         """Whether this recording is refused."""
         with self._lock:
             self._forget()
             if not self._deaths:
-                return False  # the usual case: nothing need be hashed
+                return False  # the usual case: nothing needs to be hashed
         digest = digest_of(source)
         with self._lock:
             return self._deaths.get(digest, (0, 0.0))[0] >= DEATHS

@@ -1,4 +1,4 @@
-"""What is known of the workers, as plain frozen records: health, metrics and page read them."""
+"""Records about the workers, all frozen. Health, metrics and page read them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Literal, get_args
 
 WorkerState = Literal["starting", "idle", "busy", "testing", "failed", "retiring"]
 WORKER_STATES: tuple[WorkerState, ...] = get_args(WorkerState)
+READY_STATES: tuple[WorkerState, ...] = ("idle", "busy", "testing")
+"""States of a worker that holds a verified model."""
 
 RestartReason = Literal[
     "killed", "crashed", "heartbeat", "deadline", "self_test", "non_finite", "memory_growth", "out_of_memory", "load"
 ]
 RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
-"""Why a worker was replaced: killed or crashed from outside our will; no heartbeat; a job or a self-test past its
-deadline or with a wrong answer; NaN or infinity; grown too large; out of memory; its model did not load."""
+"""Why a worker was replaced: it was killed from outside; it crashed; it had no heartbeat; a job took too long; a
+self-test failed; the network's output was NaN or infinite; its memory grew too much; it had not enough memory; its
+model did not load."""
 
 ModelStatus = Literal["loading", "ready", "error"]
 
@@ -25,17 +28,19 @@ class WorkerRecord:
     Attributes
     ----------
     index : int
-        Its place in the pool; processes come and go in it.
+        The number of its slot; processes come and go in it.
     restarts, jobs : int
-        Processes lost in this place, and recordings answered in it.
+        Processes replaced in this slot, and recordings answered in it.
+    error : str or None
+        Why the last process in this slot could not load its model.
     stage : str or None
-        What the process is doing, from `pulse.STAGES`, for `stage_seconds`.
+        What the process is doing, one of `heartbeat.STAGES`.
+    stage_seconds : float or None
+        How long it has been in this stage.
     heartbeat_age_seconds : float or None
-        Since the process last showed that its interpreter runs.
+        Time since its last heartbeat.
     rss_bytes : int or None
         Resident memory.
-    error : str or None
-        Why the last process in this place could not load its model.
     """
 
     index: int
@@ -52,7 +57,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The line before the workers."""
+    """Recordings that wait for a worker or are processed by one."""
 
     waiting: int = 0
     running: int = 0
@@ -61,22 +66,22 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestState:
-    """The golden clips, asked of every worker again and again.
+    """The self-tests of the workers: each classifies the golden clips again and again.
 
     Attributes
     ----------
     passed : bool
-        Whether the last one was right.
+        Whether the last self-test of any worker had the right answers.
     age_seconds : float
-        Of the oldest last answer among the workers that are ready.
+        Time since the last self-test of each ready worker; the longest of these.
     idle_age_seconds : float
-        The same without the time spent at work: a busy worker need not be tested.
+        The same, without the time that the worker was busy: a busy worker need not be tested.
     seconds, best_seconds : float
-        How long the last took, and the fastest so far on this machine.
+        Duration of the last self-test, and of the fastest one so far.
     failures : int
         Wrong or missing answers since the start.
     slow : int
-        How many in a row have now taken far longer than the fastest.
+        How many of the last self-tests in a row took much longer than the fastest.
     """
 
     passed: bool
@@ -90,7 +95,7 @@ class SelfTestState:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """One replacement of a worker; `at` is on the monotonic clock."""
+    """One replacement of a worker, at time `at` on the monotonic clock."""
 
     worker: int
     reason: RestartReason
@@ -100,7 +105,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class StackDump:
-    """Where every thread of a worker stood when it was given up."""
+    """The stack of each thread of a worker when it was marked failed or crashed."""
 
     id: int
     worker: int

@@ -1,4 +1,4 @@
-"""What has happened to the workers since the start: counts that only grow, and the last few events."""
+"""Restarts and stack dumps of the workers since the start: counts, and the last few events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KEPT_RESTARTS = 100
 
 
 class RestartLog:
-    """Thread-safe; survives a change of the model.
+    """Thread-safe. It continues when another model takes over.
 
     Parameters
     ----------
     on_event : callable
-        Called after anything that health should know at once.
+        Called after each event that health must report at once.
     """
 
     def __init__(self, on_event: Callable[[], None]) -> None:
@@ -34,41 +34,29 @@ class RestartLog:
         self._dumps: deque[StackDump] = deque(maxlen=KEPT_DUMPS)
         self._ids = itertools.count(1)
 
-    def restart(self, worker: int, reason: RestartReason, cause: str) -> None:
-        """Note that a worker is replaced."""
+    def record_restart(self, worker: int, reason: RestartReason, cause: str) -> None:
+        """Record that a worker is being replaced."""
         logger.error("worker %d: %s: %s; replacing it", worker, reason, cause)
         with self._lock:
             self._counts[reason] += 1
             self._restarts.append(Restart(worker, reason, cause, time.monotonic()))
         self._on_event()
 
-    def dump(self, worker: int, pid: int, reason: RestartReason, cause: str, text: str | None) -> None:
-        """Keep where a lost worker stood."""
+    def record_dump(self, worker: int, pid: int, reason: RestartReason, cause: str, text: str | None) -> None:
+        """Keep the stack dump of a lost worker, if there is one."""
         if not text:
             return
-        logger.error("worker %d (process %d) stood here:\n%s", worker, pid, text)
+        logger.error("worker %d (process %d): stack dump:\n%s", worker, pid, text)
         with self._lock:
             self._dumps.append(StackDump(next(self._ids), worker, pid, reason, cause, text))
         self._on_event()
 
-    def event(self) -> None:
-        """Something else has changed."""
+    def notify(self) -> None:
+        """Report that something else has changed."""
         self._on_event()
 
-    @property
-    def counts(self) -> Mapping[RestartReason, int]:
-        """Restarts by reason; every reason is there."""
+    def read(self) -> tuple[Mapping[RestartReason, int], tuple[Restart, ...], tuple[StackDump, ...]]:
+        """Restarts by reason (with every reason), the last restarts and the last stack dumps (both oldest first)."""
         with self._lock:
-            return {reason: self._counts[reason] for reason in RESTART_REASONS}
-
-    @property
-    def restarts(self) -> tuple[Restart, ...]:
-        """The last restarts, oldest first."""
-        with self._lock:
-            return tuple(self._restarts)
-
-    @property
-    def dumps(self) -> tuple[StackDump, ...]:
-        """The last stack dumps, oldest first."""
-        with self._lock:
-            return tuple(self._dumps)
+            counts = {reason: self._counts[reason] for reason in RESTART_REASONS}
+            return counts, tuple(self._restarts), tuple(self._dumps)

@@ -1,8 +1,7 @@
-"""Keeps the workers alive: one queue, one pool of workers, one loop that watches them, and the way to another model.
+"""Runs the workers: one pool, one loop that watches it, and the change to another model.
 
-Each worker is looked after by a thread (`WorkerSlot`), which may block; this module's loop never does, and does three
-things ten times a second: it looks at every worker's heart, lets go of what has waited for too long, and notes that it
-turned. It never gives a worker up for good.
+Each worker has a thread (`WorkerSlot`), which may block. The loop of this module never blocks. Ten times a second it
+checks each worker's heartbeat, drops expired jobs, and notes the time of its turn. A lost worker is always replaced.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 from ccmusic.errors import (
     InvalidParameter,
@@ -23,26 +23,18 @@ from ccmusic.errors import (
     Quarantined,
     SwapInProgress,
 )
-from ccmusic.genres import Taxonomy
-from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.inference.result import TrackResult
 from ccmusic.models.store import ModelLocation, locate
-from ccmusic.models.training_profile import Reference
 from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Inject, Job
 from ccmusic.workers.job_queue import Ticket
 from ccmusic.workers.pool import Pool
 from ccmusic.workers.quarantine import Quarantine
-from ccmusic.workers.records import (
-    ModelStatus,
-    QueueState,
-    Restart,
-    RestartReason,
-    SelfTestState,
-    StackDump,
-    WorkerRecord,
-)
+from ccmusic.workers.records import READY_STATES
 from ccmusic.workers.restart_log import RestartLog
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
 from ccmusic.workers.swap import RecentInputs, SwapReport, compare, require_same_labels, wait_until_loaded
 from ccmusic.workers.worker_process import worker_context
 
@@ -50,8 +42,7 @@ logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
 MAX_RETRY_AFTER_SECONDS = 60.0
-DROPPED_RECENTLY_SECONDS = 2.0
-ERRAND_SECONDS = 60.0
+COMMAND_SECONDS = 60.0
 
 
 class Supervisor:
@@ -61,16 +52,16 @@ class Supervisor:
     ----------
     settings : Settings
     on_event : callable, optional
-        Called from any thread when something happened that health should know at once.
+        Called from any thread after an event that health must report at once.
     """
 
     def __init__(self, settings: Settings, on_event: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
-        self._ledger = RestartLog(on_event)
+        self._restart_log = RestartLog(on_event)
         self._quarantine = Quarantine(settings.quarantine_seconds)
         self._context = worker_context()
         self._lock = threading.Lock()
-        self._nothing_left = threading.Condition(self._lock)
+        self._all_answered = threading.Condition(self._lock)
         self._in_system = 0
         self._swapping = threading.Lock()
         self._recent = RecentInputs()
@@ -82,117 +73,18 @@ class Supervisor:
         self._turned_at = time.monotonic()
         self._loop = threading.Thread(target=self._watch, name="ccmusic-supervisor", daemon=True)
 
-    # what it knows
-
-    @property
-    def workers(self) -> tuple[WorkerRecord, ...]:
-        """A record of each worker, as of now."""
-        return self._pool.records()
-
-    @property
-    def n_ready(self) -> int:
-        """Workers that hold a proved model."""
-        return self._pool.n_ready
-
-    @property
-    def model(self) -> ModelIdentity | None:
-        """The model that the workers last proved; None before the first."""
-        return self._pool.model
-
-    @property
-    def backend(self) -> str | None:
-        """What runs the network; None before it runs."""
-        return self._pool.backend
-
-    @property
-    def reference_mix(self) -> tuple[float, ...] | None:
-        """What the card of the model in use expects of the mean probabilities; None when it says nothing."""
-        return self._pool.reference_mix
-
-    @property
-    def taxonomies(self) -> tuple[Taxonomy, ...]:
-        """What the model in use answers in, its own labels' first; empty before one is proved."""
-        return self._pool.taxonomies
-
-    @property
-    def reference(self) -> Reference | None:
-        """What else that card says of the recordings that the model was made with; None when it says nothing."""
-        return self._pool.reference
-
-    @property
-    def location(self) -> ModelLocation:
-        """Where the model in use lies."""
-        return self._pool.location
-
-    @property
-    def model_status(self) -> ModelStatus:
-        """`Pool.model_status` of the model in use."""
-        return self._pool.model_status
-
-    @property
-    def load_error(self) -> str | None:
-        """Why loading failed; None unless it failed."""
-        return self._pool.load_error
-
-    @property
-    def load_failure(self) -> Exception | None:
-        """The error behind `load_error`."""
-        return self._pool.load_failure
-
-    @property
-    def caveat(self) -> str | None:
-        """Why something else serves than what was asked for; None when nothing else does."""
-        return self._pool.caveat
-
-    @property
-    def preparing(self) -> str | None:
-        """What is being done to make a model directory of a checkpoint; None when nothing is."""
-        return self._pool.preparing
-
-    @property
-    def restart_counts(self) -> Mapping[RestartReason, int]:
-        """Replaced workers by reason; every reason is there."""
-        return self._ledger.counts
-
-    @property
-    def restarts(self) -> tuple[Restart, ...]:
-        """The last replacements, oldest first."""
-        return self._ledger.restarts
-
-    @property
-    def stack_dumps(self) -> tuple[StackDump, ...]:
-        """Where the last lost workers stood."""
-        return self._ledger.dumps
-
-    @property
-    def queue(self) -> QueueState:
-        """The line before the workers."""
-        pool = self._pool
-        return QueueState(pool.queue.n_waiting, pool.n_busy, pool.queue.oldest_wait_seconds)
-
-    @property
-    def queue_too_old(self) -> bool:
-        """Whether somebody has waited, or has just been sent away for having waited, longer than is allowed."""
-        queue = self._pool.queue
-        dropped = time.monotonic() - queue.dropped_at < DROPPED_RECENTLY_SECONDS
-        return dropped or queue.oldest_wait_seconds > self._settings.max_wait_seconds
-
-    @property
-    def self_test(self) -> SelfTestState | None:
-        """The last answers to the golden clips; None before the first."""
-        return self._pool.self_test()
-
-    @property
-    def n_quarantined(self) -> int:
-        """Recordings that are refused because they ended two workers."""
-        return len(self._quarantine)
-
-    @property
-    def loop_age_seconds(self) -> float:
-        """Since the supervising loop last turned."""
-        return time.monotonic() - self._turned_at
-
-    # what it does
+    def state(self) -> SupervisorState:
+        """Everything that is known now. All facts about the model and its workers come from one pool."""
+        pool = self._pool  # read once: another model may take over at any moment
+        counts, restarts, dumps = self._restart_log.read()
+        return replace(
+            pool.state(),
+            restart_counts=counts,
+            restarts=restarts,
+            stack_dumps=dumps,
+            n_quarantined=len(self._quarantine),
+            loop_age_seconds=time.monotonic() - self._turned_at,
+        )
 
     def start(self) -> None:
         """Start the workers; returns at once."""
@@ -209,44 +101,45 @@ class Supervisor:
         Returns
         -------
         Future of TrackResult
-            Cancelling it drops the job if no worker has begun it.
+            Cancelling it removes the job from the queue if no worker has begun it.
 
         Raises
         ------
         ModelNotReady
-            No worker holds a proved model.
+            No worker holds a verified model.
         Overloaded
-            Too many wait, or this one would wait too long.
+            Too many recordings wait, or this one would wait too long.
         """
-        match self.model_status:
+        roster = self._pool.roster
+        match roster.model_status:
             case "loading":
                 raise ModelNotReady("Model is still loading...")
             case "error":
-                raise ModelNotReady(f"Model loading failed: {self.load_error}")
+                raise ModelNotReady(f"Model loading failed: {roster.load_error}")
         now = time.monotonic()
         future: Future[TrackResult] = Future()
         with self._lock:
             self._admit()
             self._in_system += 1
-            # under the lock, so that a change of the model finds every ticket in one queue or the other
+            # under the lock, so that each ticket moves to the new model's queue when the model changes
             self._pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
-        future.add_done_callback(self._left)
+        future.add_done_callback(self._on_answered)
         if self._settings.model_repository is not None:
             self._recent.add(job)
         return future
 
     def refuse_quarantined(self, job: Job) -> None:
-        """Raise `Quarantined` for a recording that ended two workers; may hash it, so not on the event loop."""
-        if self._quarantine.holds(job.source):
+        """Raise `Quarantined` for a recording that ended two workers. May hash it, so not for the event loop."""
+        if self._quarantine.blocks(job.source):
             raise Quarantined("this recording ended two workers and is refused for now")
 
     def drain(self, timeout_seconds: float) -> bool:
-        """Wait until everything that was accepted has been answered; whether that came about in time."""
-        with self._nothing_left:
-            return self._nothing_left.wait_for(lambda: self._in_system == 0, timeout_seconds)
+        """Wait until every accepted recording has been answered; returns whether that was in time."""
+        with self._all_answered:
+            return self._all_answered.wait_for(lambda: self._in_system == 0, timeout_seconds)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """Refuse what still waits, let running jobs end within the grace, end the workers."""
+        """Refuse waiting recordings, let running jobs end within `grace_seconds`, and end the workers."""
         self._stopping.set()
         pools = [pool for pool in (self._pool, self._candidate) if pool is not None]
         for pool in pools:
@@ -257,7 +150,7 @@ class Supervisor:
             pool.join(grace_seconds)
 
     def load_model(self, name: str) -> SwapReport:
-        """Change to another model of the repository, if it proves to be as good; blocks until that is decided.
+        """Change to another model of the repository if it is good enough; blocks until that is decided.
 
         Parameters
         ----------
@@ -273,14 +166,15 @@ class Supervisor:
         ModelFileNotFound
             There is no such model.
         ModelError
-            The new model was refused, and the old one goes on.
+            The new model was refused, and the old one continues.
         SwapInProgress
+            Another change is under way.
         """
         directory = self._settings.model_repository
         if directory is None or not (directory / name).is_dir():
             raise ModelFileNotFound(f"there is no model {name!r} in the repository")
         if not self._swapping.acquire(blocking=False):
-            raise SwapInProgress("another model is being loaded; wait for its outcome")
+            raise SwapInProgress("another model is being loaded; wait for its result")
         try:
             return self._swap(locate(str(directory / name), asked_precision(self._settings)))
         finally:
@@ -290,7 +184,7 @@ class Supervisor:
         began = time.monotonic()
         old = self._pool
         candidate = self._candidate = self._new_pool(location)
-        candidate.ledger = RestartLog(lambda: None)  # its failing to load is no restart of ours
+        candidate.roster.restart_log = RestartLog(lambda: None)  # a failed load of the candidate is no restart
         candidate.start()
         try:
             importing = location.directory is None
@@ -304,7 +198,7 @@ class Supervisor:
             candidate.join(5.0)
             self._candidate = None
             raise
-        candidate.ledger = self._ledger  # from now on what befalls its workers is ours to tell
+        candidate.roster.restart_log = self._restart_log  # from now on its restarts count
         with self._lock:
             for ticket in old.queue.empty():
                 candidate.queue.put(ticket)
@@ -312,10 +206,10 @@ class Supervisor:
         self._candidate = None
         old.close()  # each of its workers ends after its job
         threading.Thread(target=old.join, args=(self._settings.job_timeout_seconds,), daemon=True).start()
-        self._ledger.event()
+        self._restart_log.notify()
         return SwapReport(
-            previous=_named(old.model),
-            model=_named(candidate.model),
+            previous=_name_of(old.roster.served),
+            model=_name_of(candidate.roster.served),
             compared=compared,
             agreement=agreement,
             slowdown=round(slowdown, 3),
@@ -323,11 +217,11 @@ class Supervisor:
         )
 
     def _judge(self, compared: int, agreement: float | None, slowdown: float) -> None:
-        """Raise `ModelRefused` when a new model is too different from the old one, or too slow."""
+        """Raise `ModelRefused` if a new model differs too much from the old one, or is too slow."""
         if agreement is not None and agreement < self._settings.swap_min_agreement:
             raise ModelRefused(
                 f"it names the same genre for only {agreement:.0%} of {compared} recent recordings; "
-                f"at least {self._settings.swap_min_agreement:.0%} is asked for"
+                f"at least {self._settings.swap_min_agreement:.0%} is required"
             )
         if slowdown > self._settings.swap_max_slowdown:
             raise ModelRefused(
@@ -335,10 +229,10 @@ class Supervisor:
                 f"at most {self._settings.swap_max_slowdown:g} times is allowed"
             )
 
-    # faults on purpose
+    # injected faults
 
     def inject(self, fault: str, worker: int = 0, size: float | None = None) -> int:
-        """Bring about one of `faults.FAULTS`; gives how many places in memory it altered."""
+        """Inject one of `faults.FAULTS`; returns the number of places in memory that it changed."""
         if not self._settings.fault_injection:
             raise InvalidParameter("fault", "cannot be injected: the setting fault_injection is off")
         if fault not in faults.FAULTS:
@@ -350,34 +244,34 @@ class Supervisor:
             self._sticky[fault] = size
         match fault:
             case "kill":
-                self._pool.signal(worker, signal.SIGKILL)
+                self._pool.send_signal(worker, signal.SIGKILL)
             case "freeze":
-                self._pool.signal(worker, signal.SIGSTOP)
+                self._pool.send_signal(worker, signal.SIGSTOP)
             case "pause-self-test":
-                self._pool.self_tests_paused = True
+                self._pool.roster.self_tests_paused = True
             case "leak" | "error":
                 for index in range(self._settings.workers):
-                    self._pool.errand(index, Inject(fault, size)).result(ERRAND_SECONDS)
+                    self._pool.send_command(index, Inject(fault, size)).result(COMMAND_SECONDS)
             case "hold-gil":
-                self._pool.errand(worker, Inject(fault, size))  # its answer comes when the lock is free again
+                self._pool.send_command(worker, Inject(fault, size))  # the reply comes when the lock is free again
             case _ if fault not in faults.STICKY and fault not in faults.FROM_OUTSIDE:
-                return self._pool.errand(worker, Inject(fault, size)).result(ERRAND_SECONDS)
+                return self._pool.send_command(worker, Inject(fault, size)).result(COMMAND_SECONDS)
         return 0
 
     def inject_at_start(self, names: tuple[str, ...]) -> None:
-        """Have faults hold for every worker from its start."""
+        """Make faults active in every worker from its start."""
         for name in names:
             if name not in faults.STICKY:
                 raise InvalidParameter("faults", f"must be of {', '.join(sorted(faults.STICKY))}, not {name!r}")
             self._sticky[name] = faults.DEFAULT_SIZE.get(name, 1.0)
 
     def clear_faults(self) -> None:
-        """End every fault that holds until cleared."""
+        """End every fault that is active until cleared."""
         self._sticky.clear()
-        self._pool.self_tests_paused = False
-        for record in self._pool.records():
-            if record.state in ("idle", "busy", "testing"):
-                self._pool.errand(record.index, Inject("clear", 0.0))
+        self._pool.roster.self_tests_paused = False
+        for record in self._pool.roster.state().workers:
+            if record.state in READY_STATES:
+                self._pool.send_command(record.index, Inject("clear", 0.0))
         self._pool.wake()
 
     def restart_workers(self) -> None:
@@ -391,25 +285,25 @@ class Supervisor:
             self._settings,
             location,
             self._context,
-            self._ledger,
+            self._restart_log,
             self._quarantine,
             lambda: tuple(self._sticky.items()),
         )
 
     def _admit(self) -> None:
-        """Raise `Overloaded` rather than accept what cannot be answered in time; the lock is held."""
+        """Raise `Overloaded` if a new recording cannot be answered in time; the caller holds the lock."""
         predicted = self._pool.predicted_wait_seconds()
         retry_after = min(max(1.0, predicted), MAX_RETRY_AFTER_SECONDS)
         if self._in_system >= self._settings.max_queue:
             raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
-        if predicted > self._settings.max_wait_seconds or self.queue_too_old:
+        if predicted > self._settings.max_wait_seconds or self._pool.queue.overdue:
             raise Overloaded(f"the wait for a worker is longer than {self._settings.max_wait_seconds:g} s", retry_after)
 
-    def _left(self, _: Future[TrackResult]) -> None:
-        with self._nothing_left:
+    def _on_answered(self, _: Future[TrackResult]) -> None:
+        with self._all_answered:
             self._in_system -= 1
             if self._in_system == 0:
-                self._nothing_left.notify_all()
+                self._all_answered.notify_all()
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_SECONDS):
@@ -418,9 +312,11 @@ class Supervisor:
                 for pool in (self._pool, self._candidate):
                     if pool is not None:
                         pool.watch()
-            except Exception:  # the loop must turn; what failed shows in the workers
+            except Exception:  # the loop must continue
                 logger.exception("watching the workers failed")
 
 
-def _named(model: ModelIdentity | None) -> str:
-    return "none" if model is None else f"{model.name} {model.version} {model.sha256[:12]}"
+def _name_of(served: ServedModel | None) -> str:
+    if served is None:
+        return "none"
+    return f"{served.identity.name} {served.identity.version} {served.identity.sha256[:12]}"

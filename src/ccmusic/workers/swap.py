@@ -1,11 +1,11 @@
-"""Changing the model while requests flow: the new one is loaded beside the old one and has to earn its place."""
+"""Changing the model while requests are served: the new model is loaded beside the old one and compared with it."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,41 +22,42 @@ N_RECENT = 16
 MAX_RECENT_BYTES = 4 * 2**20
 """Larger recordings are not kept for comparison."""
 MIN_TO_JUDGE = 5
-"""Fewer recent inputs than this say nothing about agreement."""
+"""Agreement is not judged on fewer recent recordings than this."""
 POLL_SECONDS = 0.05
 ROUNDS = 3
+"""If there are fewer recent recordings than `MIN_TO_JUDGE`, each is classified so often, for a steady median time."""
 
 
 class RecentInputs:
-    """The last recordings that were answered, kept in memory for the comparison."""
+    """The last accepted recordings, kept in memory for the comparison."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque(maxlen=N_RECENT)
 
     def add(self, job: Job) -> None:
-        """Remember a recording, if it is small."""
+        """Keep a recording, if it is small."""
         if isinstance(job.source, bytes) and len(job.source) <= MAX_RECENT_BYTES:
             self._jobs.append(job)
 
     def jobs(self) -> tuple[Job, ...]:
-        """Oldest first."""
+        """The kept recordings, oldest first."""
         return tuple(self._jobs)
 
 
 @dataclass(frozen=True, slots=True)
 class SwapReport:
-    """What came of a change of the model.
+    """The result of a change of the model.
 
     Attributes
     ----------
     compared : int
-        Recent recordings that both models were asked.
+        Number of recent recordings that both models classified.
     agreement : float or None
-        Share of them for which both named the same genre; None when there were too few to judge.
+        Share of them for which both named the same genre; None if there were too few to judge.
     slowdown : float
-        The new model's time over the old one's, median over the recordings.
+        The new model's time divided by the old one's, median over the recordings.
     seconds : float
-        From the call to the switch.
+        Time from the call to the switch.
     """
 
     previous: str
@@ -67,12 +68,12 @@ class SwapReport:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """For the answer of the call."""
+        """The JSON answer of the admin call."""
         return {"status": "switched", **asdict(self)}
 
 
 def wait_until_loaded(candidate: Pool, timeout_seconds: float) -> None:
-    """Wait until every worker of the new model has proved it.
+    """Wait until every worker of the new model has verified it.
 
     Raises
     ------
@@ -80,36 +81,35 @@ def wait_until_loaded(candidate: Pool, timeout_seconds: float) -> None:
         One of them could not load it, or not in time.
     """
     deadline = time.monotonic() + timeout_seconds
-    while candidate.n_ready < candidate.settings.workers:
-        if candidate.load_failure is not None:
-            raise candidate.load_failure
+    roster = candidate.roster
+    while roster.n_ready < roster.settings.workers:
+        if roster.load_failure is not None:
+            raise roster.load_failure
         if time.monotonic() > deadline:
             raise ModelRefused(f"it was not loaded within {timeout_seconds:g} seconds")
-        candidate.closing.wait(POLL_SECONDS)
+        roster.closing.wait(POLL_SECONDS)
 
 
 def require_same_labels(current: Pool, candidate: Pool) -> None:
-    """Refuse a model that names other genres: neither agreement nor what clients know of the answers would hold.
+    """Refuse a model with other labels: the answers could not be compared, and clients expect the old labels.
 
     Raises
     ------
     ModelRefused
     """
-    if not current.taxonomies:
-        return  # nothing has been proved yet that could be told from
-    old, new = current.taxonomies[0], candidate.taxonomies[0]
+    if current.roster.served is None or candidate.roster.served is None:
+        return  # there is no model in use to compare with
+    old, new = current.roster.served.taxonomies[0], candidate.roster.served.taxonomies[0]
     if set(old.labels) != set(new.labels):
         raise ModelRefused(
             f"it names {len(new.labels)} genres of the taxonomy {new.name!r}, and not the {len(old.labels)} of "
-            f"{old.name!r} that the model in use names, so that their answers cannot be compared: "
-            "start the service with CCMUSIC_MODEL to serve it"
+            f"{old.name!r} that the model in use names, so their answers cannot be compared; "
+            "to serve it, start the service with CCMUSIC_MODEL"
         )
 
 
-def compare(
-    current: Pool, candidate: Pool, recent: Sequence[Job], on_asked: Callable[[], None] = lambda: None
-) -> tuple[int, float | None, float]:
-    """Ask both models the recent recordings, in turn, and compare genres and times.
+def compare(current: Pool, candidate: Pool, recent: Sequence[Job]) -> tuple[int, float | None, float]:
+    """Classify the recent recordings with both models, in turn, and compare genres and times.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def compare(
     Raises
     ------
     ModelRefused
-        The new model fails on a recording that the old one answers.
+        The new model fails on a recording that the old one can classify.
     """
     jobs = list(recent) or [Job(recording(name, 10.0), WindowPlan(), spectrogram=False) for name in SIGNALS]
     same = compared = 0
@@ -129,12 +129,11 @@ def compare(
     for job in jobs:
         pairs = []
         for _ in range(ROUNDS if len(jobs) < MIN_TO_JUDGE else 1):
-            old, new = _ask(current, job, limit), _ask(candidate, job, limit)
-            on_asked()
+            old, new = _classify(current, job, limit), _classify(candidate, job, limit)
             if isinstance(old, CcmusicError):
-                continue  # it says nothing about the new one
+                continue  # this does not count against the new model
             if isinstance(new, CcmusicError):
-                raise ModelRefused(f"it fails on a recent recording that the old model answers: {new}")
+                raise ModelRefused(f"it fails on a recent recording that the old model can classify: {new}")
             pairs.append((old, new))
             ratios.append(_network_seconds(new) / _network_seconds(old))
         if pairs:
@@ -148,7 +147,7 @@ def _network_seconds(result: TrackResult) -> float:
     return max(1e-6, result.timings["features"] + result.timings["inference"])
 
 
-def _ask(pool: Pool, job: Job, limit_seconds: float) -> TrackResult | CcmusicError:
+def _classify(pool: Pool, job: Job, limit_seconds: float) -> TrackResult | CcmusicError:
     future: Future[TrackResult] = Future()
     now = time.monotonic()
     pool.queue.put(Ticket(job, future, now, now + limit_seconds))

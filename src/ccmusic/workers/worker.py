@@ -1,6 +1,6 @@
 """A worker: one process, one pipeline, one recording at a time.
 
-Decoding happens here, so that a file which crashes a codec costs one job and never the service.
+Decoding happens in the worker, so that a file that crashes a codec ends one worker and never the service.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ccmusic.workers.channel import (
     WorkerOptions,
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
+from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:
     from ccmusic.inference.pipeline import Pipeline
@@ -41,48 +42,48 @@ logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 CHEAP_SECONDS = 0.02
+"""Up to this processor time, the canary check runs after every answer."""
 CANARY_SHARE = 0.1
-"""A network that takes longer than `CHEAP_SECONDS` for the known sound is not asked it after every answer, but as often
-as costs this share of its work; that leaves the self-test, whose period bounds how long a change can go unseen.
+"""A canary check that takes longer than `CHEAP_SECONDS` runs only so often that it costs this share of the work. The
+period of the self-test then bounds how long a changed network can stay unnoticed.
 
-Processor time, between the embedded networks, which take 3 ms and twice that when their core is shared, and the
-official checkpoints, which take 45 ms and more. Not time on the wall: a worker that waits for a processor on a busy
-machine would take its small network for a large one, and let answers go unvouched for."""
+The limit lies between the embedded networks, which take 3 ms (6 ms if their core is shared), and the official
+checkpoints, which take 45 ms and more. It is processor time and not wall time: on a busy machine, a worker that waits
+for a processor would take its small network for a large one and skip canary checks."""
 MEASURING_SECONDS = 0.1
-"""Within this much processor time a fresh worker looks for a cheap run of the known sound: the first are dearer."""
+"""A new worker repeats the canary check until one is cheap, for up to this processor time: first runs are slower."""
 EXIT_OUT_OF_MEMORY = 12
-"""Nothing smaller can be done when there is no memory even to receive a recording: half of it is still in the pipe."""
+"""Exit code if there is not enough memory to receive a recording. The rest of it is in the pipe, so the worker ends."""
 
 
 def run(
-    connection: Connection, pulse: Heartbeat, dump: Connection, lifeline: Connection, options: WorkerOptions
+    connection: Connection, heartbeat: Heartbeat, dump: Connection, lifeline: Connection, options: WorkerOptions
 ) -> None:
-    """Body of the worker process: load, say so, then answer until the front process hangs up.
+    """Body of the worker process: load the model, report it, then answer until the front process closes the pipe.
 
     Parameters
     ----------
     connection : Connection
         The worker's end of the pipe.
-    pulse : Heartbeat
-        Where it shows that it lives and what it does.
+    heartbeat : Heartbeat
     dump : Connection
-        Where its stack is written at SIGUSR1 or a crash.
+        Receives the stack of each thread at SIGUSR1 or a crash.
     lifeline : Connection
-        Reads as ended when the front process has gone.
+        Reads as ended when the front process has ended.
     options : WorkerOptions
     """
     _bind_to_parent()
     faulthandler.enable(dump.fileno())
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, dump.fileno(), all_threads=True)
-    # Ctrl-C and an init system's SIGTERM reach the whole group; when to end is for the front process to say.
+    # Ctrl-C and an init system's SIGTERM reach the whole group, but the front process decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(options.niceness)
-    threading.Thread(target=_beat, args=(pulse, lifeline), name="ccmusic-pulse", daemon=True).start()
+    threading.Thread(target=_beat, args=(heartbeat, lifeline), name="ccmusic-heartbeat", daemon=True).start()
     try:
-        armed = faults.Armed(options)
-        worker = _Worker(_load(options), pulse, armed)
+        active_faults = faults.ActiveFaults(options)
+        worker = _Worker(_load(options), heartbeat, active_faults)
     except CcmusicError as error:
         connection.send(Failed(error))
         return
@@ -95,111 +96,112 @@ def run(
         return
     connection.send(worker.ready())
     while True:
-        pulse.enter("idle")
+        heartbeat.enter("idle")
         try:
             order = connection.recv()
         except (EOFError, OSError):
             return
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
-        pulse.enter("receive")  # not before: of a worker that ends idle, no job is to blame
-        reply = worker.obey(order)
-        pulse.enter("reply")
+        heartbeat.enter("receive")  # not earlier: if a worker ends while it is idle, no job is the cause
+        reply = worker.execute(order)
+        heartbeat.enter("reply")
         try:
             connection.send(reply)
         except OSError:
-            return  # the front process has gone; so may we
+            return  # the front process has ended
 
 
 class _Worker:
-    """A loaded pipeline, and what it answered when it was fresh."""
+    """A loaded pipeline, and its answers at the start."""
 
-    def __init__(self, pipeline: Pipeline, pulse: Heartbeat, armed: faults.Armed) -> None:
+    def __init__(self, pipeline: Pipeline, heartbeat: Heartbeat, active_faults: faults.ActiveFaults) -> None:
         self._pipeline = pipeline
-        self._pulse = pulse
-        self._armed = armed
-        pipeline.on_stage = lambda stage: pulse.enter(cast("Stage", stage))
+        self._heartbeat = heartbeat
+        self._active_faults = active_faults
+        pipeline.on_stage = lambda stage: heartbeat.enter(cast("Stage", stage))
         self._signature = pipeline.verify()
-        self._voucher = pipeline.canary()
-        self._unvouched_seconds = 0.0
-        self._vouch_seconds = math.inf
+        self._canary = pipeline.canary()
+        self._unchecked_seconds = 0.0
+        self._canary_seconds = math.inf
         started = time.process_time()
-        while self._vouch_seconds > CHEAP_SECONDS and time.process_time() - started < MEASURING_SECONDS:
-            self._ask_known_sound()
+        while self._canary_seconds > CHEAP_SECONDS and time.process_time() - started < MEASURING_SECONDS:
+            self._run_canary()
         started = time.perf_counter()
         if pipeline.verify() != self._signature:
-            raise ModelRefused("the network answers the same golden clips differently each time")
+            raise ModelRefused("the network gives different answers to the same golden clips")
         self._seconds = time.perf_counter() - started
 
     def ready(self) -> Ready:
         pipeline = self._pipeline
         card = pipeline.card
-        return Ready(
-            pipeline.identity,
-            pipeline.backend,
-            self._seconds,
-            card.reference_mix,
-            pipeline.caveat,
-            card.reference,
-            card.taxonomies,
+        served = ServedModel(
+            identity=pipeline.identity,
+            backend=pipeline.backend,
+            taxonomies=card.taxonomies,
+            reference_mix=card.reference_mix,
+            training_profile=card.reference,
+            caveat=pipeline.caveat,
         )
+        return Ready(served, self._seconds)
 
-    def obey(self, order: Order) -> Reply:
+    def execute(self, order: Order) -> Reply:
         match order:
             case Job():
                 return self._answer(order)
             case SelfTest():
                 return self._test()
             case Inject(fault, size):
-                return Injected(self._armed.inject(fault, size, self._pipeline))
+                return Injected(self._active_faults.inject(fault, size, self._pipeline))
 
     def _answer(self, job: Job) -> Reply:
         try:
-            self._armed.before(job)
+            self._active_faults.before(job)
             started = time.process_time()
             result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram, explain=job.explain)
-            self._vouch(time.process_time() - started)
+            self._check_canary(time.process_time() - started)
         except CcmusicError as error:
             return Failed(error)
         except Exception as error:
             if _is_out_of_memory(error):
                 return Failed(OutOfMemory("the worker ran out of memory on this recording; try again, or send less"))
             logger.exception("a job failed")
-            # Not the original: an exception of a library may not survive pickling, and its text is not for clients.
+            # Not the original error: a library's exception may not be picklable, and its text is not for clients.
             return Failed(CcmusicError(f"an unexpected {type(error).__name__} while classifying"))
         return result
 
-    def _vouch(self, worked_seconds: float) -> None:
-        self._unvouched_seconds += worked_seconds
-        if self._vouch_seconds > max(CHEAP_SECONDS, CANARY_SHARE * self._unvouched_seconds):
+    def _check_canary(self, worked_seconds: float) -> None:
+        """Raise `ModelChanged` if the network's answer to the canary clip has changed; skipped if it costs too much."""
+        self._unchecked_seconds += worked_seconds
+        if self._canary_seconds > max(CHEAP_SECONDS, CANARY_SHARE * self._unchecked_seconds):
             return
-        self._unvouched_seconds = 0.0
-        if self._ask_known_sound() != self._voucher:
-            raise ModelChanged("the network answers a known sound with other bits than at the start")
+        self._unchecked_seconds = 0.0
+        if self._run_canary() != self._canary:
+            raise ModelChanged("the network's answer to the canary clip is not bit-equal to that at the start")
 
-    def _ask_known_sound(self) -> bytes:
-        """The cheapest run is what it costs: the others shared their core, or were the first."""
+    def _run_canary(self) -> bytes:
+        """The answer to the canary clip. The fastest run counts as its cost; others are slow for other reasons."""
         started = time.process_time()
         answer = self._pipeline.canary()
-        self._vouch_seconds = min(self._vouch_seconds, time.process_time() - started)
+        self._canary_seconds = min(self._canary_seconds, time.process_time() - started)
         return answer
 
     def _test(self) -> SelfTested:
-        self._pulse.enter("self_test")
+        self._heartbeat.enter("self_test")
         started = time.perf_counter()
         cause = None
         try:
             if self._pipeline.verify() != self._signature:
-                cause = "the golden clips were answered with other bits than at the start"
+                cause = "the answers to the golden clips are not bit-equal to those at the start"
         except NonFiniteOutput as error:
             cause = str(error)
-        except Exception as error:  # any way of not answering is a wrong answer
+        except Exception as error:  # no answer counts as a wrong answer
             cause = f"{type(error).__name__}: {error}"
         return SelfTested(time.perf_counter() - started, cause)
 
 
 def _load(options: WorkerOptions) -> Pipeline:
-    # Here and not above: the front process imports this module too, and needs no codec and no network runtime.
+    # Imported late: the front process imports this module too, and must not load codecs and network runtimes.
     from ccmusic.inference.backend import Execution
     from ccmusic.inference.pipeline import Pipeline
 
@@ -209,26 +211,26 @@ def _load(options: WorkerOptions) -> Pipeline:
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
-    # the network's runtime, libsndfile and the CUDA libraries have words for it, and no class of their own
+    # the network's runtime, libsndfile and the CUDA libraries have no exception class for it, only messages
     text = str(error).lower()
-    words = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory", "cannot allocate memory")
-    return any(word in text for word in words)
+    messages = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory", "cannot allocate memory")
+    return any(message in text for message in messages)
 
 
-def _beat(pulse: Heartbeat, lifeline: Connection) -> None:
-    """Show that the interpreter runs; end the process when the front process has gone."""
+def _beat(heartbeat: Heartbeat, lifeline: Connection) -> None:
+    """Update the heartbeat; end the process when the front process has ended."""
     while True:
-        pulse.beat()
+        heartbeat.beat()
         if lifeline.poll(BEAT_SECONDS):
             os._exit(1)
 
 
 def _bind_to_parent() -> None:
-    """Have the kernel end this process when the fork server ends, whatever this process is doing then."""
+    """Make the kernel end this process when the fork server ends, whatever this process is doing."""
     if not sys.platform.startswith("linux"):
         return
-    # The fork server ends when nobody holds its lifeline any more, and hands a copy of that to each process it makes:
-    # ours must go, or a worker that hangs would keep the fork server, and that would keep the worker.
+    # The fork server ends when no process holds its "alive" pipe any more. Each worker inherits a copy of it,
+    # which must be closed here: otherwise a hanging worker would keep the fork server, and that would keep the worker.
     server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)

@@ -1,14 +1,14 @@
-"""Looks after one place in a pool: starts a worker, hands it jobs, tests it, replaces it."""
+"""The thread of one worker: starts the process, gives it jobs and self-tests, and replaces it."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
 
 from ccmusic.errors import (
     CcmusicError,
@@ -22,325 +22,351 @@ from ccmusic.errors import (
 )
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Failed, Inject, Injected, Ready, Reply, SelfTest, SelfTested
-from ccmusic.workers.job_queue import Ticket, Wakeup
-from ccmusic.workers.quarantine import digest_of
+from ccmusic.workers.job_queue import JobQueue, Ticket
+from ccmusic.workers.quarantine import Quarantine, digest_of
 from ccmusic.workers.records import RestartReason
+from ccmusic.workers.roster import Roster
+from ccmusic.workers.wakeup import Wakeup
 from ccmusic.workers.worker_process import WorkerProcess
-
-if TYPE_CHECKING:
-    from ccmusic.workers.pool import Pool
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.1
-"""Before the second replacement in a row; the first comes at once."""
+"""Pause before the second replacement in a row; the first replacement starts at once."""
 MAX_PAUSE_SECONDS = 30.0
-"""Between two loads that fail."""
+"""Longest pause after a failed load."""
 MAX_PAUSE_AFTER_WORK_SECONDS = 1.0
-"""Between two lives that had begun well: their ends were the recordings' doing, and others are waiting."""
-GOOD_LIFE_SECONDS = 2.0
+"""Longest pause after a process that had loaded: a recording may have ended it, and other recordings wait."""
+LONG_RUN_SECONDS = 2.0
+"""After a process that ran longer than this, the next one starts without a pause."""
 SELF_TEST_TIMEOUT_SECONDS = 30.0
 EARLY = 0.8
-"""Periods after which a worker with nothing to do is tested: within a period it should be."""
+"""An idle worker is tested after this many self-test periods, so that it is tested within one period."""
 OVERDUE = 1.0
-"""Periods after which a self-test goes before jobs that wait: it takes milliseconds."""
+"""After this many periods, a self-test is done before waiting jobs: it takes milliseconds."""
 MAX_LOSSES = 5
-"""Workers that may end under a job through no fault of its own before it is given up."""
+"""A job fails when more workers than this have ended during it, even if the job is not the cause."""
 MISSING_FILE_SECONDS = 0.5
-"""How often a missing model file is looked for."""
+"""Period of the check whether a missing model file is back."""
 
 INTERRUPTION = (EOFError, OSError, TimeoutError)
 
+StartProcess = Callable[[int, Callable[[RestartReason, str], None]], WorkerProcess]
+
 
 class WorkerSlot(threading.Thread):
-    """The thread of one place in a pool.
+    """The place of one worker in a pool. Worker processes come and go in it.
 
     Parameters
     ----------
-    pool : Pool
     index : int
+        The number of the slot.
+    roster : Roster
+        Where the slot records what it knows about its worker.
+    queue : JobQueue
+    quarantine : Quarantine
+    start_process : callable
+        Starts a worker process, given the index and a callback for the moment when the process is marked failed.
+
+    Attributes
+    ----------
+    process : WorkerProcess or None
+        The present worker process.
+    retire_after_job : bool
+        Whether the worker must be replaced as soon as it has no job.
     """
 
-    def __init__(self, pool: Pool, index: int) -> None:
+    def __init__(
+        self, index: int, roster: Roster, queue: JobQueue, quarantine: Quarantine, start_process: StartProcess
+    ) -> None:
         super().__init__(name=f"ccmusic-worker-{index}", daemon=True)
-        self._pool = pool
         self._index = index
-        self._bell = Wakeup()
+        self._roster = roster
+        self._queue = queue
+        self._quarantine = quarantine
+        self._start_process = start_process
+        self._wakeup = Wakeup()
         self._pause = 0.0
-        self._errands: list[tuple[Inject, Future[int]]] = []
+        self._commands: list[tuple[Inject, Future[int]]] = []
         self._base_rss: int | None = None
-        self.life: WorkerProcess | None = None
+        self._requeued = False
+        self.process: WorkerProcess | None = None
         self.retire_after_job = False
-        self._handed_on = False
 
     def run(self) -> None:
-        """Start, use and replace the worker until the pool closes."""
-        while not self._pool.closing.is_set():
+        """Start, use and replace the worker until the roster closes."""
+        while not self._roster.closing.is_set():
             began = time.monotonic()
             worked = False
             try:
-                worked = self._live()
-            except Exception as error:  # no process to be had, say: a thread that ended would end the worker for good
-                logger.exception("worker %d: its keeper failed", self._index)
-                self._pool.change(self._index, state="failed", error=f"{type(error).__name__}: {error}")
-            if self._pool.closing.is_set():
+                worked = self._run_process()
+            except Exception as error:  # for example, no process can be started; the thread must try again
+                logger.exception("worker %d: its slot failed", self._index)
+                self._roster.change(self._index, state="failed", error=f"{type(error).__name__}: {error}")
+            if self._roster.closing.is_set():
                 break
-            if time.monotonic() - began > GOOD_LIFE_SECONDS:
+            if time.monotonic() - began > LONG_RUN_SECONDS:
                 self._pause = 0.0
-            self._rest()
+            self._wait_before_restart()
             self._pause = min(
                 max(FIRST_PAUSE_SECONDS, 2 * self._pause), MAX_PAUSE_AFTER_WORK_SECONDS if worked else MAX_PAUSE_SECONDS
             )
-        self._pool.change(self._index, state="retiring", pid=None)
-        self._bell.close()
+        self._roster.change(self._index, state="retiring", pid=None)
+        self._wakeup.close()
 
     def wake(self) -> None:
-        """Have it look around: the pool closes, or there is an errand."""
-        self._bell.ring()
+        """Make the slot check whether the roster closes or a command waits."""
+        self._wakeup.wake()
 
-    def send_on_errand(self, order: Inject) -> Future[int]:
-        """Have an order brought to the worker as soon as it is idle; gives the number of places changed."""
+    def send_command(self, command: Inject) -> Future[int]:
+        """Send a command to the worker as soon as it is idle; the future gives the number of places changed."""
         future: Future[int] = Future()
-        self._errands.append((order, future))
+        self._commands.append((command, future))
         self.wake()
         return future
 
-    def _rest(self) -> None:
-        """The pause before the next process; it ends early when what was missing is back."""
-        missing = self._pool.record(self._index).state == "failed" and self._pool.location.missing() is not None
+    def _wait_before_restart(self) -> None:
+        """Pause before the next process. The pause ends early when a missing model file is back."""
+        location = self._roster.location
+        missing = self._roster.record(self._index).state == "failed" and location.missing() is not None
         deadline = time.monotonic() + self._pause
         while (left := deadline - time.monotonic()) > 0:
-            if wait([self._bell.descriptor], min(left, MISSING_FILE_SECONDS)):
-                self._bell.quiet()
+            if wait([self._wakeup.descriptor], min(left, MISSING_FILE_SECONDS)):
+                self._wakeup.clear()
                 return
-            if missing and self._pool.location.missing() is None:
+            if missing and location.missing() is None:
                 return
 
-    # one life
+    # one process
 
-    def _live(self) -> bool:
-        """One life of the worker, from its start to its end; whether it ever was ready."""
-        life = WorkerProcess(self._pool.context, self._index, self._pool.options(), self._condemned)
-        self.life = life
-        # A place that could not load stays failed until it can: what is wrong is still wrong while it is tried again.
-        self._pool.change(self._index, pid=life.pid)
+    def _run_process(self) -> bool:
+        """Run one worker process from its start to its end; returns whether it was ever ready."""
+        process = self._start_process(self._index, self._on_failed)
+        self.process = process
+        # The state stays "failed" after a failed load until a load succeeds: the fault may still be there.
+        self._roster.change(self._index, pid=process.pid)
         ready = False
         try:
-            ready = self._loaded(life)
+            ready = self._load(process)
             if ready:
-                self._serve(life)
+                self._serve(process)
         finally:
-            if life.over and not self._pool.closing.is_set():
-                self._mourn(life, ready)
-            self.life = None
-            life.end()
+            if process.unusable and not self._roster.closing.is_set():
+                self._record_exit(process, ready)
+            self.process = None
+            process.close()
         return ready
 
-    def _condemned(self, reason: RestartReason, cause: str) -> None:
-        """Told at once when the process is given up, by whoever gave it up."""
-        self._pool.change(self._index, state="starting")
-        self._pool.note_restart(self._index, reason, cause)
+    def _on_failed(self, reason: RestartReason, cause: str) -> None:
+        """Called at once when a process is marked failed, from the thread that marks it."""
+        self._roster.change(self._index, state="starting")
+        self._roster.note_restart(self._index, reason, cause)
 
-    def _note_end(self, life: WorkerProcess, ticket: Ticket | None = None) -> str:
-        """Note how a process ended that nobody gave up; once, and before anybody is told of what it took along."""
-        reason, cause = life.how_it_ended()
-        if life.condemned is None and not life.end_noted:
-            life.end_noted = True
-            self._pool.note_loss(self._index, ticket)
-            self._condemned(reason, cause)
+    def _note_end(self, process: WorkerProcess, ticket: Ticket | None = None) -> str:
+        """Record the end of a process that was not marked failed; once, and before the job's caller gets an answer."""
+        reason, cause = process.exit_cause()
+        if process.failure is None and not process.end_noted:
+            process.end_noted = True
+            self._roster.note_loss(self._index, ticket)
+            self._on_failed(reason, cause)
         return cause
 
-    def _mourn(self, life: WorkerProcess, ready: bool) -> None:
-        """Keep how a life ended, and where it stood then."""
-        if ready:  # else its end has been noted as a failed load
-            self._note_end(life)
-        reason, cause = life.how_it_ended()
-        self._pool.note_dump(self._index, life.pid, reason, cause, life.dump)
-        self._pool.change(self._index, pid=None)
+    def _record_exit(self, process: WorkerProcess, ready: bool) -> None:
+        """Record how a process ended, and its stack dump."""
+        if ready:  # otherwise its end is recorded as a failed load
+            self._note_end(process)
+        reason, cause = process.exit_cause()
+        self._roster.restart_log.record_dump(self._index, process.pid, reason, cause, process.dump)
+        self._roster.change(self._index, pid=None)
 
-    def _loaded(self, life: WorkerProcess) -> bool:
+    def _load(self, process: WorkerProcess) -> bool:
+        """Wait until the process has loaded the model; returns whether it has."""
+        limit = self._roster.settings.load_timeout_seconds
         try:
-            reply = life.receive(self._pool.settings.load_timeout_seconds)
+            reply = process.receive(limit)
         except TimeoutError:
-            limit = self._pool.settings.load_timeout_seconds
-            life.condemn("load", f"loading took longer than {limit:g} seconds")
-            return self._failed(ModelRefused(f"loading took longer than {limit:g} seconds"))
+            process.mark_failed("load", f"loading took longer than {limit:g} seconds")
+            return self._load_failed(ModelRefused(f"loading took longer than {limit:g} seconds"))
         except (EOFError, OSError):
-            _, cause = life.how_it_ended()
-            return self._failed(
-                ModelRefused(f"the worker process ended while loading: {cause}"), restart=life.condemned is None
+            _, cause = process.exit_cause()
+            return self._load_failed(
+                ModelRefused(f"the worker process ended while loading: {cause}"), restart=process.failure is None
             )
         match reply:
-            case Ready(model):
-                if life.condemned is not None:
-                    return self._failed(ModelRefused(life.condemned[1]), restart=False)
-                logger.info("worker %d holds %s %s", self._index, model.name, model.version)
-                life.loading = False
-                self._base_rss = life.rss_bytes
-                self._pool.proved(self._index, reply)
-                self._pool.change(self._index, state="idle", error=None)
+            case Ready(served):
+                if process.failure is not None:
+                    return self._load_failed(ModelRefused(process.failure[1]), restart=False)
+                logger.info("worker %d has loaded %s %s", self._index, served.identity.name, served.identity.version)
+                process.loading = False
+                self._base_rss = process.rss_bytes
+                self._roster.note_loaded(self._index, reply)
+                self._roster.change(self._index, state="idle", error=None)
                 return True
             case Failed(error):
-                return self._failed(error)
-        raise TypeError(f"a worker that loads does not send {type(reply).__name__}")
+                return self._load_failed(error)
+        raise TypeError(f"a loading worker does not send {type(reply).__name__}")
 
-    def _failed(self, error: CcmusicError, *, restart: bool = True) -> bool:
+    def _load_failed(self, error: CcmusicError, *, restart: bool = True) -> bool:
         text = error.sentence
         logger.error("worker %d: loading failed: %s; next try in %.1f s", self._index, text, self._pause)
-        self._pool.change(self._index, state="failed", error=text, pid=None)
-        self._pool.load_failure = error
+        self._roster.note_load_failure(self._index, error)
         if restart:
-            self._pool.note_restart(self._index, "load", text)
+            self._roster.note_restart(self._index, "load", text)
         return False
 
-    # work
+    # jobs
 
-    def _serve(self, life: WorkerProcess) -> None:
-        """Hand out jobs and self-tests until the process ends, must end, or is no longer wanted."""
-        queue = self._pool.queue
-        while not life.over:
-            if self._errands:
-                self._run_errand(life)
-                continue  # it may have been the end of it
-            if self.retire_after_job or self._pool.closing.is_set():
+    def _serve(self, process: WorkerProcess) -> None:
+        """Give the process jobs, self-tests and commands until it ends or must be replaced."""
+        while not process.unusable:
+            if self._commands:
+                self._run_command(process)
+                continue  # the command may have ended the process
+            if self.retire_after_job or self._roster.closing.is_set():
                 self.retire_after_job = False
-                queue.leave(self._bell)
+                self._queue.leave(self._wakeup)
                 return
-            if self._pool.self_test_due(self._index, OVERDUE):
-                queue.leave(self._bell)
-                self._self_test(life)
+            if self._roster.self_test_due(self._index, OVERDUE):
+                self._queue.leave(self._wakeup)
+                self._self_test(process)
                 continue
-            ticket = queue.take(self._bell)
+            ticket = self._queue.take(self._wakeup)
             if ticket is not None:
-                self._work(ticket, life)
+                self._work(ticket, process)
                 continue
-            if self._pool.self_test_due(self._index, EARLY):
-                queue.leave(self._bell)
-                self._self_test(life)
+            if self._roster.self_test_due(self._index, EARLY):
+                self._queue.leave(self._wakeup)
+                self._self_test(process)
                 continue
-            if life.connection in wait(
-                [life.connection, self._bell.descriptor], self._pool.until_self_test(self._index, EARLY)
+            if process.connection in wait(
+                [process.connection, self._wakeup.descriptor], self._roster.until_self_test(self._index, EARLY)
             ):
-                queue.leave(self._bell)
-                life.lost = True  # nobody asked it anything, so it can only be the end
+                self._queue.leave(self._wakeup)
+                process.lost = True  # no order was sent, so the pipe is readable only because the process has ended
                 return
-            self._bell.quiet()
+            self._wakeup.clear()
 
-    def _work(self, ticket: Ticket, life: WorkerProcess) -> None:
-        """Have one job done."""
+    def _work(self, ticket: Ticket, process: WorkerProcess) -> None:
+        """Let the process do one job, and answer the ticket."""
         began = time.monotonic()
-        self._pool.change(self._index, state="busy")
-        limit = min(self._pool.settings.job_timeout_seconds, ticket.deadline - began)
+        self._roster.change(self._index, state="busy")
+        limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
         try:
-            reply = life.ask(ticket.job, limit)
+            reply = process.request(ticket.job, limit)
         except TimeoutError:
-            life.condemn("deadline", f"a job passed its {limit:.3g} seconds in stage {life.pulse.stage}")
-            self._pool.quarantine.blame(self._digest(ticket))
+            process.mark_failed(
+                "deadline", f"a job took longer than {limit:.3g} seconds, in stage {process.heartbeat.stage}"
+            )
+            self._quarantine.record_death(self._digest(ticket))
             ticket.fail(InferenceTimeout(f"stopped after {limit:.3g} seconds of work"))
         except (EOFError, OSError):
-            self._lost(ticket, began, life)
+            self._handle_loss(ticket, began, process)
         else:
-            self._answer(ticket, reply, began, life)
-            self._pool.count_job(self._index)
+            self._answer(ticket, reply, began, process)
+            self._roster.note_job_done(self._index)
         finally:
-            # Whatever goes wrong here, nobody is left waiting; a ticket that went to another worker waits for that.
-            if not ticket.future.done() and not self._handed_on:
+            # Whatever went wrong, the caller gets an answer. A ticket that is in the queue again waits for its answer.
+            if not ticket.future.done() and not self._requeued:
                 ticket.fail(WorkerDied("the job was lost inside the service"))
-            self._handed_on = False
+            self._requeued = False
 
-    def _answer(self, ticket: Ticket, reply: Reply, began: float, life: WorkerProcess) -> None:
+    def _answer(self, ticket: Ticket, reply: Reply, began: float, process: WorkerProcess) -> None:
         if isinstance(reply, Failed) and isinstance(reply.error, ModelChanged):
-            # The answer is held back, and that is not the recording's fault: a sound worker shall give it.
-            self._pool.note_self_test(self._index, 0.0, str(reply.error))
-            life.condemn("self_test", str(reply.error), dump=False)
-            self._hand_on(ticket)
+            # The answer is not given, and the recording is not the cause: another worker must answer it.
+            self._roster.note_self_test(self._index, 0.0, str(reply.error))
+            process.mark_failed("self_test", str(reply.error), dump=False)
+            self._requeue(ticket)
             return
-        if ticket.blamed is not None:
-            self._pool.quarantine.absolve(ticket.blamed)
+        if ticket.suspect_digest is not None:
+            self._quarantine.clear(ticket.suspect_digest)
         match reply:
             case TrackResult():
-                self._pool.note_job_seconds(time.monotonic() - began)
+                self._roster.note_job_seconds(time.monotonic() - began)
                 timings = {"queue": began - ticket.accepted_at, **reply.timings}
                 ticket.future.set_result(replace(reply, timings=timings))
             case Failed(NonFiniteOutput() as error):
                 ticket.future.set_exception(error)
-                life.condemn("non_finite", str(error), dump=False)
+                process.mark_failed("non_finite", str(error), dump=False)
             case Failed(OutOfMemory() as error):
                 ticket.future.set_exception(error)
-                life.condemn("out_of_memory", str(error), dump=False)
+                process.mark_failed("out_of_memory", str(error), dump=False)
             case Failed(error):
                 ticket.future.set_exception(error)
             case _:
-                raise TypeError(f"a worker that works does not send {type(reply).__name__}")
-        self._recycle_if_grown(life)
+                raise TypeError(f"a working worker does not send {type(reply).__name__}")
+        self._recycle_if_grown(process)
 
-    def _lost(self, ticket: Ticket, began: float, life: WorkerProcess) -> None:
-        """The process ended over a job: once more elsewhere, and if that ends as well, never again."""
-        reason = life.how_it_ended()[0]
-        had_begun = life.pulse.busy_since(began) or reason == "out_of_memory"
-        cause = self._note_end(life, ticket)
-        again = ticket.blamed is not None
+    def _handle_loss(self, ticket: Ticket, began: float, process: WorkerProcess) -> None:
+        """The process ended during a job: another worker tries the job once; if that one ends too, it is refused."""
+        reason = process.exit_cause()[0]
+        had_begun = process.heartbeat.busy_since(began) or reason == "out_of_memory"
+        cause = self._note_end(process, ticket)
+        again = ticket.suspect_digest is not None
         if had_begun:
             digest = self._digest(ticket)
-            if again and not self._pool.lost_with_others(self._index, ticket, reason):
-                # The same job ended two workers, one after the other: that is no accident of theirs.
-                self._pool.quarantine.hold(digest)
+            if again and not self._roster.lost_with_others(self._index, ticket, reason):
+                # The same job ended two workers, one after the other, so the job is the cause.
+                self._quarantine.block(digest)
                 ticket.fail(Quarantined("this recording ended two workers and is refused from now on"))
-                self._pool.ledger.event()
+                self._roster.restart_log.notify()
                 return
         ticket.losses += 1
-        if ticket.losses <= MAX_LOSSES and ticket.deadline > time.monotonic() and not self._pool.closing.is_set():
-            logger.warning("worker %d: %s; its job goes to another", self._index, cause)
-            self._hand_on(ticket)
+        if ticket.losses <= MAX_LOSSES and ticket.deadline > time.monotonic() and not self._roster.closing.is_set():
+            logger.warning("worker %d: %s; another worker gets its job", self._index, cause)
+            self._requeue(ticket)
         else:
             ticket.fail(WorkerDied(f"the worker process was lost during this job: {cause}"))
 
-    def _hand_on(self, ticket: Ticket) -> None:
-        self._handed_on = True
-        self._pool.queue.put(ticket, first=True)
+    def _requeue(self, ticket: Ticket) -> None:
+        self._requeued = True
+        self._queue.put(ticket, first=True)
 
     @staticmethod
     def _digest(ticket: Ticket) -> str:
-        """The recording's digest, noted on the ticket: a worker has been lost over it."""
+        """The recording's digest; also kept in the ticket, because a worker was lost during its job."""
         try:
-            ticket.blamed = digest_of(ticket.job.source)
-        except OSError:  # its file is gone, and so is the danger
-            ticket.blamed = ""
-        return ticket.blamed
+            ticket.suspect_digest = digest_of(ticket.job.source)
+        except OSError:  # its file is gone, so it cannot come again
+            ticket.suspect_digest = ""
+        return ticket.suspect_digest
 
-    def _recycle_if_grown(self, life: WorkerProcess) -> None:
-        rss = life.rss_bytes
-        if life.condemned is not None or rss is None or self._base_rss is None:
+    def _recycle_if_grown(self, process: WorkerProcess) -> None:
+        """Replace a worker whose memory has grown too much, if every other worker is ready."""
+        rss = process.rss_bytes
+        if process.failure is not None or rss is None or self._base_rss is None:
             return
         grown = rss - self._base_rss
-        if grown > self._pool.settings.recycle_growth_bytes and self._pool.others_ready(self._index):
-            life.condemn("memory_growth", f"grown by {grown / 2**20:.0f} MB since its start; replaced", dump=False)
+        if grown > self._roster.settings.recycle_growth_bytes and self._roster.others_ready(self._index):
+            process.mark_failed(
+                "memory_growth", f"its memory has grown by {grown / 2**20:.0f} MB since its start", dump=False
+            )
 
-    def _self_test(self, life: WorkerProcess) -> None:
-        self._pool.change(self._index, state="testing")
+    def _self_test(self, process: WorkerProcess) -> None:
+        self._roster.change(self._index, state="testing")
         cause = None
         seconds = 0.0
         try:
-            reply = life.ask(SelfTest(), SELF_TEST_TIMEOUT_SECONDS)
+            reply = process.request(SelfTest(), SELF_TEST_TIMEOUT_SECONDS)
         except TimeoutError:
             cause = f"no answer to the golden clips within {SELF_TEST_TIMEOUT_SECONDS:g} seconds"
         except (EOFError, OSError):
-            return  # it ended by itself; that is noted as such
+            return  # the process ended by itself, which is recorded as such
         else:
             if not isinstance(reply, SelfTested):
-                raise TypeError(f"a worker that is tested does not send {type(reply).__name__}")
+                raise TypeError(f"a worker in self-test does not send {type(reply).__name__}")
             seconds, cause = reply.seconds, reply.cause
-        self._pool.note_self_test(self._index, seconds, cause)
+        self._roster.note_self_test(self._index, seconds, cause)
         if cause is not None:
-            life.condemn("self_test", cause)
+            process.mark_failed("self_test", cause)
             return
-        if not life.over:  # it may have been given up meanwhile, for a heart that stood still, and woken to answer this
-            self._pool.change(self._index, state="idle")
+        # A frozen worker is resumed for its stack dump and may answer then, although it is marked failed.
+        if not process.unusable:
+            self._roster.change(self._index, state="idle")
 
-    def _run_errand(self, life: WorkerProcess) -> None:
-        order, future = self._errands.pop(0)
+    def _run_command(self, process: WorkerProcess) -> None:
+        command, future = self._commands.pop(0)
         try:
-            reply = life.ask(order, SELF_TEST_TIMEOUT_SECONDS)
+            reply = process.request(command, SELF_TEST_TIMEOUT_SECONDS)
             future.set_result(reply.changes if isinstance(reply, Injected) else 0)
         except INTERRUPTION as error:
-            future.set_exception(WorkerDied(f"the worker was lost over this errand: {type(error).__name__}"))
+            future.set_exception(WorkerDied(f"the worker was lost during this command: {type(error).__name__}"))
