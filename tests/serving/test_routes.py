@@ -16,7 +16,7 @@ class Loading:
     """A service without a model, so its taxonomies are unknown."""
 
     def snapshot(self):
-        return SimpleNamespace(taxonomies=())
+        return SimpleNamespace(served=None)
 
 
 class Waiting(Loading):
