@@ -43,3 +43,7 @@ def test_a_circle_is_found() -> None:
     assert circles({("a", "b"), ("b", "c")}) == []
     (circle,) = circles({("a", "b"), ("b", "c"), ("c", "a")})
     assert set(circle) == {"a", "b", "c"}
+
+
+def test_modules_do_not_import_each_other_in_circles(modules: Edges) -> None:
+    assert circles(modules) == []
