@@ -1,4 +1,4 @@
-# The same few words for a person, a hook and CI. `make` alone lists them.
+# The same words for a person, a hook and CI. `make` lists the six of every day (##), `make help-all` the rest too (##+).
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= ../shared/data
@@ -9,10 +9,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-wheel test-training faults monitoring-test soak check format bench bench-data rivals train families reference lock clean
+.PHONY: help help-all run test test-wheel test-training faults monitoring-test soak check format bench bench-data rivals train families reference lock clean
 
-help:  ## list these words
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+help:  ## list these words; make help-all: the rest too
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+help-all:  ##+ list every word
+	@grep -hE '^[a-z-]+:.*##\+? ' $(MAKEFILE_LIST) | sed -E 's/:.*##\+? /\t/' | expand -t 18
 
 run: $(VENV)/.page  ## install and start the page and the API on port 7860
 	$(BIN)/ccmusic serve
@@ -26,7 +29,7 @@ test: $(VENV)/.test  ## install and run the tests
 FAST := tests/audio tests/features tests/models tests/inference tests/health tests/scoring tests/evaluation tests/alerting \
   tests/checkpoints/hub tests/test_genres.py tests/test_settings.py tests/test_errors.py tests/test_parallel.py
 WHEEL_VENV ?= $(VENV)-wheel
-test-wheel:  ## build the wheel, install it in an empty environment, and run the fast tests there
+test-wheel:  ##+ build the wheel, install it in an empty environment, and run the fast tests there
 	rm -rf $(WHEEL_VENV)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/docker/build.txt -r requirements/test.txt
@@ -35,24 +38,24 @@ test-wheel:  ## build the wheel, install it in an empty environment, and run the
 	cd tests && $(abspath $(WHEEL_VENV))/bin/python -c 'import ccmusic; assert "site-packages" in ccmusic.__file__, ccmusic.__file__'
 	$(WHEEL_VENV)/bin/python -m pytest $(FAST) $(PYTEST)
 
-test-training: $(VENV)/.train $(VENV)/.test  ## the tests that need torch as well
+test-training: $(VENV)/.train $(VENV)/.test  ##+ run the tests that need torch
 	$(BIN)/python -m pytest tests/training tests/finetuning tests/checkpoints/test_torch_file.py $(PYTEST)
 
 # Rows that take long have 5 repeats at most; only a run of all of them makes the page.
 REPEATS ?= 20
-faults: $(VENV)/.test  ## inject every fault of the catalogue into the running service; writes docs/fault-matrix.md
+faults: $(VENV)/.test  ##+ inject every fault of the catalogue into the running service; writes docs/fault-matrix.md
 	CCMUSIC_TEST_REPEATS=$(REPEATS) CCMUSIC_TEST_MATRIX=$(if $(filter 20,$(REPEATS)),docs/fault-matrix.md) \
 	  $(BIN)/python -m pytest tests/faults -m fault $(PYTEST)
 
 # The times as shipped take a quarter of an hour more, and make the pages.
 TIMES ?= shipped
-monitoring-test: $(VENV)/.deploy  ## drive what is in deploy/ with the real programs; writes docs/alert-chain.md and docs/kubelet.md
+monitoring-test: $(VENV)/.deploy  ##+ test the files of deploy/ with the real programs; writes docs/alert-chain.md and docs/kubelet.md
 	./tests/deploy/install
 	$(if $(filter short,$(TIMES)),,CCMUSIC_TEST_PRODUCTION_TIMES=1 CCMUSIC_TEST_ALERT_CHAIN=docs/alert-chain.md) \
 	  $(BIN)/python -m pytest tests/deploy -m deploy $(PYTEST)
 
 MINUTES ?= 30
-soak: $(VENV)/.test  ## saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
+soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
 	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 30,$(MINUTES)),--write docs/soak.md)
 
 check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
@@ -60,11 +63,11 @@ check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(VENV)/.check  ## put the code into shape
+format: $(VENV)/.check  ## format the code, and fix what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test  ## measure: CQT, mel and drawing against librosa and matplotlib, the road by stage, start-up and memory, converted checkpoints
+bench: $(VENV)/.test  ##+ measure: CQT, mel and drawing against librosa and matplotlib, the pipeline by stage, start and memory, converted checkpoints
 	$(BIN)/python bench/cqt.py --audio $(AUDIO)
 	$(BIN)/python bench/mel.py --audio $(AUDIO)
 	$(BIN)/python bench/drawing.py --audio $(AUDIO) examples
@@ -73,26 +76,26 @@ bench: $(VENV)/.test  ## measure: CQT, mel and drawing against librosa and matpl
 	$(BIN)/python bench/explain.py --audio $(AUDIO) examples --write docs/explain.md
 
 SPEECH ?=
-bench-data: $(VENV)/.train  ## measure over DATA: how soon drift is seen, which odd inputs are; writes docs/drift.md and docs/odd-inputs.md
+bench-data: $(VENV)/.train  ##+ measure over DATA: how soon drift and non-music are noticed; writes docs/drift.md and docs/odd-inputs.md
 	$(BIN)/python bench/drift.py --data $(DATA) --write docs/drift.md
 	$(BIN)/python bench/oddity.py --data $(DATA) --audio $(AUDIO) examples --speech $(SPEECH) --write docs/odd-inputs.md
 
-rivals: $(VENV)/.test  ## the same faults against other serving frameworks; writes docs/health-rivals.md
+rivals: $(VENV)/.test  ##+ inject the same faults into other serving frameworks; writes docs/health-rivals.md
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md
 
-train: $(VENV)/.train  ## train, evaluate and export the embedded model from DATA
+train: $(VENV)/.train  ##+ train, evaluate and export the embedded model from DATA
 	$(BIN)/python -m ccmusic.training --data $(DATA) --audio $(AUDIO) --work .train --out src/ccmusic/models/embedded
 
-families: $(VENV)/.train  ## train other families of networks over the folds and print the table of docs/experiments.md
+families: $(VENV)/.train  ##+ train other families of networks over the folds and print the table of docs/experiments.md
 	$(BIN)/python bench/families.py --data $(DATA) --audio $(AUDIO) --work .train/families
 
-reference: $(VENV)/.train  ## write into the embedded model's card what its recordings in DATA are like: what drift is told from
+reference: $(VENV)/.train  ##+ write the training profile of DATA into the embedded model's card, for drift detection
 	$(BIN)/python -m ccmusic.training.profile --data $(DATA) --model src/ccmusic/models/embedded
 
-lock:  ## pin the dependencies anew (needs uv)
+lock:  ##+ pin the dependencies again (needs uv)
 	./requirements/lock
 
-clean:  ## remove what the words above made
+clean:  ## remove the environments, caches and work folders
 	rm -rf $(VENV) .train .rivals .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(BIN)/python:

@@ -1,0 +1,74 @@
+"""Links and paths in the documentation lead somewhere, and the index names every page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+CURRENT_PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # the changelog names what has been removed
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"`((?:src/ccmusic|docs|tests|bench|deploy|examples)/[\w./-]*)`")
+
+
+def links(text: str) -> list[str]:
+    """Targets of the links that stay in the repository."""
+    return [target for target in LINK.findall(text) if not re.match(r"\w+:", target)]
+
+
+def anchors(text: str) -> set[str]:
+    """The names that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Links to a missing file or heading."""
+    broken = []
+    for target in links(text):
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        if not file.exists() or (heading and heading not in anchors(file.read_text(encoding="utf-8"))):
+            broken.append(target)
+    return broken
+
+
+def missing_paths(text: str) -> list[str]:
+    """Paths from the root of the repository that do not exist."""
+    return [path for path in PATH.findall(text) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", CURRENT_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_named_path_exists(page: Path) -> None:
+    assert missing_paths(page.read_text(encoding="utf-8")) == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages <= set(links(index))
+
+
+def test_make_shows_six_words() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    words = {line.split()[0] for line in shown.splitlines()}
+    assert words == {"run", "test", "check", "format", "clean", "help"}
+
+
+def test_broken_links_and_paths_are_found() -> None:
+    page = ROOT / "README.md"
+    text = "# Good heading\n[a](#good-heading) [b](docs/README.md#documentation) [c](docs/none.md) [d](#none) `docs/none/`"
+    assert broken_links(page, text.replace("(#good-heading)", "(README.md)")) == ["docs/none.md", "#none"]
+    assert missing_paths(text) == ["docs/none/"]
+    assert links("[a](https://example.org) [b](mailto:a@b) [c](c.md)") == ["c.md"]
+    assert anchors("## `GET /health`: is it?") == {"get-health-is-it"}
