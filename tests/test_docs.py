@@ -67,7 +67,9 @@ def test_make_shows_six_words() -> None:
 
 def test_broken_links_and_paths_are_found() -> None:
     page = ROOT / "README.md"
-    text = "# Good heading\n[a](#good-heading) [b](docs/README.md#documentation) [c](docs/none.md) [d](#none) `docs/none/`"
+    text = (
+        "# Good heading\n[a](#good-heading) [b](docs/README.md#documentation) [c](docs/none.md) [d](#none) `docs/none/`"
+    )
     assert broken_links(page, text.replace("(#good-heading)", "(README.md)")) == ["docs/none.md", "#none"]
     assert missing_paths(text) == ["docs/none/"]
     assert links("[a](https://example.org) [b](mailto:a@b) [c](c.md)") == ["c.md"]
