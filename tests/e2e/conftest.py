@@ -1,4 +1,4 @@
-"""A headless Chromium, and contexts of it that note what goes wrong."""
+"""A headless Chromium, and browser contexts that record errors and requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for a module's tests: while playwright runs, no other test of this thread can run an event loop."""
+    """One browser per module: while Playwright runs, other tests in this thread cannot run an event loop."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("playwright is not installed (the extra `test`)")
     if CHROMIUM is None:
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page in a context of its own, and everything it asked for or complained of."""
+    """A page in its own context, with its errors and its requests."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Open an address as a new visitor; closed after the test."""
+    """Open a URL as a new visitor; it is closed after the test."""
     contexts = []
 
     def open_page(url: str, locale: str = "en-US", **options: Any) -> Visit:
@@ -67,7 +67,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
         visit.page.on("request", lambda request: visit.requests.append(request.url))
         visit.page.goto(url)
-        visit.page.locator("#run").wait_for()  # the starting page leads here by itself
+        visit.page.locator("#run").wait_for()  # the starting page reloads until the page is there
         return visit
 
     yield open_page

@@ -1,4 +1,4 @@
-"""Take the pictures of the page for the documentation, from a running server.
+"""Take the screenshots of the page for the documentation, from a running server.
 
 ``python tests/e2e/screenshot.py http://localhost:7860 clip.ogg`` writes docs/images/page-en.png and page-zh.png.
 """
@@ -19,9 +19,9 @@ PHONE = {"width": 390, "height": 844}
 
 
 def main() -> None:
-    """Classify the clip in each language and keep what the page shows."""
+    """Classify the clip in each language and save a screenshot of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="of the running server")
+    parser.add_argument("url", help="URL of the running server")
     parser.add_argument("clip", type=Path, help="a recording")
     parser.add_argument("--out", type=Path, default=IMAGES)
     parser.add_argument("--phone", action="store_true", help="as on a phone: page-en-phone.png, page-zh-phone.png")

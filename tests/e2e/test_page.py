@@ -1,4 +1,4 @@
-"""The page in a real browser, in front of the real service."""
+"""The page in a real browser, with a running service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:::gradio")]
 
-# What the bands model makes of a tone is known: genre i for a tone in band i.
+# The bands model answers genre i for a tone in band i.
 SYMPHONY, OPERA = (
     {"name": "clip.wav", "mimeType": "audio/wav", "buffer": wav(tone(bin_frequency(index), 5.0))} for index in (2, 7)
 )
@@ -33,7 +33,7 @@ def server(model_directory) -> Iterator[RunningServer]:
 
 
 def choose(page, clip) -> None:
-    """Upload a clip, in place of one that is there, and wait until the player holds it."""
+    """Upload a clip, after removing the previous one, and wait until the player has it."""
     if page.locator("#audio audio.standard-player").count():
         page.locator("#audio .icon-button").first.click()
     page.locator("#audio input[type=file]").set_input_files(clip)
@@ -41,25 +41,25 @@ def choose(page, clip) -> None:
 
 
 def classify(page, clip) -> None:
-    """Upload a clip, press the button, wait for the answer."""
+    """Upload a clip, press the button and wait for the answer."""
     choose(page, clip)
     page.locator("#run").click()
     wait_for_answer(page)
 
 
 def wait_for_answer(page) -> None:
-    """The pieces of an answer arrive together but are drawn one by one."""
+    """Wait for all parts of an answer: they arrive together, but are drawn one by one."""
     page.locator("#track img").wait_for()
     page.locator("#label .confidence-set").nth(4).wait_for()
 
 
 def confidences(page) -> list[tuple[str, int]]:
-    """The label's genres and percentages, as shown."""
+    """The genres and percentages that the label shows."""
     rows = page.locator("#label .confidence-set").all_inner_texts()
     return [(row.split("\n")[0].strip(), int(re.search(r"(\d+)\s*%", row)[1])) for row in rows]
 
 
-def test_a_recording_is_answered_with_everything_promised(server, visit):
+def test_the_answer_for_a_recording_is_complete(server, visit):
     opened = visit(server.url)
     page = opened.page
     assert page.title() == TITLE
@@ -90,7 +90,7 @@ def test_a_recording_is_answered_with_everything_promised(server, visit):
 
 
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("zh-TW", "zh"), ("en-GB", "en"), ("de-DE", "en")])
-def test_the_page_speaks_the_browsers_language(server, visit, locale, language):
+def test_the_page_is_in_the_language_of_the_browser(server, visit, locale, language):
     page = visit(server.url, locale).page
     texts = TEXTS[language]
     assert page.locator("#run").inner_text() == texts["run"]
@@ -105,22 +105,22 @@ def test_the_page_speaks_the_browsers_language(server, visit, locale, language):
 
 
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("en-GB", "en")])
-def test_why_unfolds_and_says_it_in_words_and_in_a_picture(server, visit, locale, language):
+def test_the_explanation_has_a_line_of_text_and_a_picture(server, visit, locale, language):
     opened = visit(server.url, locale)
     page = opened.page
     texts = TEXTS[language]
-    page.get_by_role("button", name=texts["why.title"]).click()
-    page.locator("#why-run").click()
+    page.get_by_role("button", name=texts["explain.title"]).click()
+    page.locator("#explain-run").click()
     page.get_by_text(texts["notice.no_clip"]).wait_for()
     classify(page, OPERA)
-    page.locator("#why-run").click()
-    page.locator("#why-answer img").wait_for()
+    page.locator("#explain-run").click()
+    page.locator("#explanation img").wait_for()
     opera = LEAVES[1].label_zh if language == "zh" else LEAVES[1].label_en
-    assert page.locator("#why-answer h3").inner_text().startswith(opera)
-    assert page.locator("#why-answer img").evaluate("image => image.naturalWidth") > 10
-    page.locator("#why-window input").fill("2")
-    page.locator("#why-run").click()
-    page.locator("#why-answer figcaption", has_text="0:01–0:04").wait_for()
+    assert page.locator("#explanation h3").inner_text().startswith(opera)
+    assert page.locator("#explanation img").evaluate("image => image.naturalWidth") > 10
+    page.locator("#explain-window input").fill("2")
+    page.locator("#explain-run").click()
+    page.locator("#explanation figcaption", has_text="0:01–0:04").wait_for()
     assert opened.errors == []
 
 
@@ -133,12 +133,12 @@ def test_the_status_tab_refreshes_only_while_it_is_open(server, visit):
     assert status.get_attribute("data-colour") == "green"
     assert page.locator("#status li").count() == 2
     with page.expect_response(lambda response: "/run/predict" in response.url):
-        pass  # comes by itself
+        pass  # a refresh without any action
     page.get_by_role("tab", name=TEXTS["en"]["tab.classify"]).click()
     page.locator("#run").wait_for()
 
 
-def test_a_file_that_is_not_audio_is_told_so(server, visit):
+def test_a_file_that_is_not_audio_gets_an_error_notice(server, visit):
     opened = visit(server.url)
     page = opened.page
     text_file = {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"dear diary, " * 500}
@@ -146,25 +146,25 @@ def test_a_file_that_is_not_audio_is_told_so(server, visit):
     page.locator("#run").click()
     notice = page.locator("#notice .cc-error")
     notice.wait_for()
-    told = notice.inner_text()
-    assert any(TEXTS["en"][f"error.{kind}"] in told for kind in ("UnsupportedMedia", "UndecodableAudio"))
+    shown = notice.inner_text()
+    assert any(TEXTS["en"][f"error.{kind}"] in shown for kind in ("UnsupportedMedia", "UndecodableAudio"))
     assert "Traceback" not in page.content()
     assert page.locator("#placeholder").is_visible()
     assert httpx.get(f"{server.url}/health").status_code == 200
 
-    classify(page, SYMPHONY)  # and the page goes on
+    classify(page, SYMPHONY)  # the page still works
     assert page.locator("#notice .cc-error").count() == 0
 
 
-def test_pressing_the_button_without_a_recording_is_answered(server, visit):
+def test_the_button_without_a_recording_shows_a_notice(server, visit):
     page = visit(server.url).page
     page.locator("#run").click()
     page.get_by_text(TEXTS["en"]["notice.no_clip"]).wait_for()
 
 
-def test_two_visitors_see_only_their_own(server, visit):
+def test_each_visitor_sees_only_their_own_answer(server, visit):
     one, two = visit(server.url).page, visit(server.url).page
-    for page, clip in ((one, SYMPHONY), (two, OPERA)):  # both at work at the same time
+    for page, clip in ((one, SYMPHONY), (two, OPERA)):  # both at the same time
         choose(page, clip)
     one.locator("#run").click()
     two.locator("#run").click()
@@ -176,7 +176,7 @@ def test_two_visitors_see_only_their_own(server, visit):
     assert third.locator("#track img").count() == 0
 
 
-def test_the_microphone_is_heard(server, visit):
+def test_a_microphone_recording_is_answered(server, visit):
     page = visit(server.url, permissions=["microphone"]).page
     page.locator("#audio").get_by_label("Record audio").click()
     page.locator("#audio .record-button").click()
@@ -190,7 +190,7 @@ def test_the_microphone_is_heard(server, visit):
 
 
 @pytest.mark.parametrize(("locale", "language"), [("en-US", "en"), ("zh-CN", "zh")])
-def test_a_clip_before_the_model_is_ready_is_told_so(visit, locale, language):
+def test_a_clip_sent_before_the_model_is_ready_gets_a_notice(visit, locale, language):
     service = StubService(ready=False)
     with serving(stub_app(service, Settings())) as url:
         wait_for_page(url)
@@ -205,14 +205,14 @@ def test_a_clip_before_the_model_is_ready_is_told_so(visit, locale, language):
         assert page.locator("#label .confidence-set").count() == 0
 
         service.ready = True
-        page.locator("#readiness .cc-warning").wait_for(state="detached")  # the notice goes by itself
+        page.locator("#readiness .cc-warning").wait_for(state="detached")  # the notice disappears without any action
         page.locator("#run").click()
         wait_for_answer(page)
         assert opened.errors == []
         page.close()
 
 
-def test_nothing_sticks_out_on_a_phone(server, visit):
+def test_the_page_fits_the_width_of_a_phone(server, visit):
     page = visit(server.url, "zh-CN", viewport={"width": 360, "height": 740}).page
     classify(page, SYMPHONY)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -221,7 +221,7 @@ def test_nothing_sticks_out_on_a_phone(server, visit):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_an_open_tab_does_not_hold_up_the_end(visit, model_directory):
+def test_an_open_tab_does_not_delay_the_shutdown(visit, model_directory):
     with running_server(CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1") as running:
         wait_for_page(running.url)
         visit(running.url)
@@ -229,7 +229,7 @@ def test_an_open_tab_does_not_hold_up_the_end(visit, model_directory):
         assert running.process.wait(15) == 0
 
 
-def test_the_api_documentation_needs_no_other_origin(server, browser):
+def test_the_api_documentation_loads_only_from_its_own_origin(server, browser):
     page = browser.new_page()
     requests = []
     page.on("request", lambda request: requests.append(request.url))
@@ -239,7 +239,7 @@ def test_the_api_documentation_needs_no_other_origin(server, browser):
     page.close()
 
 
-def test_a_model_with_two_taxonomies_lets_the_reader_choose(visit, tmp_path):
+def test_the_visitor_can_choose_between_two_taxonomies(visit, tmp_path):
     directory = write_world_model(tmp_path / "world")
     with running_server(CCMUSIC_MODEL=str(directory), CCMUSIC_WORKERS="1") as running:
         running.wait_healthy()

@@ -1,4 +1,4 @@
-"""Fixtures for the page: one server with it for all tests, since Gradio takes seconds to import."""
+"""Fixtures for the page: one server for all tests, because importing Gradio takes seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_UPLOAD_BYTES = 50_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What Gradio's own modules are warned of is not ours to mend."""
+    """Ignore the warnings of Gradio's own modules; they cannot be fixed here."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore:::gradio"))
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class PageServer:
-    """A served page and the stub behind it."""
+    """A served page and its stub service."""
 
     url: str
     service: StubService
@@ -44,13 +44,13 @@ def _page_server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def page_server(_page_server: PageServer) -> PageServer:
-    """The page, its stub as new."""
+    """The page, with the stub reset."""
     _page_server.service.__init__(track_result())
     return _page_server
 
 
 @pytest.fixture
 def client(page_server: PageServer) -> Iterator[httpx.Client]:
-    """An HTTP client of the served page."""
+    """An HTTP client for the served page."""
     with httpx.Client(base_url=page_server.url, timeout=30) as client:
         yield client

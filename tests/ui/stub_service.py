@@ -1,4 +1,4 @@
-"""A service that answers at once, as it is told, and a server with the page around it."""
+"""A stub service that answers at once, and a server with the page."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def snapshot(model_status: str, message: str | None, uptime_seconds: float, **st
 
 
 def probabilities(likeliest: int, share: float = 0.7) -> np.ndarray:
-    """`share` for one leaf, the rest spread evenly [shape=(16,)]."""
+    """`share` for one genre, the rest spread evenly [shape=(16,)]."""
     spread = np.full(16, (1 - share) / 15)
     spread[likeliest] = share
     return spread
 
 
 def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: bool = True) -> TrackResult:
-    """An answer of 30 seconds in three windows; the last window's genre is the one after."""
+    """A result for 30 seconds in three windows; the last window has the next genre."""
     windows = tuple(Window(10.0 * i, 10.0 * (i + 1), probabilities(likeliest + (i == 2))) for i in range(3))
     track = np.mean([window.probabilities for window in windows], axis=0)
     levels = {16: track, 9: roll_up(track, 9), 2: roll_up(track, 2)}
@@ -64,8 +64,8 @@ def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: b
     return TrackResult(MODEL, 30.0, levels, windows, flags, timings, picture, readings=(world,))
 
 
-def saliency(window: int = 0) -> Explanation:
-    """A window in which the second octave's third block alone speaks for Opera."""
+def explanation(window: int = 0) -> Explanation:
+    """A window in which only the third block of the second octave supports Opera."""
     without = np.full((7, 10), 0.6)
     without[1, 2] = 0.2
     picture = np.full((84, 100), 200, dtype=np.uint8)
@@ -73,7 +73,7 @@ def saliency(window: int = 0) -> Explanation:
 
 
 class StubService:
-    """Answers `result`, or raises it when it is an error; not ready until `ready` is set; offers `taxonomies`."""
+    """Returns `result`, or raises it if it is an error; loading unless `ready`; its model has `taxonomies`."""
 
     def __init__(self, result: TrackResult | Exception | None = None, ready: bool = True) -> None:
         self.result = result or track_result()
@@ -94,7 +94,9 @@ class StubService:
             raise ModelNotReady("Model is still loading...")
         if isinstance(self.result, Exception):
             raise self.result
-        return self.result if explain is None else replace(self.result, explanations=(saliency(explain.window or 0),))
+        return (
+            self.result if explain is None else replace(self.result, explanations=(explanation(explain.window or 0),))
+        )
 
     def snapshot(self) -> ServiceSnapshot:
         if not self.ready:
@@ -106,7 +108,7 @@ class StubService:
 
 
 def stub_app(service: StubService, settings: Settings) -> FastAPI:
-    """An application with a route of its own and the page behind it."""
+    """An application with one route and the page behind it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Iterator[None]:
@@ -120,7 +122,7 @@ def stub_app(service: StubService, settings: Settings) -> FastAPI:
 
 @contextmanager
 def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
-    """Serve an application from a thread, on a port that the system chose; gives its address."""
+    """Serve an application in a thread, on a port chosen by the system; yield its URL."""
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, root_path=root_path, log_level="warning", timeout_graceful_shutdown=5)
     )
@@ -138,5 +140,5 @@ def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
 
 
 def wait_for_page(url: str) -> None:
-    """Return once Gradio answers at the root."""
+    """Wait until Gradio answers at the root."""
     wait_until(lambda: "gradio_config" in httpx.get(url).text, "the page is open", 120)

@@ -1,4 +1,4 @@
-"""What the page's button does."""
+"""What the button of the page does."""
 
 import asyncio
 import logging
@@ -39,36 +39,36 @@ def test_names_follow_the_language(clip):
     assert next(iter(answer(StubService(), clip, "zh").confidences)) == "室内乐"
 
 
-def test_the_answer_is_in_the_taxonomy_that_is_chosen(clip):
+def test_the_answer_is_in_the_chosen_taxonomy(clip):
     service = StubService(track_result(likeliest=3))
     got = asyncio.run(answer_clip(service, clip, "whole", "zh", "world"))
     assert next(iter(got.confidences)) == WORLD.genres()[15 - 3].label_zh
-    assert "不太确定" in got.notice  # by the flags of this taxonomy
+    assert "不太确定" in got.notice  # a flag of this taxonomy
     assert got.levels == ""
     assert 'data-level="16"' in got.genres
 
 
-def test_a_taxonomy_that_is_gone_is_told(clip):
+def test_a_taxonomy_that_the_model_does_not_have_gets_a_notice(clip):
     got = asyncio.run(answer_clip(StubService(), clip, "whole", "en", "own"))
-    assert "A setting is not allowed" in got.notice
+    assert "invalid value" in got.notice
     assert "must be one of ccmusic, world" in got.notice
 
 
-def test_flags_are_told(clip):
+def test_flags_become_notices(clip):
     got = answer(StubService(track_result(flags=("silence", "uncertain"))), clip)
-    assert "all but silent" in got.notice
-    assert "unsure" in got.notice
+    assert "almost silent" in got.notice
+    assert "uncertain" in got.notice
     assert got.confidences is not None
 
 
-def test_a_clip_before_the_model_is_ready_is_told_so(clip):
+def test_a_clip_sent_before_the_model_is_ready_gets_a_notice(clip):
     english, chinese = (answer(StubService(ready=False), clip, language) for language in ("en", "zh"))
     assert "The model is still loading" in english.notice
     assert "模型正在加载" in chinese.notice
     assert english.confidences is None
 
 
-def test_a_model_that_failed_is_not_called_loading(clip):
+def test_a_model_that_failed_is_not_reported_as_loading(clip):
     service = StubService(ModelNotReady("Model loading failed: no such operator"))
     service.snapshot = lambda: snapshot("error", "Model loading failed: no such operator", 1.0)
     got = answer(service, clip)
@@ -77,42 +77,42 @@ def test_a_model_that_failed_is_not_called_loading(clip):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "words"),
     [
-        (UndecodableAudio("bad header"), "cannot be read as sound"),
+        (UndecodableAudio("bad header"), "cannot be decoded"),
         (Overloaded("full", 3.0), "try again in 3 s"),
         (WorkerDied("signal 11"), "has been replaced"),
-        (CcmusicError("odd"), "did not work"),
+        (CcmusicError("odd"), "could not be processed"),
     ],
 )
-def test_every_error_becomes_a_sentence(clip, error, told):
+def test_every_error_becomes_a_notice(clip, error, words):
     got = answer(StubService(error), clip)
-    assert told in got.notice
+    assert words in got.notice
     assert 'role="alert"' in got.notice
     assert got == Answer(got.notice)
 
 
 def test_an_unexpected_error_is_logged_and_not_shown(clip, caplog):
     with caplog.at_level(logging.ERROR):
-        got = answer(StubService(RuntimeError("secret of the house")), clip)
+        got = answer(StubService(RuntimeError("a secret")), clip)
     assert "secret" not in got.notice
-    assert "went wrong" in got.notice
-    assert "secret of the house" in caplog.text
+    assert "internal error" in got.notice
+    assert "a secret" in caplog.text
 
 
-def test_nothing_chosen_and_a_clip_that_is_gone():
+def test_a_missing_clip_gets_a_notice():
     service = StubService()
     assert "Choose or record" in answer(service, None).notice
-    assert "no longer kept" in answer(service, "/nowhere/clip.wav").notice
+    assert "no longer has" in answer(service, "/nowhere/clip.wav").notice
     assert service.calls == []
 
 
-def test_readiness_is_silent_when_ready():
+def test_there_is_a_readiness_notice_until_the_chosen_model_is_ready():
     assert readiness_html(StubService().snapshot(), "en") == ""
     assert "still loading" in readiness_html(StubService(ready=False).snapshot(), "en")
     preparing = snapshot("loading", "Model is still loading...", 1.0, preparing="building vgg19_bn")
-    assert "made from its checkpoint" in (html := readiness_html(preparing, "en"))
+    assert "converted from its checkpoint" in (html := readiness_html(preparing, "en"))
     assert "building vgg19_bn" in html
     instead = snapshot("ready", None, 1.0, preparation_caveat="owner/name could not be fetched")
-    assert "并非管理员指定的模型" in (html := readiness_html(instead, "zh"))
+    assert "不是管理员指定的模型" in (html := readiness_html(instead, "zh"))
     assert "owner/name could not be fetched" in html

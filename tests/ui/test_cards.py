@@ -1,4 +1,4 @@
-"""Notices, the model's line and the status."""
+"""Notices, the line about the model, and the status tab."""
 
 import dataclasses
 
@@ -22,30 +22,30 @@ FAILED = snapshot("error", "Model loading failed: <script>", 2.0)
     ("state", "colour"),
     [(StubService().snapshot(), "green"), (LOADING, "amber"), (MISSING, "red"), (FAILED, "red")],
 )
-def test_the_light(state, colour):
+def test_the_status_light_has_the_right_colour(state, colour):
     html = cards.status_html(state, "en")
     assert cards.colour_of(state) == colour
     assert f'data-colour="{colour}"' in html
 
 
-def test_a_red_light_gives_the_cause_as_text():
+def test_a_red_light_shows_the_cause_escaped():
     html = cards.status_html(FAILED, "zh")
     assert "Model loading failed: &lt;script&gt;" in html
     assert "<script>" not in html
 
 
 @pytest.mark.parametrize(
-    ("sure_level", "told"),
-    [(None, ""), (0, ""), (16, ""), (9, "of the group only: Symphony (47%), one of 9"), (2, "Classical")],
+    ("sure_level", "words"),
+    [(None, ""), (0, ""), (16, ""), (9, "only of the group: Symphony (47%, one of 9 groups)"), (2, "Classical")],
 )
-def test_a_sure_group_is_named(sure_level, told):
+def test_a_group_is_named_if_only_the_group_is_reliable(sure_level, words):
     result = dataclasses.replace(track_result(likeliest=0), sure_level=sure_level)
     html = cards.sure_html(result, "en")
-    assert bool(html) is bool(told)
-    assert told in html
+    assert bool(html) is bool(words)
+    assert words in html
 
 
-def test_status_tells_what_runs():
+def test_the_status_shows_uptime_model_and_workers():
     html = cards.status_html(StubService().snapshot(), "en")
     assert "1 h 1 min" in html
     assert "process 7" in html
@@ -53,7 +53,7 @@ def test_status_tells_what_runs():
     assert "passed, 5 s ago" in html
 
 
-def test_a_warning_is_amber_and_told():
+def test_a_warning_is_amber_and_shows_its_cause():
     check = CheckResult("disk", frozenset({"health"}), "warn", "nearly <full>")
     html = cards.status_html(dataclasses.replace(StubService().snapshot(), checks=(check,)), "en")
     assert 'data-colour="amber"' in html
@@ -65,13 +65,13 @@ def test_a_warning_is_amber_and_told():
     [
         (
             "en",
-            "so far as 60 of them tell",
-            ("Pop makes up 80% of the last 60, 6% are expected", "loudness is lower than"),
+            "similar to the training data, after 60 recordings",
+            ("Pop has a share of 80% in the last 60 recordings; expected: 6%", "loudness is lower than"),
         ),
-        ("zh", "就已识别的 60 段而言", ("最近 60 段中流行占 80%,预期为 6%", "最近 60 段的响度比预期低")),
+        ("zh", "已统计 60 段", ("最近 60 段音频中，流行占 80%，预期为 6%", "最近 60 段音频的响度比预期低")),
     ],
 )
-def test_status_tells_of_drift_in_the_readers_language(language, usual, words):
+def test_the_status_describes_drift_in_the_readers_language(language, usual, words):
     pop = next(group for group in CCMUSIC.genres(9) if group.label_en == "Pop")
     mix = DriftOf("mix", 1.2, True, "more", 0.8, 0.06, 60, pop)
     level = DriftOf("level", 1.1, True, "less", -30.0, -17.0, 60)
@@ -84,28 +84,28 @@ def test_status_tells_of_drift_in_the_readers_language(language, usual, words):
     assert usual in shown(dataclasses.replace(mix, drifted=False), dataclasses.replace(level, drifted=False))
 
 
-def test_status_tells_why_a_worker_failed_and_how_often_it_came_back():
+def test_the_status_shows_the_error_and_the_restarts_of_a_worker():
     worker = WorkerRecord(0, "failed", None, 3, 0, error='cannot load "x"')
     html = cards.status_html(dataclasses.replace(FAILED, supervisor=SupervisorState(workers=(worker,))), "en")
     assert "restarts: 3" in html
     assert "cannot load &quot;x&quot;" in html
 
 
-def test_the_hash_is_short_and_whole_on_hover():
+def test_the_hash_is_short_and_the_tooltip_has_all_of_it():
     html = cards.model_html(track_result(), "en")
     assert f">{MODEL.sha256[:12]}<" in html
-    assert f'title="SHA-256 of the model&#x27;s files: {MODEL.sha256}"' in html
-    assert "0:30 of sound heard in 0.4 s" in html
+    assert f'title="SHA-256 of the model: {MODEL.sha256}"' in html
+    assert "0:30 of audio analysed in 0.4 s" in html
 
 
-def test_each_flag_is_told_in_words():
+def test_each_flag_becomes_a_notice():
     assert cards.flags_html(track_result(), "en") == ""
     html = cards.flags_html(track_result(flags=("silence", "too_short", "uncertain", "truncated")), "en")
     assert html.count('class="cc-notice cc-warning"') == 4
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "like speech without music"), ("zh", "没有音乐的说话声")])
-def test_what_it_seems_to_be_instead_of_music_is_told(language, words):
+@pytest.mark.parametrize(("language", "words"), [("en", "like speech without music"), ("zh", "只有说话声，没有音乐")])
+def test_the_kind_of_non_music_replaces_the_notice_of_uncertainty(language, words):
     html = cards.flags_html(dataclasses.replace(track_result(flags=("uncertain", "truncated")), odd="speech"), language)
     assert words in html
     assert html.count('class="cc-notice') == 2
@@ -115,6 +115,6 @@ def test_what_it_seems_to_be_instead_of_music_is_told(language, words):
     assert cards.flags_html(silent, language) == cards.flags_html(dataclasses.replace(silent, odd=None), language)
 
 
-def test_a_notice_shows_foreign_text_as_text():
+def test_the_detail_of_a_notice_is_escaped():
     html = cards.notice_html("error", "no", "<img src=x>", "en")
     assert "<img" not in html

@@ -1,4 +1,4 @@
-"""Doors of Gradio's that must be closed, each of them tried on the served page."""
+"""Paths and features of Gradio that must be closed, each tried on the served page."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,11 @@ def upload(client: httpx.Client, content: bytes, name: str = "clip.wav") -> http
 
 
 def classify_path(client: httpx.Client, path: str, **fields: object) -> str:
-    """Ask the public endpoint to classify a path; gives the raw event stream."""
+    """Ask the public endpoint to classify a path; return the raw event stream."""
     clip = {"path": path, "meta": {"_type": "gradio.FileData"}} | fields
-    begun = client.post("/gradio_api/call/classify", json={"data": [clip, "whole"]})
-    begun.raise_for_status()
-    return client.get(f"/gradio_api/call/classify/{begun.json()['event_id']}").text
+    started = client.post("/gradio_api/call/classify", json={"data": [clip, "whole"]})
+    started.raise_for_status()
+    return client.get(f"/gradio_api/call/classify/{started.json()['event_id']}").text
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def classify_path(client: httpx.Client, path: str, **fields: object) -> str:
         "/custom",
     ],
 )
-def test_what_the_page_does_not_need_is_closed(client, path):
+def test_paths_that_the_page_does_not_need_are_closed(client, path):
     assert client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/gradio_api/info", "/manifest.json", "/favicon.ico"])
-def test_what_it_needs_is_open(client, path):
+def test_paths_that_the_page_needs_are_open(client, path):
     assert client.get(path).status_code == 200
 
 
-def test_the_allowance_is_not_fooled_by_line_ends_or_prefixes():
+def test_line_ends_and_prefixes_do_not_get_past_the_allowed_paths():
     assert is_allowed("/gradio_api/file=/tmp/x/clip.wav")
     assert not is_allowed("/gradio_api/file=http://x")
     assert not is_allowed("/gradio_api/startup-events\n")
@@ -69,20 +69,20 @@ def test_files_of_the_machine_can_be_neither_fetched_nor_classified(client, page
     assert page_server.service.calls == []
 
 
-def test_a_stream_of_a_file_of_the_machine_is_refused_too(client, page_server):
+def test_a_file_of_the_machine_is_refused_as_a_stream(client, page_server):
     assert "event: error" in classify_path(client, "/etc/hostname", is_stream=True)
     assert page_server.service.calls == []
 
 
-def test_an_address_in_place_of_a_recording_is_refused(client, page_server):
+def test_a_url_in_place_of_a_recording_is_refused(client, page_server):
     assert "Send the recording itself" in classify_path(client, "http://192.0.2.1/clip.wav")
     assert page_server.service.calls == []
 
 
-def test_an_upload_lies_where_nobody_can_guess(client):
+def test_the_path_of_an_upload_cannot_be_guessed(client):
     import hashlib
 
-    content = b"RIFF somebody's recording"
+    content = b"RIFF a private recording"
     [path] = upload(client, content).json()
     plain = hashlib.sha256(content).hexdigest()
     assert plain not in path
@@ -93,38 +93,38 @@ def test_an_upload_lies_where_nobody_can_guess(client):
         assert client.get(f"/gradio_api/file={directory}").status_code == 403
 
 
-def test_uploads_are_readable_for_this_user_alone(client):
+def test_only_this_user_can_read_uploads(client):
     [path] = upload(client, b"RIFF private").json()
     assert Path(path).parents[1].stat().st_mode & 0o077 == 0
 
 
-def test_an_upload_that_is_too_large_is_refused_and_not_kept(client):
+def test_a_too_large_upload_is_refused_and_not_kept(client):
     [small] = upload(client, b"x" * MAX_UPLOAD_BYTES).json()
     before = set(Path(small).parents[1].rglob("*"))
     assert upload(client, b"y" * (MAX_UPLOAD_BYTES + 1)).status_code == 413
     assert set(Path(small).parents[1].rglob("*")) == before
 
 
-def test_names_of_uploads_stay_within_their_directory(client):
+def test_the_name_of_an_upload_cannot_leave_its_directory(client):
     [path] = upload(client, b"RIFF walks", "../../../../tmp/walk.wav").json()
     assert Path(path).name == "walk.wav"
     assert Path(path).parent.parent.name.startswith("ccmusic-page-")
 
 
-def test_an_upload_that_looks_like_a_page_is_not_shown_as_one(client):
+def test_an_html_upload_is_served_as_an_attachment(client):
     [path] = upload(client, b"<script>alert(1)</script>", "clip.html").json()
     response = client.get(f"/gradio_api/file={path}")
     assert response.headers["content-disposition"].startswith("attachment")
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_page_may_load_from_its_own_origin_only(client):
+def test_the_page_may_load_only_from_its_own_origin(client):
     response = client.get("/")
     assert "default-src 'self'" in response.headers["content-security-policy"]
     assert "http" not in response.headers["content-security-policy"]
 
 
-def test_only_classify_is_named_in_the_api(client):
+def test_the_gradio_api_has_only_classify(client):
     info = client.get("/gradio_api/info").json()
     assert list(info["named_endpoints"]) == ["/classify"]
     assert info["unnamed_endpoints"] == {}

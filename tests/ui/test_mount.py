@@ -1,4 +1,4 @@
-"""Attaching the page to a server that already answers."""
+"""Attaching the page to a running server."""
 
 import asyncio
 import fcntl
@@ -16,21 +16,21 @@ from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 
 @pytest.fixture
-def held_build(monkeypatch):
-    """The building of the page waits for this event."""
-    go_on = threading.Event()
+def delayed_build(monkeypatch):
+    """An event; the page is not built before it is set."""
+    build_now = threading.Event()
     build = mount._build
 
-    def held(*arguments):
-        go_on.wait()
+    def delayed(*arguments):
+        build_now.wait()
         return build(*arguments)
 
-    monkeypatch.setattr(mount, "_build", held)
-    yield go_on
-    go_on.set()
+    monkeypatch.setattr(mount, "_build", delayed)
+    yield build_now
+    build_now.set()
 
 
-def test_the_server_answers_before_the_page_is_built(held_build):
+def test_the_server_answers_before_the_page_is_built(delayed_build):
     with serving(stub_app(StubService(), Settings())) as url:
         assert httpx.get(f"{url}/health").json() == {"status": "ok"}
         waiting = httpx.get(url)
@@ -42,16 +42,16 @@ def test_the_server_answers_before_the_page_is_built(held_build):
         early = httpx.get(f"{url}/config")
         assert (early.status_code, early.headers["retry-after"]) == (503, "2")
         assert httpx.get(f"{url}/nothing").status_code == 404
-        held_build.set()
+        delayed_build.set()
         wait_for_page(url)
         assert httpx.get(f"{url}/health").json() == {"status": "ok"}
 
 
-def test_without_gradio_the_root_says_so(monkeypatch):
+def test_without_gradio_the_root_states_that_there_is_no_page(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "gradio" else find_spec(name, *a))
     with serving(stub_app(StubService(), Settings())) as url:
-        wait_until(lambda: "refresh" not in httpx.get(url).text, "the page gave up")
+        wait_until(lambda: "refresh" not in httpx.get(url).text, "the waiting page has changed")
         root = httpx.get(url)
         assert root.status_code == 200
         assert "not installed" in root.text
@@ -60,17 +60,17 @@ def test_without_gradio_the_root_says_so(monkeypatch):
         assert httpx.get(f"{url}/health").status_code == 200
 
 
-def test_a_page_that_cannot_be_built_leaves_the_rest_alone(monkeypatch, caplog):
+def test_the_service_works_if_the_page_cannot_be_built(monkeypatch, caplog):
     def broken(*_):
-        raise RuntimeError("no page today")
+        raise RuntimeError("a reason")
 
     monkeypatch.setattr(mount, "_build", broken)
     with serving(stub_app(StubService(), Settings())) as url:
-        wait_until(lambda: httpx.get(url).status_code == 503, "the page gave up")
+        wait_until(lambda: httpx.get(url).status_code == 503, "the waiting page has changed")
         assert "could not be started" in httpx.get(url).text
-        assert "no page today" not in httpx.get(url).text
+        assert "a reason" not in httpx.get(url).text
         assert httpx.get(f"{url}/health").status_code == 200
-    assert "no page today" in caplog.text
+    assert "a reason" in caplog.text
 
 
 def test_gradio_starts_once_and_ends_with_the_server(monkeypatch):
@@ -89,7 +89,7 @@ def test_gradio_starts_once_and_ends_with_the_server(monkeypatch):
     assert not app.state.page.is_open.is_set()
 
 
-def test_open_tabs_do_not_hold_up_the_end():
+def test_open_tabs_do_not_delay_the_shutdown():
     app = stub_app(StubService(), Settings())
     with serving(app) as url:
         wait_for_page(url)
@@ -110,7 +110,7 @@ def test_open_tabs_do_not_hold_up_the_end():
         thread.join()
 
 
-def test_uploads_are_gone_after_the_end_and_so_is_what_a_killed_process_left(tmp_path, monkeypatch):
+def test_uploads_are_deleted_at_the_end_and_those_of_killed_processes_at_the_start(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     left = tmp_path / f"{mount.UPLOADS_PREFIX}left"
     left.mkdir()
@@ -135,7 +135,7 @@ def test_uploads_are_gone_after_the_end_and_so_is_what_a_killed_process_left(tmp
         os.close(owner)
 
 
-def test_behind_a_path_prefix_the_page_knows_its_root():
+def test_the_page_knows_its_root_behind_a_path_prefix():
     with serving(stub_app(StubService(), Settings(root_path="/music")), root_path="/music") as url:
         wait_for_page(url)
         config = httpx.get(f"{url}/config", headers={"x-forwarded-host": "example.org"}).json()
@@ -144,7 +144,7 @@ def test_behind_a_path_prefix_the_page_knows_its_root():
         assert httpx.get(f"{url}/health").status_code == 200
 
 
-def test_the_waiting_page_needs_nothing_from_outside():
+def test_the_waiting_pages_have_no_external_resources():
     for html in (mount.STARTING_PAGE, mount.ABSENT_PAGE, mount.FAILED_PAGE):
         assert "http:" not in html
         assert "https:" not in html

@@ -1,4 +1,4 @@
-"""The page as clients meet it, without a browser."""
+"""The page without a browser: its configuration, its functions, its Gradio API."""
 
 import asyncio
 import json
@@ -26,38 +26,38 @@ def clip(tmp_path):
 def gradio_client(page_server):
     client_module = pytest.importorskip("gradio_client")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own
+        warnings.simplefilter("ignore")  # of the client library
         client = client_module.Client(page_server.url, verbose=False)
     client.handle_file = client_module.handle_file
     yield client
     client.close()
 
 
-def test_title_and_both_languages_are_in_the_page(client):
+def test_the_page_has_the_title_and_both_languages(client):
     config = client.get("/config").json()
     assert config["title"] == TITLE
     assert config["i18n_translations"]["zh"]["description"] == TEXTS["zh"]["description"]
     assert config["i18n_translations"]["en"]["description"] == TEXTS["en"]["description"]
 
 
-def test_a_client_program_gets_five_genres(gradio_client, page_server, clip):
+def test_an_api_client_gets_five_genres(gradio_client, page_server, clip):
     answer = gradio_client.predict(gradio_client.handle_file(clip), "first30", api_name="/classify")
     assert answer["label"] == "Chamber"
     assert len(answer["confidences"]) == 5
     assert [windows for _, windows, _ in page_server.service.calls] == ["first30"]
 
 
-def test_a_client_program_gets_errors_as_errors(gradio_client, page_server, clip):
+def test_an_api_client_gets_failures_as_errors(gradio_client, page_server, clip):
     page_server.service.ready = False
     with pytest.raises(Exception, match="still loading"):
         gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
     page_server.service.ready = True
     page_server.service.result = UndecodableAudio("no such codec")
-    with pytest.raises(Exception, match=r"cannot be read as sound.*no such codec"):
+    with pytest.raises(Exception, match=r"cannot be decoded.*no such codec"):
         gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
 
 
-def test_many_at_once_are_all_answered(gradio_client, clip):
+def test_many_concurrent_clips_are_all_answered(gradio_client, clip):
     with ThreadPoolExecutor(16) as pool:
         jobs = [
             pool.submit(gradio_client.predict, gradio_client.handle_file(clip), api_name="/classify") for _ in range(16)
@@ -69,7 +69,7 @@ def test_many_at_once_are_all_answered(gradio_client, clip):
     ("taxonomies", "visible"),
     [((CCMUSIC,), False), ((), False), ((CCMUSIC, WORLD), True), ((taxonomy_of("own", ("a", "b")), WORLD), True)],
 )
-def test_there_is_a_choice_only_where_there_is_one(page_server, tmp_path, taxonomies, visible):
+def test_the_choice_of_taxonomies_is_visible_if_there_are_several(page_server, tmp_path, taxonomies, visible):
     from ccmusic.settings import Settings
     from ccmusic.ui.page import Page
 
@@ -82,7 +82,7 @@ def test_there_is_a_choice_only_where_there_is_one(page_server, tmp_path, taxono
         assert choice["choices"] == [(TEXTS["zh"][f"taxonomy.{t.name}"], t.name) for t in taxonomies]
 
 
-def test_own_routes_come_first(client):
+def test_routes_of_the_application_come_before_the_page(client):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.post("/health").status_code == 405
     assert "FastAPI" in client.get("/docs").text
@@ -90,7 +90,7 @@ def test_own_routes_come_first(client):
     assert client.head("/").status_code == 200
 
 
-def test_examples_are_read_where_there_are_some(tmp_path):
+def test_examples_are_read_from_the_first_directory_that_has_some(tmp_path):
     from ccmusic.ui.page import read_examples
 
     assert read_examples((tmp_path / "none",)) == ()
@@ -105,7 +105,7 @@ def test_examples_are_read_where_there_are_some(tmp_path):
     assert example.titles == {"en": "A", "zh": "甲"}
 
 
-def test_examples_outlive_the_sweeping_of_uploads(tmp_path, monkeypatch):
+def test_examples_are_not_deleted_with_old_uploads(tmp_path, monkeypatch):
     from gradio.route_utils import delete_files_created_by_app
 
     from ccmusic.settings import Settings
@@ -119,7 +119,7 @@ def test_examples_outlive_the_sweeping_of_uploads(tmp_path, monkeypatch):
     async def build():
         return page.build_page(StubService(), Settings(), tmp_path / "uploads")
 
-    blocks, _ = asyncio.run(build())  # Gradio leaves event loops open where none runs
+    blocks, _ = asyncio.run(build())  # without a running loop, Gradio leaves loops open
     [audio] = [block for block in blocks.blocks.values() if getattr(block, "elem_id", None) == "audio"]
     offered, upload = tmp_path / "uploads" / "examples" / "a.ogg", tmp_path / "uploads" / "clip.wav"
     upload.touch()
@@ -129,7 +129,7 @@ def test_examples_outlive_the_sweeping_of_uploads(tmp_path, monkeypatch):
     assert not upload.exists()
 
 
-def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_path):
+def test_the_page_shows_answers_and_notices_and_never_raises(page_server, clip, tmp_path):
     from ccmusic.settings import Settings
     from ccmusic.ui.page import Page
 
@@ -153,7 +153,7 @@ def test_answers_of_the_page_are_pieces_and_never_errors(page_server, clip, tmp_
     assert rest == ["", "", "", ""]
 
 
-def test_two_answers_do_not_mix(gradio_client, page_server, clip):
+def test_two_answers_are_independent(gradio_client, page_server, clip):
     first = gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")
     page_server.service.result = track_result(likeliest=0)
     second = gradio_client.predict(gradio_client.handle_file(clip), api_name="/classify")

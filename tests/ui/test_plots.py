@@ -1,4 +1,4 @@
-"""What the page draws."""
+"""The drawings of the page."""
 
 import dataclasses
 import io
@@ -16,17 +16,17 @@ from ui.stub_service import probabilities, track_result
 
 
 def elements(html: str) -> ElementTree.Element:
-    """Parse HTML that is also well-formed XML once its single-tag elements are closed."""
+    """Parse HTML that is well-formed XML apart from its unclosed ``img`` elements."""
     return ElementTree.fromstring(re.sub(r"<(img[^>]*)>", r"<\1/>", f"<root>{html}</root>"))
 
 
-def stretches(html: str) -> list[tuple[str, float, float]]:
-    """Genre, left edge and width in percent of every stretch of a timeline."""
+def bars_of(html: str) -> list[tuple[str, float, float]]:
+    """Genre, left edge and width in percent of every bar of a timeline."""
     found = re.findall(r'data-genre="(\w+)" style="left:([\d.]+)%;width:([\d.]+)%', html)
     return [(genre, float(left), float(width)) for genre, left, width in found]
 
 
-def test_colour_map_rises_evenly_in_lightness():
+def test_the_lightness_of_the_colour_map_increases_evenly():
     assert plots.COLOUR_MAP.shape == (256, 3)
     lightness = plots.COLOUR_MAP @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > -0.5).all()
@@ -58,7 +58,7 @@ def test_the_levels_can_be_read_back_from_the_picture():
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1, 9.9, 30, 61, 240, 3600, 100_000])
-def test_seconds_are_marked_at_few_round_places_within_the_recording(seconds):
+def test_the_time_axis_has_few_round_marks_within_the_recording(seconds):
     ticks = plots.seconds_ticks(seconds)
     assert ticks[0] == 0
     assert ticks[-1] < seconds
@@ -66,7 +66,7 @@ def test_seconds_are_marked_at_few_round_places_within_the_recording(seconds):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_everything_drawn_is_well_formed_and_needs_nothing_from_outside(language):
+def test_every_drawing_is_well_formed_and_has_no_external_resources(language):
     result = track_result()
     for draw in (plots.track_html, plots.levels_html, plots.genres_html):
         html = draw(result, language)
@@ -79,7 +79,7 @@ def test_the_timeline_shows_the_likeliest_genre_of_each_window():
     html = plots.timeline_html(track_result(likeliest=3), "en")
     third = pytest.approx(100 / 3, abs=0.01)
     last = pytest.approx(200 / 3, abs=0.01)
-    assert stretches(html) == [(LABELS[3], 0, third), (LABELS[3], third, third), (LABELS[4], last, third)]
+    assert bars_of(html) == [(LABELS[3], 0, third), (LABELS[3], third, third), (LABELS[4], last, third)]
     assert "Chamber 70%" in html
     assert html.count("<tr>") == 4
     legend = html.split('class="cc-legend"')[1].split("</div>")[0]
@@ -91,15 +91,15 @@ def test_the_timeline_shows_the_likeliest_genre_of_each_window():
 def test_windows_that_overlap_do_not_hide_each_other():
     windows = tuple(Window(5.0 * i, 5.0 * i + 10, probabilities(i)) for i in range(3))
     html = plots.timeline_html(dataclasses.replace(track_result(), duration_seconds=20.0, windows=windows), "en")
-    assert [(left, width) for _, left, width in stretches(html)] == [(0, 25), (25, 25), (50, 50)]
+    assert [(left, width) for _, left, width in bars_of(html)] == [(0, 25), (25, 25), (50, 50)]
 
 
-def test_an_answer_without_windows_or_length_is_drawn():
+def test_an_answer_without_windows_or_duration_is_drawn():
     result = dataclasses.replace(track_result(spectrogram=False), duration_seconds=0.0, windows=())
     elements(plots.track_html(result, "en"))
 
 
-def test_the_notes_are_named_and_the_picture_is_in_the_page():
+def test_the_octaves_are_named_and_the_picture_is_embedded():
     html = plots.track_html(track_result(), "en")
     assert [f">C{octave}<" in html for octave in range(1, 8)] == [True] * 7
     assert ">C8<" not in html
@@ -118,8 +118,8 @@ def own_result() -> TrackResult:
     ("result", "leaves"), [(track_result(likeliest=3).under("world"), 16), (own_result(), 2)], ids=["world", "own"]
 )
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_another_taxonomy_is_drawn_in_its_own_names(result, leaves, language):
-    assert plots.levels_html(result, language) == ""  # it has one level
+def test_another_taxonomy_is_drawn_with_its_own_names(result, leaves, language):
+    assert plots.levels_html(result, language) == ""  # there is only one level
     genres = elements(plots.genres_html(result, language))
     assert len(genres.findall(".//li")) == leaves
     assert str(leaves) in genres.find(".//h3").text
@@ -130,13 +130,13 @@ def test_another_taxonomy_is_drawn_in_its_own_names(result, leaves, language):
 
 
 @pytest.mark.parametrize("n", [2, 16, 40])
-def test_genres_without_colours_of_their_own_get_one_each(n):
+def test_every_genre_of_another_taxonomy_gets_its_own_colour(n):
     colours = plots.colours(taxonomy_of("own", [f"genre {i}" for i in range(n)]))
     assert len(set(colours.values())) == n
     assert set(plots.colours(CCMUSIC, 9).values()) <= set(plots.GENRE_COLOURS.values())
 
 
-def test_the_roll_up_has_all_groups_and_their_sums():
+def test_every_level_shows_all_groups_and_their_probabilities():
     rolled = plots.levels_html(track_result(likeliest=3), "zh") + plots.genres_html(track_result(likeliest=3), "zh")
     bars = {int(level): body for level, body in re.findall(r'data-level="(\d+)">(.*?)</ul>', rolled)}
     assert {level: body.count("<li") for level, body in bars.items()} == {2: 2, 9: 9, 16: 16}

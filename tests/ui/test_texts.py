@@ -1,4 +1,4 @@
-"""The page's words."""
+"""The texts of the page."""
 
 import inspect
 import string
@@ -14,7 +14,7 @@ def fields(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
-def test_both_languages_say_the_same_things():
+def test_both_languages_have_the_same_keys_and_fields():
     assert TEXTS["en"].keys() == TEXTS["zh"].keys()
     for key, english in TEXTS["en"].items():
         chinese = TEXTS["zh"][key]
@@ -23,8 +23,8 @@ def test_both_languages_say_the_same_things():
         assert fields(english) == fields(chinese), key
 
 
-def test_no_key_is_one_of_gradios_own():
-    # Gradio merges these tables into its own, in which such names are branches.
+def test_no_key_is_a_key_of_gradio():
+    # Gradio merges these tables into its own, where these names are subtables.
     assert not TEXTS["en"].keys() & {"audio", "common", "dataframe", "file", "image", "label", "login", "upload_text"}
 
 
@@ -34,24 +34,24 @@ def test_every_flag_has_a_text():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_error_has_a_text_that_shows_no_internals(language):
-    samples = {errors.InvalidParameter: ("windows", "is odd")}
+    samples = {errors.InvalidParameter: ("windows", "is not allowed")}
     for _, cls in inspect.getmembers(errors, inspect.isclass):
         error = cls(*samples.get(cls, ("the cause",)))
-        told = error_text(error, language)
-        assert told
-        assert "the cause" not in told
-        assert "{" not in told
+        shown = error_text(error, language)
+        assert shown
+        assert "the cause" not in shown
+        assert "{" not in shown
 
 
-def test_overloaded_says_when_to_come_back():
+def test_the_text_for_overload_has_the_time_to_wait():
     assert "try again in 7 s" in error_text(errors.Overloaded("full", retry_after_seconds=7.2), "en")
 
 
-def test_an_error_without_a_text_gets_its_parents():
-    class Odd(errors.AudioError):
+def test_an_error_without_a_text_gets_that_of_its_base_class():
+    class Unlisted(errors.AudioError):
         pass
 
-    assert error_text(Odd(), "en") == TEXTS["en"]["error.AudioError"]
+    assert error_text(Unlisted(), "en") == TEXTS["en"]["error.AudioError"]
     assert error_text(RuntimeError("secret"), "en") == TEXTS["en"]["error.unexpected"]
 
 
@@ -69,17 +69,17 @@ def test_an_error_without_a_text_gets_its_parents():
         (";;;,,", "en"),
     ],
 )
-def test_language_is_the_first_that_is_asked_for(header, language):
+def test_the_language_is_the_first_in_the_header(header, language):
     assert language_of(header) == language
 
 
 @pytest.mark.parametrize(
     ("seconds", "english"), [(0, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (7320, "2 h 2 min"), (90000, "1 d 1 h")]
 )
-def test_durations_in_words(seconds, english):
+def test_a_duration_has_its_two_largest_units(seconds, english):
     assert duration_text(seconds, "en") == english
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (9.6, "0:10"), (61, "1:01"), (3661, "1:01:01")])
-def test_clock(seconds, shown):
+def test_a_position_is_minutes_and_seconds(seconds, shown):
     assert clock(seconds) == shown

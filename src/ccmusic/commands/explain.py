@@ -82,6 +82,6 @@ def _write(path: Path, saliency: Explanation) -> None:
     if path.suffix == ".json":
         path.write_text(json.dumps(saliency.as_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         return
-    from ccmusic.ui.why import why_png
+    from ccmusic.ui.explanation import explanation_png
 
-    path.write_bytes(why_png(saliency))
+    path.write_bytes(explanation_png(saliency))

@@ -1,1 +1,1 @@
-"""The page; the only home of Gradio."""
+"""The web page; the only room that imports Gradio."""

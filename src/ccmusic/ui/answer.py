@@ -1,4 +1,4 @@
-"""What the page does when its button is pressed, apart from Gradio: one clip in, the pieces of the page out."""
+"""What happens when a button of the page is pressed, without Gradio: a clip in, the HTML of the answer out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ccmusic.errors import CcmusicError, ModelNotReady
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
-from ccmusic.ui import cards, plots, why
+from ccmusic.ui import cards, plots
+from ccmusic.ui.explanation import explanation_html
 from ccmusic.ui.texts import Language, error_text, text
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 TOP_CLASSES = 5
 
 
-class Classifier(Protocol):
+class PageService(Protocol):
     """The part of `ccmusic.serving.service.Service` that the page uses."""
 
     async def classify(
@@ -32,16 +33,16 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the page shows after a clip.
+    """What the page shows for a clip.
 
     Attributes
     ----------
     notice : str
-        HTML of notices: flags of a good answer, or the reason why there is none.
+        HTML: the flags of an answer, or the reason why there is none.
     confidences : dict of str to float, or None
-        Probability by genre name; None when there is no answer.
+        Probability by genre name; None if there is no answer.
     levels, model, track, genres : str
-        HTML; empty when there is no answer.
+        HTML; empty if there is no answer.
     """
 
     notice: str
@@ -53,18 +54,18 @@ class Answer:
 
 
 def confidences(result: TrackResult, language: Language) -> dict[str, float]:
-    """The likeliest genres by name, for ``gr.Label``."""
+    """Probabilities of the likeliest genres, by name, for ``gr.Label``."""
     return {plots.genre_name(p, language): p.probability for p in result.predictions(None, TOP_CLASSES)}
 
 
 async def answer_clip(
-    service: Classifier, clip: str | None, windows: str, language: Language, taxonomy: str | None = None
+    service: PageService, clip: str | None, windows: str, language: Language, taxonomy: str | None = None
 ) -> Answer:
-    """Classify a clip and draw the answer; every failure becomes a notice that says what to do next.
+    """Classify a clip and draw the answer. Every failure becomes a notice that states what to do next.
 
     Parameters
     ----------
-    service : Classifier
+    service : PageService
     clip : str or None
         Path of the uploaded recording.
     windows : str
@@ -72,7 +73,7 @@ async def answer_clip(
     language : str
         ``en`` or ``zh``.
     taxonomy : str, optional
-        Whose genres; the model's own labels by default.
+        Name of the taxonomy; the first of the model by default.
 
     Returns
     -------
@@ -80,38 +81,38 @@ async def answer_clip(
     """
     if clip is None:
         return Answer(cards.notice_html("info", text("notice.no_clip", language)))
-    # a local file's name in memory, not worth a thread
+    # a local file: not worth a thread
     if not Path(clip).is_file():  # noqa: ASYNC240
         return Answer(cards.notice_html("info", text("notice.gone", language)))
     try:
         result = await service.classify(Path(clip), windows=windows, spectrogram=True)
-        # The picture takes tens of milliseconds, which health probes on the same loop must not wait for.
+        # In a thread: drawing takes tens of milliseconds, and would block health probes on this loop.
         return await asyncio.to_thread(_draw, result.under(taxonomy), language)
-    except Exception as error:  # the page shows a sentence, never a stack trace
+    except Exception as error:  # the page shows a text, never a stack trace
         return Answer(failure_html(error, service, language))
 
 
-async def why_clip(
-    service: Classifier, clip: str | None, windows: str, number: float | None, language: Language
+async def explain_clip(
+    service: PageService, clip: str | None, windows: str, number: float | None, language: Language
 ) -> str:
-    """Say why a window of a clip got the clip's genre.
+    """Explain why a window of a clip got its genre.
 
     Parameters
     ----------
-    service : Classifier
+    service : PageService
     clip : str or None
         Path of the uploaded recording.
     windows : str
         ``whole`` or ``first30``.
     number : float or None
-        Which window, counted from 1; None or 0 for the one that speaks most for the genre.
+        Number of the window, from 1; None or 0 for the window with the highest probability of the genre.
     language : str
         ``en`` or ``zh``.
 
     Returns
     -------
     str
-        HTML: a picture, or a notice that says what to do next.
+        HTML: a picture, or a notice that states what to do next.
     """
     if clip is None:
         return cards.notice_html("info", text("notice.no_clip", language))
@@ -120,8 +121,8 @@ async def why_clip(
     plan = ExplainPlan(window=round(number) - 1 if number else None)
     try:
         result = await service.classify(Path(clip), windows=windows, spectrogram=False, explain=plan)
-        return await asyncio.to_thread(why.why_html, result.explanations[0], language)
-    except Exception as error:  # the page shows a sentence, never a stack trace
+        return await asyncio.to_thread(explanation_html, result.explanations[0], language)
+    except Exception as error:  # the page shows a text, never a stack trace
         return failure_html(error, service, language)
 
 
@@ -136,8 +137,8 @@ def _draw(result: TrackResult, language: Language) -> Answer:
     )
 
 
-def failure_html(error: Exception, service: Classifier, language: Language) -> str:
-    """A notice about a failure; what is not in the error tree goes to the log, not to the reader."""
+def failure_html(error: Exception, service: PageService, language: Language) -> str:
+    """A notice about a failure. An unexpected error is logged; its text is not shown."""
     if not isinstance(error, CcmusicError):
         logger.error("the page could not answer", exc_info=error)
         return cards.notice_html("error", error_text(error, language))
@@ -149,7 +150,7 @@ def failure_html(error: Exception, service: Classifier, language: Language) -> s
 
 
 def readiness_html(snapshot: ServiceSnapshot, language: Language) -> str:
-    """What to say before anything is uploaded: nothing when the model that was asked for is ready."""
+    """The notice at the top of the page; empty if the chosen model is ready."""
     match snapshot.model_status:
         case "loading" if snapshot.supervisor.preparing is not None:
             return cards.notice_html(

@@ -1,4 +1,4 @@
-"""The page's small pieces of HTML: notices, the model's line, the service's status, header and footer."""
+"""Small parts of the page as HTML: header, notices, the line about the model, the status of the service."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ LOGO = (
     '<rect x="23" y="9" width="4" height="30" rx="2"/><rect x="30" y="16" width="4" height="17" rx="2"/>'
     '<rect x="37" y="20" width="4" height="9" rx="2"/></g></svg>'
 )
-"""Also the favicon: bars of a level meter on the colours of the spectrogram."""
+"""Also the favicon: a level meter in the colours of the spectrogram."""
 
 
 def header_html() -> str:
-    """The product's mark and name."""
+    """The logo and the name of the product."""
     return f'<header class="cc-header">{LOGO}<h1>{TITLE}</h1></header>'
 
 
 def notice_html(kind: Kind, message: str, detail: str = "", language: Language = "en") -> str:
-    """A visible notice; `detail` is the technical text behind it, folded away."""
+    """A notice. `detail` is technical text, folded away at first."""
     icon = {"info": "i", "warning": "!", "error": "×"}[kind]
     more = (
         f"<details><summary>{text('detail', language)}</summary><code>{escape(detail)}</code></details>"
@@ -46,15 +46,15 @@ def notice_html(kind: Kind, message: str, detail: str = "", language: Language =
 
 
 def flags_html(result: TrackResult, language: Language) -> str:
-    """A notice for each flag of an answer; what it seems to be instead of music says more than that it is uncertain."""
+    """A notice for each flag of an answer. The kind of non-music, if known, replaces the flag `uncertain`."""
     keys = [f"flag.{flag}" for flag in result.flags]
-    if result.odd not in (None, "silence"):  # which has a flag of its own
+    if result.odd not in (None, "silence"):  # silence has its own flag
         keys = [f"odd.{result.odd}" if key == "flag.uncertain" else key for key in keys]
     return "".join(notice_html("warning", text(key, language)) for key in keys)
 
 
 def sure_html(result: TrackResult, language: Language) -> str:
-    """What the answer is sure of when that is no single genre but a group of them; nothing otherwise."""
+    """A notice if the answer is reliable only for a group of genres; otherwise empty."""
     level = result.sure_level
     if not level or level == result.taxonomy.level():
         return ""
@@ -64,22 +64,22 @@ def sure_html(result: TrackResult, language: Language) -> str:
 
 
 def model_html(result: TrackResult, language: Language) -> str:
-    """Which model answered, and how long it took; the whole hash shows on hover."""
+    """The model that answered, and the time that it took. The tooltip has the whole hash."""
     model = result.model
     answered = text("model.answered", language, name=escape(model.name), version=escape(model.version))
-    heard = text(
-        "model.heard", language, seconds=clock(result.duration_seconds), took=f"{sum(result.timings.values()):.1f}"
+    analysed = text(
+        "model.analysed", language, seconds=clock(result.duration_seconds), took=f"{sum(result.timings.values()):.1f}"
     )
-    return f'<p class="cc-model">{answered} · {_hash_html(model.sha256, language)} · {heard}</p>'
+    return f'<p class="cc-model">{answered} · {_hash_html(model.sha256, language)} · {analysed}</p>'
 
 
 def _hash_html(sha256: str, language: Language) -> str:
-    title = f"{text('model.hash', language)}: {sha256}"
+    title = text("model.hash", language, sha256=sha256)
     return f'<code title="{escape(title)}">{escape(sha256[:SHORT_HASH])}</code>'
 
 
 def colour_of(snapshot: ServiceSnapshot) -> Literal["green", "amber", "red"]:
-    """The status light: green when healthy, amber while the model first loads or at a warning, red otherwise."""
+    """The status light: green if healthy, amber with warnings or while the model loads, red otherwise."""
     if snapshot.healthy:
         return "amber" if snapshot.warnings else "green"
     starting = snapshot.model_status == "loading" and not (snapshot.message or "").startswith("Model file not found")
@@ -87,7 +87,7 @@ def colour_of(snapshot: ServiceSnapshot) -> Literal["green", "amber", "red"]:
 
 
 def status_html(snapshot: ServiceSnapshot, language: Language) -> str:
-    """The service's state for people: a light, what is wrong, how long it runs, its model and workers."""
+    """The status tab: a light, the causes of problems, the uptime, the model and the workers."""
     colour = colour_of(snapshot)
     degraded = "status.degraded" if snapshot.healthy else "status.loading"
     headline = text({"green": "status.healthy", "amber": degraded, "red": "status.unhealthy"}[colour], language)
@@ -148,16 +148,15 @@ def _workers_html(workers: tuple[WorkerRecord, ...], language: Language) -> str:
         "failed": "red",
         "retiring": "amber",
     }
-    chips = []
+    lines = []
     for worker in workers:
-        parts = [text(f"status.worker.{worker.state}", language)]
+        facts = [text(f"status.worker.{worker.state}", language)]
         if worker.pid is not None:
-            parts.append(text("status.worker.process", language, pid=worker.pid))
-        parts.append(text("status.worker.jobs", language, jobs=worker.jobs))
+            facts.append(text("status.worker.process", language, pid=worker.pid))
+        facts.append(text("status.worker.jobs", language, jobs=worker.jobs))
         if worker.restarts:
-            parts.append(text("status.worker.restarts", language, restarts=worker.restarts))
+            facts.append(text("status.worker.restarts", language, restarts=worker.restarts))
         title = f' title="{escape(worker.error)}"' if worker.error else ""
-        chips.append(
-            f'<li{title}><span class="cc-{lights[worker.state]}"></span>{worker.index + 1}: {", ".join(parts)}</li>'
-        )
-    return f"<ul>{''.join(chips)}</ul>" if chips else ""
+        line = text("status.worker", language, number=worker.index + 1, facts=text("comma", language).join(facts))
+        lines.append(f'<li{title}><span class="cc-{lights[worker.state]}"></span>{line}</li>')
+    return f"<ul>{''.join(lines)}</ul>" if lines else ""

@@ -1,4 +1,4 @@
-"""Doors that Gradio leaves open when it is mounted into another application, closed.
+"""Close the ways into Gradio that are open when it is mounted into another application.
 
 Found in Gradio 6.31; ``tests/ui/test_guard.py`` tries each of them.
 """
@@ -12,10 +12,10 @@ import gradio as gr
 from gradio import processing_utils
 
 POLL_SECONDS = 0.02
-"""How often Gradio's queue looks for work. Its own 1 ms costs about 5 % of a core for a page that nobody uses."""
+"""How often Gradio's queue polls for work. Its default of 1 ms costs about 5 % of a core while the page is idle."""
 
-# What the page and the client library ask for. Everything else of Gradio's is closed: its start-up trigger, monitoring,
-# the fetching of foreign addresses (`proxy=`, `file=http`), saved sessions, code editing, profiling.
+# The paths that the page and the client library use. All others are closed: the start-up trigger, monitoring, fetching
+# of other addresses (`proxy=`, `file=http`), saved sessions, code editing, profiling.
 _ALLOWED = re.compile(
     r"""
       /
@@ -31,26 +31,27 @@ _ALLOWED = re.compile(
 
 
 def is_allowed(path: str) -> bool:
-    """Whether a path may reach Gradio."""
+    """Whether a request to this path is passed to Gradio."""
     return _ALLOWED.fullmatch(path) is not None
 
 
 def harden(page: gr.Blocks) -> None:
-    """Close what can only be closed from within; call it after the page is mounted.
+    """Close what can only be closed inside Gradio. Call it after the page is mounted.
 
     Parameters
     ----------
     page : gr.Blocks
     """
-    # Only `launch()` sets this. Without it a client may name any file of this machine as its upload, and read it back.
+    # Only `launch()` sets this. Without it, a client can name any file of this machine as its upload, and read it.
     page.has_launched = True
-    # Uploads lie at hash(seed + content)/name. Gradio keeps the seed in its own package, so an image would bake it in.
+    # The path of an upload is hash(seed + content)/name. Gradio stores the seed in its package: the same in every
+    # container of an image.
     processing_utils.hash_seed = secrets.token_bytes(32)
-    # A client may send an address in place of a file; the server would fetch it, whatever its size.
+    # A client may send a URL in place of a file; the server would download it, without a size limit.
     processing_utils.async_ssrf_protected_download = _refuse_address
     page._queue.sleep_when_free = POLL_SECONDS
     page._queue.progress_update_sleep_when_free = 5 * POLL_SECONDS
 
 
 async def _refuse_address(url: str, cache_dir: str) -> str:
-    raise gr.Error("Send the recording itself, not the address of one.", print_exception=False)
+    raise gr.Error("Send the recording itself, not its URL.", print_exception=False)

@@ -1,8 +1,8 @@
 """Attach the page to a server that is already answering.
 
-Importing Gradio takes seconds, and the health answers cannot wait for that. So "/" first belongs to a small page that
-refreshes itself; Gradio is imported and the page built in a thread; then the page takes the place over. It stands
-behind the application's own routes (as the router's ``default``), so that it can never hide a path of the API.
+Importing Gradio takes seconds, and the health endpoints cannot wait for that. So "/" first serves a small page that
+refreshes itself. Meanwhile a thread imports Gradio and builds the page, which then replaces the small one. It is the
+``default`` of the router, behind the application's own routes, so it can never hide a path of the API.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccmusic.settings import Settings
 from ccmusic.ui.texts import TITLE
 
-if TYPE_CHECKING:  # its module draws with Pillow, which like Gradio need not be installed
-    from ccmusic.ui.answer import Classifier
+if TYPE_CHECKING:  # this module imports Pillow, which is optional, like Gradio
+    from ccmusic.ui.answer import PageService
 
 logger = logging.getLogger(__name__)
 
 UPLOADS_PREFIX = "ccmusic-page-"
 
-# Nothing from another origin, whatever a future Gradio would like to load; inline scripts are how it starts.
+# Nothing from another origin, also with a later Gradio. Gradio starts with inline scripts.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -61,24 +61,24 @@ STARTING_PAGE = _SHELL.format(
     head='<meta http-equiv="refresh" content="1">',
     title=TITLE,
     body=f'<div class="bars"><i></i><i></i><i></i><i></i></div><h1>{TITLE}</h1>'
-    "<p>The page is starting; it appears here by itself.<br>页面正在启动,稍候会自动显示。</p>",
+    "<p>The page is starting and will appear here automatically.<br>页面正在启动，稍后会自动显示。</p>",
 )
 ABSENT_PAGE = _SHELL.format(
     head="",
     title=TITLE,
-    body=f"<h1>{TITLE}</h1><p>This service runs without its page (the extra <code>page</code> is not installed).<br>"
-    "此服务未安装网页界面(附加组件 <code>page</code>)。</p>",
+    body=f"<h1>{TITLE}</h1><p>This service runs without the web page: the extra <code>page</code> is not installed.<br>"
+    "此服务未安装网页界面：缺少附加组件 <code>page</code>。</p>",
 )
 FAILED_PAGE = _SHELL.format(
     head='<meta http-equiv="refresh" content="30">',
     title=TITLE,
-    body=f"<h1>{TITLE}</h1><p>The page could not be started; the log has the cause. The API works on its own.<br>"
-    "页面启动失败,原因见日志。API 不受影响。</p>",
+    body=f"<h1>{TITLE}</h1><p>The page could not be started; the log has the cause. The API works without it.<br>"
+    "页面启动失败，原因请查看日志。API 不受影响。</p>",
 )
 
 
 class PageSlot:
-    """What answers where no route of the application does: a waiting page first, then Gradio.
+    """Serves what no route of the application serves: a waiting page first, then Gradio.
 
     Parameters
     ----------
@@ -90,27 +90,27 @@ class PageSlot:
         self._root_path = root_path
         self._waiting = STARTING_PAGE
         self._status = 200
-        self._gradio: Any = None  # a FastAPI of Gradio's own
+        self._gradio: Any = None  # Gradio's FastAPI application
         self.is_open = asyncio.Event()
 
     def open(self, gradio_app: ASGIApp) -> None:
-        """Let Gradio answer from now on."""
+        """Serve Gradio from now on."""
         self._gradio = gradio_app
         self.is_open.set()
 
     def fail(self, html: str, status: int) -> None:
-        """Answer with a page that says why there is none."""
+        """Serve a page that states why there is no other."""
         self._waiting, self._status = html, status
 
     def close(self) -> None:
-        """Let the waiting page answer again."""
+        """Serve the waiting page again."""
         self._gradio = None
         self.is_open.clear()
 
     def end_streams(self) -> None:
-        """End the connections that open browser tabs hold, so that a server that drains need not wait for them.
+        """End the connections of open browser tabs, so that a server that shuts down need not wait for them.
 
-        To be called on the event loop's thread when the server begins to stop; a signal handler is such a place.
+        Call it on the thread of the event loop when the server begins to stop, for example in a signal handler.
         """
         if self._gradio is not None:
             self._gradio.stop_event.set()
@@ -122,7 +122,7 @@ class PageSlot:
         if self._gradio is None:
             await self._wait(path)(scope, receive, send)
             return
-        from ccmusic.ui.guard import is_allowed  # imports Gradio, which is there by now
+        from ccmusic.ui.guard import is_allowed  # imported late: it imports Gradio, which is loaded by now
 
         if not is_allowed(path):
             raise HTTPException(404)
@@ -131,7 +131,9 @@ class PageSlot:
     def _wait(self, path: str) -> Response:
         if path == "/":
             return HTMLResponse(self._waiting, self._status, {"Cache-Control": "no-store"})
-        if path == "/config" or path.startswith("/gradio_api/"):  # a tab or a client from before a restart
+        if path == "/config" or path.startswith(
+            "/gradio_api/"
+        ):  # a browser tab or a client that was open before a restart
             headers = {"Cache-Control": "no-store", "Retry-After": "2"}
             return JSONResponse({"detail": "The page is starting."}, 503, headers)
         raise HTTPException(404)
@@ -152,22 +154,23 @@ def _with_headers(send: Send) -> Send:
 
 
 @asynccontextmanager
-async def page_attached(app: FastAPI, service: Classifier, settings: Settings) -> AsyncIterator[PageSlot]:
-    """Attach the page for as long as the context lasts; to be entered in the application's lifespan.
+async def page_attached(app: FastAPI, service: PageService, settings: Settings) -> AsyncIterator[PageSlot]:
+    """Attach the page while the context is open; enter it in the lifespan of the application.
 
-    Returns at once: the page follows when it is built. A page that cannot be built is logged and leaves the rest alone.
+    It opens at once, and the page follows when it is built. If the page cannot be built, the error is logged and the
+    rest of the application works without it.
 
     Parameters
     ----------
     app : FastAPI
-    service : Classifier
+    service : PageService
         The running service.
     settings : Settings
 
     Yields
     ------
     PageSlot
-        Also at ``app.state.page``.
+        Also in ``app.state.page``.
     """
     slot = PageSlot(settings.root_path)
     unmatched = app.router.default
@@ -183,16 +186,16 @@ async def page_attached(app: FastAPI, service: Classifier, settings: Settings) -
         app.router.default = unmatched
 
 
-async def _keep_page(slot: PageSlot, service: Classifier, settings: Settings, stopping: asyncio.Event) -> None:
-    """Build the page, run it between Gradio's own start-up and shutdown, once each, and clean up behind it."""
+async def _keep_page(slot: PageSlot, service: PageService, settings: Settings, stopping: asyncio.Event) -> None:
+    """Build the page, run Gradio's start-up and shutdown around it once, and remove the uploads at the end."""
     if importlib.util.find_spec("gradio") is None:
-        logger.info("gradio is not installed: no page, only the API")
+        logger.info("gradio is not installed: the service has no page, only the API")
         slot.fail(ABSENT_PAGE, 200)
         return
     try:
         with _upload_directory() as uploads:
             outer, gradio_app = await asyncio.to_thread(_build, service, settings, uploads)
-            # The lifespan of the application has begun already; Gradio's runs here, on a bare application of its own.
+            # The lifespan of the application has already started, so Gradio's runs here, in an application of its own.
             async with outer.router.lifespan_context(outer):
                 gradio_app.startup_events_triggered = True
                 slot.open(gradio_app)
@@ -201,22 +204,22 @@ async def _keep_page(slot: PageSlot, service: Classifier, settings: Settings, st
                 slot.end_streams()
                 slot.close()
                 gradio_app.get_blocks().close(verbose=False)
-    except Exception:  # the page is not worth the service
+    except Exception:  # the service must work without the page
         logger.exception("the page could not be started")
         slot.fail(FAILED_PAGE, 503)
 
 
-def _build(service: Classifier, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
+def _build(service: PageService, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
     """Import Gradio and build the page; takes seconds."""
 
-    async def within_a_loop() -> tuple[FastAPI, Any]:
+    async def mount_in_a_loop() -> tuple[FastAPI, Any]:
         return _mount(service, settings, uploads)
 
-    # Where no event loop runs, Gradio makes one for each lock it creates and leaves it open.
-    return asyncio.run(within_a_loop())
+    # Without a running event loop, Gradio creates a loop for each of its locks and does not close it.
+    return asyncio.run(mount_in_a_loop())
 
 
-def _mount(service: Classifier, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
+def _mount(service: PageService, settings: Settings, uploads: Path) -> tuple[FastAPI, Any]:
     from gradio import mount_gradio_app
 
     from ccmusic.ui import cards, page
@@ -254,7 +257,10 @@ def _mount(service: Classifier, settings: Settings, uploads: Path) -> tuple[Fast
 
 @contextmanager
 def _upload_directory() -> Iterator[Path]:
-    """A directory of this process's own for uploads, gone with it; what a killed process left is cleared away first."""
+    """Create a directory for the uploads of this process, and delete it at the end.
+
+    Directories that killed processes have left are deleted first.
+    """
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f"{UPLOADS_PREFIX}*"):
@@ -262,8 +268,8 @@ def _upload_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix=UPLOADS_PREFIX, dir=parent))
     before = os.environ.get("GRADIO_TEMP_DIR")
     lock = os.open(directory, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # held as long as this process lives, whatever its id and however it ends
-    os.environ["GRADIO_TEMP_DIR"] = str(directory)  # Gradio reads it when components are made, and at every upload
+    fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
+    os.environ["GRADIO_TEMP_DIR"] = str(directory)  # Gradio reads it for each component and each upload
     try:
         yield directory
     finally:
@@ -276,7 +282,7 @@ def _upload_directory() -> Iterator[Path]:
 
 
 def _remove_if_ownerless(directory: Path) -> None:
-    with suppress(OSError):  # another user's, in use, or gone meanwhile
+    with suppress(OSError):  # it belongs to another user, is in use, or was just deleted
         lock = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

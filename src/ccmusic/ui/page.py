@@ -1,4 +1,4 @@
-"""The page: Gradio components, and which function answers which of them."""
+"""The page: Gradio components, and the functions that they call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported; nothing is reported to anyone
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # must be set before the import of Gradio: nothing is reported
 
 import gradio as gr
 
@@ -18,32 +18,32 @@ from ccmusic.errors import CcmusicError
 from ccmusic.genres import OWN, TAXONOMIES
 from ccmusic.settings import Settings
 from ccmusic.ui import cards
-from ccmusic.ui.answer import TOP_CLASSES, Answer, Classifier, answer_clip, confidences, readiness_html, why_clip
+from ccmusic.ui.answer import TOP_CLASSES, Answer, PageService, answer_clip, confidences, explain_clip, readiness_html
 from ccmusic.ui.texts import TEXTS, TITLE, Language, error_text, language_of, text
 
 KEEP_SECONDS = 3600
 SWEEP_SECONDS = 60
 READINESS_SECONDS = 1.0
-"""How often the page asks whether the model is ready, while it is not."""
+"""How often the page asks for the readiness of the model until it is ready."""
 
 CSS_PATH = Path(__file__).with_name("page.css")
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
-"""Of the reader's own system; none is fetched."""
+"""Fonts of the reader's system; none is downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A recording that the page offers."""
+    """An example recording of the page."""
 
     path: Path
     titles: dict[Language, str]
 
 
 def read_examples(directories: tuple[Path, ...] = EXAMPLE_DIRECTORIES) -> tuple[Example, ...]:
-    """Read ``examples.json`` from the first directory that has one; none at all is fine.
+    """Read ``examples.json`` from the first directory that has one. Without one, there are no examples.
 
-    Each entry names a ``file``, its ``title_en`` and ``title_zh``.
+    Each entry has a ``file``, a ``title_en`` and a ``title_zh``.
     """
     index = next((d / "examples.json" for d in directories if (d / "examples.json").is_file()), None)
     if index is None:
@@ -57,7 +57,7 @@ def read_examples(directories: tuple[Path, ...] = EXAMPLE_DIRECTORIES) -> tuple[
 
 
 def theme() -> gr.themes.Base:
-    """The page's colours and fonts."""
+    """The colours and fonts of the page."""
     mono = ("ui-monospace", "monospace")
     return gr.themes.Soft(
         primary_hue="purple", secondary_hue="fuchsia", neutral_hue="slate", font=FONTS, font_mono=mono
@@ -65,7 +65,7 @@ def theme() -> gr.themes.Base:
 
 
 def translations(examples: tuple[Example, ...] = ()) -> gr.I18n:
-    """The texts that the browser chooses from by its own language."""
+    """The texts of both languages; the browser chooses one of them."""
     tables = {
         language: {**TEXTS[language], **{f"example.{i}": e.titles[language] for i, e in enumerate(examples)}}
         for language in TEXTS
@@ -74,7 +74,7 @@ def translations(examples: tuple[Example, ...] = ()) -> gr.I18n:
 
 
 def _slot(name: str) -> gr.HTML:
-    """A place for HTML that takes no room while it is empty."""
+    """A place for HTML; it takes no space while it is empty."""
     return gr.HTML(elem_id=name, elem_classes="cc-slot", padding=False)
 
 
@@ -83,24 +83,24 @@ def _language(request: gr.Request) -> Language:
 
 
 class Page:
-    """The components and the functions behind them.
+    """The components of the page and the functions that they call.
 
     Parameters
     ----------
-    service : Classifier
+    service : PageService
     settings : Settings
     upload_directory : Path
-        Where Gradio keeps uploads; examples are put there too, for it serves nothing else.
+        Gradio's directory for uploads. The examples are copied there, because Gradio serves no other files.
     """
 
-    def __init__(self, service: Classifier, settings: Settings, upload_directory: Path) -> None:
+    def __init__(self, service: PageService, settings: Settings, upload_directory: Path) -> None:
         self._service = service
         self._settings = settings
         self._examples = _copied(read_examples(), upload_directory / "examples")
         self.i18n = translations(self._examples)
 
     def build(self) -> gr.Blocks:
-        """Lay out the page and connect it."""
+        """Create the components and connect them to their functions."""
         t = self.i18n
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEEP_SECONDS)) as page:
             gr.HTML(cards.header_html(), elem_classes="cc-slot", padding=False)
@@ -113,7 +113,7 @@ class Page:
                     self._status = _slot("status")
             gr.Markdown(t("footer"), elem_id="footer")
             self._connect_status(page, classify_tab, status_tab)
-        # Places enough that the service's own bounded queue decides, and its refusal reaches the reader in words.
+        # Larger than the queue of the service, so that the service decides, and the reader sees its error text.
         page.max_threads = 2 * self._settings.max_queue
         page.queue(max_size=2 * self._settings.max_queue, api_open=False, default_concurrency_limit=None)
         return page
@@ -127,11 +127,11 @@ class Page:
                     label=t("clip"),
                     elem_id="audio",
                     editable=False,
-                    buttons=[],  # Gradio's own would offer to share the recording with a public site
+                    buttons=[],  # the default has a button that shares the recording on a public site
                 )
-                # For the API's sample code; Gradio's own names an address, which is refused here.
+                # For the sample code of the API; the default of Gradio is a URL, which is refused here.
                 audio.example_payload = lambda: {"path": "clip.wav", "meta": {"_type": "gradio.FileData"}}
-                # Once chosen, examples are among the component's files, which are swept away when they are old.
+                # A chosen example counts as a file of this component, and Gradio deletes old files of components.
                 audio.keep_in_cache.update(str(example.path) for example in self._examples)
                 windows = gr.Radio(
                     [(t("windows.whole"), "whole"), (t("windows.first30"), "first30")],
@@ -139,7 +139,7 @@ class Page:
                     label=t("windows"),
                     elem_id="windows",
                 )
-                # Shown by `readiness` when the model that serves has more than one.
+                # `readiness` shows it if the model has more than one taxonomy.
                 self._taxonomy = gr.Radio(
                     [(t(f"taxonomy.{name}"), name) for name in (*TAXONOMIES, OWN)],
                     label=t("taxonomy"),
@@ -167,36 +167,36 @@ class Page:
             "show_progress_on": [placeholder, label],
         }
         run.click(**shown)
-        self._build_why(t, audio, windows, run)
+        self._build_explanation(t, audio, windows, run)
         for button, example in buttons:
             button.click(
                 lambda path=str(example.path): path, outputs=audio, api_visibility="private", queue=False
             ).then(**shown)
-        # What program's clients call: the label alone, and errors as errors. For more there is POST /v1/classify.
+        # For API clients of Gradio: only the label, and errors as exceptions. POST /v1/classify offers more.
         gr.Button(visible=False).click(
             self.classify,
             inputs=[audio, windows],
             outputs=gr.Label(num_top_classes=TOP_CLASSES, visible=False),
             api_name="classify",
-            api_description="Name the genre of a recording: the five likeliest of 16, with probabilities.",
+            api_description="Classify a recording: the five likeliest genres, with probabilities.",
             concurrency_limit=None,
         )
 
-    def _build_why(self, t: gr.I18n, audio: gr.Audio, windows: gr.Radio, run: gr.Button) -> None:
-        with gr.Accordion(t("why.title"), open=False, elem_id="why"):
-            gr.Markdown(t("why.lead"), elem_classes="cc-lead")
-            number = gr.Number(0, label=t("why.window"), precision=0, minimum=0, elem_id="why-window")
-            ask = gr.Button(t("why.run"), size="sm", elem_id="why-run")
-            answer = _slot("why-answer")
-        ask.click(
-            self.why,
+    def _build_explanation(self, t: gr.I18n, audio: gr.Audio, windows: gr.Radio, run: gr.Button) -> None:
+        with gr.Accordion(t("explain.title"), open=False, elem_id="explain"):
+            gr.Markdown(t("explain.lead"), elem_classes="cc-lead")
+            number = gr.Number(0, label=t("explain.window"), precision=0, minimum=0, elem_id="explain-window")
+            explain = gr.Button(t("explain.run"), size="sm", elem_id="explain-run")
+            answer = _slot("explanation")
+        explain.click(
+            self.explain,
             inputs=[audio, windows, number],
             outputs=answer,
             api_visibility="private",
             concurrency_limit=None,
-            show_progress_on=[ask],
+            show_progress_on=[explain],
         )
-        # what is said there is about the clip before
+        # the explanation shown is of the previous clip
         run.click(lambda: "", outputs=answer, api_visibility="private", queue=False)
 
     def _build_examples(self, t: gr.I18n) -> list[tuple[gr.Button, Example]]:
@@ -210,7 +210,7 @@ class Page:
             ]
 
     def _connect_status(self, page: gr.Blocks, classify_tab: gr.Tab, status_tab: gr.Tab) -> None:
-        # Not queued: these answer from memory, and must answer while the queue is full.
+        # Not queued: these read the snapshot, and must work while the queue is full.
         private = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         waiting = gr.Timer(READINESS_SECONDS, active=False)
         shown = [self._readiness, waiting, self._taxonomy]
@@ -223,10 +223,10 @@ class Page:
         classify_tab.select(lambda: gr.Timer(active=False), outputs=refreshing, **private)
         refreshing.tick(self.status, outputs=self._status, **private)
 
-    # what the components call
+    # called by the components
 
     async def show(self, audio: str | None, windows: str, taxonomy: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Answer the button: pieces of the page, never an error."""
+        """Classify a clip for the page; failures become notices."""
         answer = await answer_clip(self._service, audio, windows, _language(request), taxonomy)
         return self._updates(answer)
 
@@ -244,7 +244,7 @@ class Page:
         )
 
     async def classify(self, audio: str | None, windows: str, request: gr.Request) -> dict[str, float]:
-        """Name the genre of a recording: the five likeliest of 16, with probabilities.
+        """Classify a recording: the five likeliest genres, with probabilities.
 
         Parameters
         ----------
@@ -266,12 +266,12 @@ class Page:
             raise gr.Error(f"{error_text(error, language)} ({error})", print_exception=False) from error
         return confidences(result, language)
 
-    async def why(self, audio: str | None, windows: str, number: float | None, request: gr.Request) -> str:
-        """Say why a window got the genre."""
-        return await why_clip(self._service, audio, windows, number, _language(request))
+    async def explain(self, audio: str | None, windows: str, number: float | None, request: gr.Request) -> str:
+        """Explain why a window got its genre."""
+        return await explain_clip(self._service, audio, windows, number, _language(request))
 
     async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer, dict[str, Any]]:
-        """A notice while the model loads, then a choice of its taxonomies; ask again only as long as it loads."""
+        """A notice while the model loads, then the choice of taxonomies. The timer stops when the model is ready."""
         snapshot, language = self._service.snapshot(), _language(request)
         names = [] if snapshot.served is None else [taxonomy.name for taxonomy in snapshot.served.taxonomies]
         choice = gr.update(visible=False, value=None)
@@ -281,7 +281,7 @@ class Page:
         return readiness_html(snapshot, language), gr.Timer(active=snapshot.model_status != "ready"), choice
 
     async def status(self, request: gr.Request) -> str:
-        """The service's state."""
+        """The status of the service."""
         return cards.status_html(self._service.snapshot(), _language(request))
 
 
@@ -290,23 +290,23 @@ def _copied(examples: tuple[Example, ...], directory: Path) -> tuple[Example, ..
     return tuple(Example(Path(shutil.copy(e.path, directory)), e.titles) for e in examples)
 
 
-def build_page(service: Classifier, settings: Settings, upload_directory: Path) -> tuple[gr.Blocks, gr.I18n]:
+def build_page(service: PageService, settings: Settings, upload_directory: Path) -> tuple[gr.Blocks, gr.I18n]:
     """Build the page.
 
     Parameters
     ----------
-    service : Classifier
+    service : PageService
         The running service.
     settings : Settings
     upload_directory : Path
-        Gradio's ``GRADIO_TEMP_DIR``, set before this is called.
+        The value of ``GRADIO_TEMP_DIR``, which must be set before the call.
 
     Returns
     -------
     gr.Blocks
         Not yet mounted.
     gr.I18n
-        The texts to mount it with.
+        The texts; mount the page with them.
     """
     page = Page(service, settings, upload_directory)
     return page.build(), page.i18n

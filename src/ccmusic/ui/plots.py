@@ -1,6 +1,6 @@
-"""What the page draws: the spectrogram, the windows' timeline on the same time axis, and the roll-up.
+"""The drawings of the page: the spectrogram, the timeline of the windows on the same time axis, the genre groups.
 
-Axes are HTML beside the pixels, not pixels themselves: they stay legible on a phone and follow the dark theme.
+Axes are HTML, not part of the image, so they stay readable on a phone and follow the dark theme.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ccmusic.ui.texts import Language, clock, text
 N_BINS = 84
 BINS_PER_OCTAVE = 12
 ROW_PIXELS = 4
-"""Height of one semitone in the picture, so that a picture saved from the page is of a useful size."""
+"""Height of one semitone in the picture, so that a saved picture has a useful size."""
 
 MOST_TICKS = 8
 TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
 
-# Dark violet over red to pale yellow, evenly rising in lightness, after the colour map "magma"; anchors at equal steps.
+# Dark violet, red, pale yellow, with evenly increasing lightness, after the colour map "magma"; equally spaced.
 _ANCHORS = np.array(
     [
         (0, 0, 4), (20, 14, 54), (59, 15, 112), (100, 26, 128), (140, 41, 129), (183, 55, 121),
@@ -61,14 +61,14 @@ GENRE_COLOURS: dict[str, str] = {
     "Classic": "#6c5ce7",
     "Non_classic": "#e17055",
 }
-"""One colour per ccMusic genre and group; the leaves of a group are shades of one hue."""
+"""One colour per ccMusic genre and group. The genres of a group have shades of one hue."""
 
 _GOLDEN_ANGLE = 137.508
-"""Degrees: hues so far apart never come round to where one has been."""
+"""In degrees. Hues at steps of this angle never repeat."""
 
 
 def colours(taxonomy: Taxonomy, level: int | None = None) -> dict[str, str]:
-    """One CSS colour per group of a level; of a taxonomy without colours of its own, hues spread around the wheel."""
+    """One CSS colour per genre of a level. Taxonomies other than ccMusic get hues spread over the colour wheel."""
     labels = [genre.label for genre in taxonomy.genres(level)]
     if taxonomy == CCMUSIC:
         return {label: GENRE_COLOURS[label] for label in labels}
@@ -95,7 +95,7 @@ def spectrogram_png(spectrogram_db: np.ndarray) -> bytes:
     Returns
     -------
     bytes
-        PNG, one pixel per column, `ROW_PIXELS` per note. Its palette is the colour map, so the levels can be read back.
+        PNG, one pixel per column, `ROW_PIXELS` per note. The palette is `COLOUR_MAP`, so pixel values are levels.
     """
     upright = np.repeat(spectrogram_db[::-1], ROW_PIXELS, axis=0)
     picture = Image.fromarray(np.ascontiguousarray(upright, dtype=np.uint8))
@@ -106,12 +106,14 @@ def spectrogram_png(spectrogram_db: np.ndarray) -> bytes:
 
 
 def seconds_ticks(duration_seconds: float) -> list[float]:
-    """Where the time axis is marked: a round step that gives at most `MOST_TICKS` marks."""
+    """Marks of the time axis, at a round step that gives at most `MOST_TICKS` marks."""
     step = next((s for s in TICK_STEPS if duration_seconds / s < MOST_TICKS), TICK_STEPS[-1])
     while duration_seconds / step >= MOST_TICKS:
         step *= 2
-    room_for_its_label = 0.94 * duration_seconds
-    return [float(second) for second in range(0, int(duration_seconds) + 1, step) if second <= room_for_its_label]
+    last_with_space_for_a_label = 0.94 * duration_seconds
+    return [
+        float(second) for second in range(0, int(duration_seconds) + 1, step) if second <= last_with_space_for_a_label
+    ]
 
 
 def _axis_html(duration_seconds: float) -> str:
@@ -131,7 +133,7 @@ def notes_html() -> str:
 
 
 def _spectrogram_html(spectrogram_db: np.ndarray, language: Language) -> str:
-    # In the page itself rather than as a file: nothing of a recording is left on disk or at an address of its own.
+    # Embedded in the page and not a file, so that nothing of a recording stays on disk or gets a URL.
     data = base64.b64encode(spectrogram_png(spectrogram_db)).decode()
     label = text("map.spectrogram", language)
     return (
@@ -141,7 +143,7 @@ def _spectrogram_html(spectrogram_db: np.ndarray, language: Language) -> str:
 
 
 def _stretches(windows: tuple[Window, ...], taxonomy: Taxonomy) -> list[tuple[float, float, tuple[Prediction, ...]]]:
-    """Start, end and ranked genres of each window, each cut where the next begins, so that overlaps do not hide one."""
+    """Start, end and two likeliest genres of each window. A window ends where the next begins, so none is hidden."""
     stretches = []
     for i, window in enumerate(windows):
         last = i + 1 == len(windows)
@@ -151,9 +153,9 @@ def _stretches(windows: tuple[Window, ...], taxonomy: Taxonomy) -> list[tuple[fl
 
 
 def timeline_html(result: TrackResult, language: Language) -> str:
-    """Draw the likeliest genre of every window as a coloured stretch, with a legend and the same as a table.
+    """Draw the likeliest genre of every window as a coloured bar, with a legend and a table.
 
-    Stronger colour is higher probability; the title of each stretch names its time and its two likeliest genres.
+    A stronger colour is a higher probability. The tooltip of a bar has its time and its two likeliest genres.
     """
     duration = max(result.duration_seconds, 1e-9)
     colour = colours(result.taxonomy)
@@ -191,19 +193,19 @@ def timeline_html(result: TrackResult, language: Language) -> str:
 
 
 def track_html(result: TrackResult, language: Language) -> str:
-    """Draw the spectrogram and, on the same time axis, the timeline of the windows.
+    """Draw the spectrogram and the timeline of the windows on the same time axis.
 
     Parameters
     ----------
     result : TrackResult
-        Without a spectrogram only the timeline is drawn.
+        Without a spectrogram, only the timeline is drawn.
     language : str
         ``en`` or ``zh``.
 
     Returns
     -------
     str
-        HTML that needs nothing from outside.
+        HTML without external resources.
     """
     picture = "" if result.spectrogram_db is None else _spectrogram_html(result.spectrogram_db, language)
     return (
@@ -213,9 +215,9 @@ def track_html(result: TrackResult, language: Language) -> str:
 
 
 def levels_html(result: TrackResult, language: Language) -> str:
-    """Draw the probabilities rolled up to each coarser level as bars, in the order of the taxonomy.
+    """Draw the probabilities of the groups at each coarser level as bars, in the order of the taxonomy.
 
-    Empty for a taxonomy of one level.
+    Empty for a taxonomy with one level.
     """
     coarser = result.taxonomy.sizes[:0:-1]
     if not coarser:

@@ -1,7 +1,7 @@
-"""Every word that the page says, in English and in Chinese.
+"""Every text of the page, in English and in Chinese.
 
-The browser picks the language: Gradio translates the labels there (``gr.I18n``), and what the server draws follows the
-request's ``Accept-Language``, read the same way as Gradio reads ``navigator.language``, so that the two agree.
+The browser chooses the language: Gradio translates the labels there (``gr.I18n``). HTML that the server makes follows
+the request's ``Accept-Language``, read in the same way as Gradio reads ``navigator.language``, so the two agree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ccmusic.errors import CcmusicError
 Language = Literal["en", "zh"]
 
 TITLE = "CCMusic - 音乐流派分类系统"
-"""The same in both languages: it is the product's name."""
+"""The name of the product, the same in both languages."""
 
 # fmt: off
 TEXTS: dict[Language, dict[str, str]] = {
@@ -22,79 +22,83 @@ TEXTS: dict[Language, dict[str, str]] = {
         "tab.classify": "Recognise",
         "tab.status": "Service status",
         "clip": "Recording",
-        "windows": "Listen to",
+        "windows": "Analyse",
         "windows.whole": "The whole track",
         "windows.first30": "The first 30 seconds",
-        "taxonomy": "Genres of",
-        "taxonomy.ccmusic": "ccMusic (16, in 9 and 2 groups)",
-        "taxonomy.world": "The world (16: blues, jazz, reggae ...)",
-        "taxonomy.own": "This model's own",
+        "taxonomy": "Genre set",
+        "taxonomy.ccmusic": "ccMusic (16 genres, in 9 and 2 groups)",
+        "taxonomy.world": "World (16 genres: blues, jazz, reggae, ...)",
+        "taxonomy.own": "The model's own genres",
         "run": "Recognise the genre",
-        "examples": "No recording at hand? Try one of these:",
+        "examples": "No recording? Try an example:",
         "genre": "Genre",
-        "empty": "### The answer appears here\n\nThe five likeliest genres, how they change along the track, "
-                 "and the spectrogram that the model looks at.",
-        "map.title": "Along the track",
+        "empty": "### The result appears here\n\nThe five likeliest genres, how they change over time, "
+                 "and the spectrogram of the recording.",
+        "map.title": "Over time",
         "map.spectrogram": "Constant-Q spectrogram, 7 octaves from C1; brighter is louder",
         "map.timeline": "Likeliest genre in each window",
-        "map.table": "As a table",
+        "map.table": "Show as a table",
         "map.from": "From",
         "map.to": "To",
         "map.genre": "Genre",
         "map.probability": "Probability",
         "map.seconds": "Time (min:s)",
-        "why.title": "Why?",
-        "why.lead": "Parts of a window are silenced one by one, and the model is asked again: what lowers its answer "
-                    "most spoke for it.",
-        "why.window": "Window, counted from 1; 0 takes the clearest one",
-        "why.run": "Show why",
-        "why.caption": "{stretch}, {probability}: brightest where the sound speaks for this genre",
-        "levels.title": "Rolled up",
+        "explain.title": "Why this genre?",
+        "explain.lead": "Each part of a window is silenced in turn, and the window is classified again. The more the "
+                        "probability drops, the more that part supports the genre.",
+        "explain.window": "Window number, from 1; 0 selects the window with the highest probability",
+        "explain.run": "Explain",
+        "explain.caption": "{stretch}, probability {probability}. Brighter parts support this genre more.",
+        "levels.title": "Genre groups",
         "levels.all": "All {n} genres",
         "levels.2": "2 groups",
         "levels.9": "9 groups",
-        "model.title": "Model",
-        "model.answered": "Answered by {name}, version {version}",
-        "model.hash": "SHA-256 of the model's files",
-        "model.heard": "{seconds} of sound heard in {took} s",
-        "sure": "The model is sure of the group only: {group} ({probability}), one of {n}. Finer genres are hints.",
-        "flag.silence": "This recording is all but silent, so the answer means little. Check file and microphone.",
-        "flag.too_short": "This recording is shorter than one window of the model; it was filled up to be heard. "
-                          "A longer one gives a surer answer.",
-        "flag.uncertain": "The model is unsure: no genre stands out. Take the list below as hints.",
-        "flag.truncated": "Only a part of the recording was heard.",
-        "odd.empty": "Hardly anything sounds here in the range of music, so the answer means little.",
-        "odd.tone": "This sounds like a plain tone or a signal, not like music. The answer means little.",
-        "odd.pulses": "This sounds like clicks, beeps or drums alone. The answer means little.",
-        "odd.noise": "This sounds like noise, not like music. The answer means little.",
-        "odd.speech": "This sounds like speech without music. The answer means little.",
-        "notice.no_clip": "Choose or record a recording first, then press the button.",
-        "notice.gone": "This recording is no longer kept here. Choose the file once more.",
-        "notice.loading": "The model is still loading. The button works as soon as this notice is gone.",
-        "notice.preparing": "The model is being made from its checkpoint, once. This takes some minutes.",
-        "notice.caveat": "This works, but not with the model that the operator asked for.",
-        "error.InvalidParameter": "A setting is not allowed.",
+        "model.answered": "Model: {name}, version {version}",
+        "model.hash": "SHA-256 of the model: {sha256}",
+        "model.analysed": "{seconds} of audio analysed in {took} s",
+        "sure": "The model is certain only of the group: {group} ({probability}, one of {n} groups). "
+                "Treat the finer genres as hints.",
+        "flag.silence": "This recording is almost silent, so the result means little. "
+                        "Check the file or the microphone.",
+        "flag.too_short": "This recording is shorter than one window of the model, so it was padded. "
+                          "A longer recording gives a more reliable result.",
+        "flag.uncertain": "The model is uncertain: no genre stands out. Treat the result as a hint.",
+        "flag.truncated": "Only part of the recording was analysed.",
+        "odd.empty": "There is almost no sound in the frequency range of music, so the result means little.",
+        "odd.tone": "This sounds like a plain tone or a signal, not like music, so the result means little.",
+        "odd.pulses": "This sounds like clicks, beeps or drums only, so the result means little.",
+        "odd.noise": "This sounds like noise, not like music, so the result means little.",
+        "odd.speech": "This sounds like speech without music, so the result means little.",
+        "notice.no_clip": "Choose or record audio first, then press the button.",
+        "notice.gone": "The server no longer has this recording. Choose the file again.",
+        "notice.loading": "The model is still loading. You can start when this notice disappears.",
+        "notice.preparing": "The model is being converted from its checkpoint. "
+                            "This happens only once and takes a few minutes.",
+        "notice.caveat": "The service works, but not with the model that its operator chose.",
+        "error.InvalidParameter": "An option has an invalid value.",
         "error.AudioError": "This recording cannot be used. Try another file.",
-        "error.UploadTooLarge": "The file is too large. Send a shorter or a compressed recording.",
-        "error.UnsupportedMedia": "This sound format is not understood here. Send WAV, FLAC, MP3, OGG or M4A.",
-        "error.UndecodableAudio": "This file cannot be read as sound. Save or convert it again, or try another one.",
-        "error.EmptyAudio": "There is no sound in this file. Choose another one, or record again.",
-        "error.AudioTooLong": "The recording is too long. Cut out the part that matters and send that.",
-        "error.ModelError": "The model cannot answer at the moment. Please tell whoever runs this service.",
-        "error.ServiceError": "The service cannot take the recording now. Your file is fine; try again in a moment.",
+        "error.UploadTooLarge": "The file is too large. Upload a shorter or a compressed recording.",
+        "error.UnsupportedMedia": "This audio format is not supported. Upload WAV, FLAC, MP3, OGG or M4A.",
+        "error.UndecodableAudio": "This audio file cannot be decoded; it may be damaged. "
+                                  "Save or convert it again, or try another file.",
+        "error.EmptyAudio": "This file contains no sound. Choose another file, or record again.",
+        "error.AudioTooLong": "The recording is too long. Cut out the part that you need and upload that.",
+        "error.ModelError": "The model cannot give a result at the moment. Please tell the operator of this service.",
+        "error.ServiceError": "The service cannot process the recording now. Your file is fine; try again soon.",
         "error.ModelNotReady": "The model is still loading. Your file is fine; try again in a few seconds.",
-        "error.ModelLoadFailed": "The model could not be loaded, so nothing can be recognised now. "
-                                 "Please tell whoever runs this service.",
-        "error.Overloaded": "Many people are using the service right now. Your file is fine; try again in {seconds} s.",
-        "error.InferenceTimeout": "This took too long and was stopped. Try a shorter clip or the first 30 seconds.",
-        "error.InsufficientStorage": "The service has no room for the file at the moment. Try again later.",
-        "error.WorkerDied": "The process that heard this recording stopped and has been replaced. Try once more; "
-                            "if it happens again, the file is likely broken.",
-        "error.CcmusicError": "This did not work. Try again.",
-        "error.unexpected": "Something went wrong inside the service. It has been written to the log; try again.",
-        "detail": "In detail",
+        "error.ModelLoadFailed": "The model could not be loaded, so recognition is not available. "
+                                 "Please tell the operator of this service.",
+        "error.Overloaded": "The service is busy. Your file is fine; try again in {seconds} s.",
+        "error.InferenceTimeout": "Processing took too long and was stopped. "
+                                  "Try a shorter recording, or only the first 30 seconds.",
+        "error.InsufficientStorage": "The server has no space for the file at the moment. Try again later.",
+        "error.WorkerDied": "The process that analysed this recording ended unexpectedly and has been replaced. "
+                            "Try again; if it happens again, the file is probably damaged.",
+        "error.CcmusicError": "The recording could not be processed. Please try again.",
+        "error.unexpected": "An internal error occurred and was logged. Please try again.",
+        "detail": "Details",
         "status.healthy": "Everything works",
-        "status.degraded": "Works, with something to look at",
+        "status.degraded": "Working, with warnings",
         "status.loading": "Starting: the model is loading",
         "status.unhealthy": "Something is wrong",
         "status.uptime": "Running for",
@@ -103,13 +107,14 @@ TEXTS: dict[Language, dict[str, str]] = {
         "status.model_status.ready": "ready",
         "status.model_status.error": "failed",
         "status.model": "Model",
-        "status.workers": "Workers",
+        "status.workers": "Worker processes",
+        "status.worker": "{number}: {facts}",
         "status.worker.starting": "starting",
         "status.worker.idle": "idle",
         "status.worker.busy": "busy",
         "status.worker.testing": "self-test",
         "status.worker.failed": "failed",
-        "status.worker.retiring": "ending",
+        "status.worker.retiring": "stopping",
         "status.worker.process": "process {pid}",
         "status.worker.jobs": "jobs: {jobs}",
         "status.worker.restarts": "restarts: {restarts}",
@@ -117,28 +122,30 @@ TEXTS: dict[Language, dict[str, str]] = {
         "status.self_test.ok": "passed, {age} ago",
         "status.self_test.failed": "failed, {age} ago",
         "status.drift": "Recordings",
-        "status.drift.usual": "as in the model's training, so far as {recordings} of them tell",
-        "status.drift.mix": "{genre} makes up {mean} of the last {recordings}, {expected} are expected",
-        "status.drift.confidence": "the model's confidence is {change} than expected over the last {recordings}",
-        "status.drift.level": "their loudness is {change} than expected over the last {recordings}",
-        "status.drift.bandwidth": "their bandwidth is {change} than expected over the last {recordings}",
+        "status.drift.usual": "similar to the training data, after {recordings} recordings",
+        "status.drift.mix": "{genre} has a share of {mean} in the last {recordings} recordings; expected: {expected}",
+        "status.drift.confidence": "the model's confidence is {change} than expected in the last {recordings} "
+                                   "recordings",
+        "status.drift.level": "the loudness is {change} than expected in the last {recordings} recordings",
+        "status.drift.bandwidth": "the bandwidth is {change} than expected in the last {recordings} recordings",
         "status.drift.change.more": "higher",
         "status.drift.change.less": "lower",
-        "status.drift.change.wider": "more spread",
-        "status.drift.change.narrower": "less spread",
+        "status.drift.change.wider": "more varied",
+        "status.drift.change.narrower": "less varied",
         "status.none": "none yet",
-        "status.refreshed": "Refreshes by itself every {seconds} seconds while this tab is open.",
+        "status.refreshed": "Refreshes every {seconds} seconds while this tab is open.",
+        "comma": ", ",
         "time.days": "{days} d {hours} h",
         "time.hours": "{hours} h {minutes} min",
         "time.minutes": "{minutes} min {seconds} s",
         "time.seconds": "{seconds} s",
         "footer": "[API documentation](docs) · [Health](health)\n\n"
-                  "Recordings are deleted within about an hour and are never passed on.\n\n"
-                  "Taxonomy of 16 genres: the public ccMusic dataset (music_genre). "
-                  "CCMusic is free software, MIT licence.",
+                  "Uploaded recordings are deleted after about an hour and are never shared.\n\n"
+                  "The 16 genres are those of the public ccMusic dataset (music_genre). "
+                  "CCMusic is open-source software under the MIT licence.",
     },
     "zh": {
-        "description": "上传音频,自动识别古典、流行、摇滚等 16 种音乐流派。",
+        "description": "上传音频，自动识别古典、流行、摇滚等 16 种音乐流派。",
         "tab.classify": "识别",
         "tab.status": "服务状态",
         "clip": "音频",
@@ -146,72 +153,71 @@ TEXTS: dict[Language, dict[str, str]] = {
         "windows.whole": "整首曲目",
         "windows.first30": "前 30 秒",
         "taxonomy": "流派体系",
-        "taxonomy.ccmusic": "ccMusic(16 类,可归为 9 类和 2 大类)",
-        "taxonomy.world": "世界流派(16 类:蓝调、爵士、雷鬼等)",
-        "taxonomy.own": "此模型自带的流派",
+        "taxonomy.ccmusic": "ccMusic（16 种流派，可归为 9 类和 2 大类）",
+        "taxonomy.world": "世界流派（16 种，如蓝调、爵士、雷鬼）",
+        "taxonomy.own": "模型自带的流派",
         "run": "识别流派",
-        "examples": "手边没有音频?试试这些示例:",
+        "examples": "没有音频？试试这些示例：",
         "genre": "流派",
-        "empty": "### 结果会显示在这里\n\n最可能的五个流派、流派随时间的变化,以及模型所看到的频谱图。",
+        "empty": "### 结果将显示在这里\n\n包括最可能的五种流派、流派随时间的变化，以及音频的频谱图。",
         "map.title": "随时间的变化",
-        "map.spectrogram": "常数 Q 频谱图,从 C1 起共 7 个八度;越亮表示越响",
-        "map.timeline": "各窗口最可能的流派",
-        "map.table": "以表格显示",
+        "map.spectrogram": "常数 Q 频谱图，从 C1 起共 7 个八度，越亮表示声音越响",
+        "map.timeline": "各片段最可能的流派",
+        "map.table": "以表格查看",
         "map.from": "开始",
         "map.to": "结束",
         "map.genre": "流派",
         "map.probability": "概率",
-        "map.seconds": "时间(分:秒)",
-        "why.title": "为什么?",
-        "why.lead": "逐一静音窗口的各个部分并重新询问模型:使结果下降最多的部分,就是支持该结果的部分。",
-        "why.window": "窗口(从 1 数起;0 表示最明显的一个)",
-        "why.run": "显示原因",
-        "why.caption": "{stretch},{probability}:越亮之处越支持该流派",
-        "levels.title": "分级汇总",
-        "levels.all": "全部 {n} 个流派",
+        "map.seconds": "时间（分：秒）",
+        "explain.title": "判断依据",
+        "explain.lead": "依次将片段的各个部分静音，再重新识别。静音后概率下降越多，说明这部分越支持该流派。",
+        "explain.window": "片段序号（从 1 开始；0 表示概率最高的片段）",
+        "explain.run": "查看依据",
+        "explain.caption": "{stretch}，概率 {probability}。越亮的部分越支持该流派。",
+        "levels.title": "流派大类",
+        "levels.all": "全部 {n} 种流派",
         "levels.2": "2 大类",
         "levels.9": "9 类",
-        "model.title": "模型",
-        "model.answered": "由 {name} 给出,版本 {version}",
-        "model.hash": "模型文件的 SHA-256",
-        "model.heard": "听了 {seconds} 的声音,用时 {took} 秒",
-        "sure": "模型只确定所属大类:{group}({probability},共 {n} 类)。具体流派仅供参考。",
-        "flag.silence": "这段录音几乎没有声音,结果没有参考意义。请检查文件或麦克风。",
-        "flag.too_short": "这段录音比模型的一个窗口还短,已补足后再识别。较长的录音结果更可靠。",
-        "flag.uncertain": "模型不太确定:没有哪个流派特别突出。以下结果仅供参考。",
-        "flag.truncated": "只听取了录音的一部分。",
-        "odd.empty": "在音乐的频率范围内几乎没有声音,结果没有参考意义。",
-        "odd.tone": "这听起来像单一音调或信号音,不像音乐。结果没有参考意义。",
-        "odd.pulses": "这听起来只有敲击声、提示音或鼓点。结果没有参考意义。",
-        "odd.noise": "这听起来像噪声,不像音乐。结果没有参考意义。",
-        "odd.speech": "这听起来像没有音乐的说话声。结果没有参考意义。",
-        "notice.no_clip": "请先选择或录制一段音频,再点击按钮。",
-        "notice.gone": "这段录音已不在服务器上,请重新选择文件。",
-        "notice.loading": "模型正在加载。页面已就绪,此提示消失后即可开始识别。",
-        "notice.preparing": "正在从检查点生成模型,只需一次,约需几分钟。",
-        "notice.caveat": "服务可用,但当前模型并非管理员指定的模型。",
-        "error.InvalidParameter": "有一项设置不被允许。",
-        "error.AudioError": "无法使用这段录音,请换一个文件。",
-        "error.UploadTooLarge": "文件太大。请上传较短或压缩过的录音。",
-        "error.UnsupportedMedia": "无法识别这种音频格式。请上传 WAV、FLAC、MP3、OGG、M4A 等格式的文件。",
-        "error.UndecodableAudio": "无法将此文件作为音频读取,可能已损坏。请重新保存或转换,或换一个文件。",
-        "error.EmptyAudio": "文件里没有声音。请换一个文件,或重新录制。",
-        "error.AudioTooLong": "录音太长。请截取需要的部分再上传。",
-        "error.ModelError": "模型暂时无法给出结果,请联系服务的管理者。",
-        "error.ServiceError": "服务暂时无法处理。您的文件没有问题,请稍后再试。",
-        "error.ModelNotReady": "模型正在加载。您的文件没有问题,请几秒后再试。",
-        "error.ModelLoadFailed": "模型加载失败,目前无法识别。请联系服务的管理者。",
-        "error.Overloaded": "当前使用的人较多。您的文件没有问题,请在 {seconds} 秒后再试。",
-        "error.InferenceTimeout": "处理时间过长,已停止。请换较短的录音,或只识别前 30 秒。",
-        "error.InsufficientStorage": "服务暂时没有空间存放文件,请稍后再试。",
-        "error.WorkerDied": "处理这段录音的进程意外退出,已被替换。请再试一次;若再次发生,文件可能已损坏。",
-        "error.CcmusicError": "未能完成,请再试一次。",
-        "error.unexpected": "服务内部出现错误,已写入日志,请再试一次。",
+        "model.answered": "模型：{name}，版本 {version}",
+        "model.hash": "模型的 SHA-256：{sha256}",
+        "model.analysed": "音频时长 {seconds}，分析用时 {took} 秒",
+        "sure": "模型只能确定所属类别：{group}（{probability}，共 {n} 类）。具体流派仅供参考。",
+        "flag.silence": "这段音频几乎没有声音，结果没有参考意义。请检查文件或麦克风。",
+        "flag.too_short": "这段音频太短，不足一个片段，补足长度后才进行了识别。音频较长时，结果更可靠。",
+        "flag.uncertain": "模型不太确定：没有哪种流派明显突出，结果仅供参考。",
+        "flag.truncated": "只分析了音频的一部分。",
+        "odd.empty": "音乐的频率范围内几乎没有声音，结果没有参考意义。",
+        "odd.tone": "这段音频听起来像单一的音调或信号音，不像音乐，结果没有参考意义。",
+        "odd.pulses": "这段音频听起来只有咔嗒声、提示音或鼓点，结果没有参考意义。",
+        "odd.noise": "这段音频听起来像噪声，不像音乐，结果没有参考意义。",
+        "odd.speech": "这段音频听起来只有说话声，没有音乐，结果没有参考意义。",
+        "notice.no_clip": "请先上传或录制一段音频，再点击按钮。",
+        "notice.gone": "服务器上已没有这段音频，请重新选择文件。",
+        "notice.loading": "模型正在加载，此提示消失后即可开始识别。",
+        "notice.preparing": "正在由检查点文件转换模型，只需转换一次，大约几分钟。",
+        "notice.caveat": "服务可用，但当前使用的不是管理员指定的模型。",
+        "error.InvalidParameter": "有选项的值无效。",
+        "error.AudioError": "无法使用这段音频，请换一个文件。",
+        "error.UploadTooLarge": "文件太大，请上传较短或经过压缩的音频。",
+        "error.UnsupportedMedia": "不支持这种音频格式，请上传 WAV、FLAC、MP3、OGG 或 M4A 文件。",
+        "error.UndecodableAudio": "无法解码这个音频文件，它可能已损坏。请重新导出或转换格式，或换一个文件。",
+        "error.EmptyAudio": "文件中没有声音。请换一个文件，或重新录制。",
+        "error.AudioTooLong": "音频太长，请截取需要的部分后再上传。",
+        "error.ModelError": "模型暂时无法给出结果，请联系服务管理员。",
+        "error.ServiceError": "服务暂时无法处理。您的文件没有问题，请稍后重试。",
+        "error.ModelNotReady": "模型正在加载。您的文件没有问题，请过几秒再试。",
+        "error.ModelLoadFailed": "模型加载失败，目前无法识别，请联系服务管理员。",
+        "error.Overloaded": "服务繁忙。您的文件没有问题，请在 {seconds} 秒后重试。",
+        "error.InferenceTimeout": "处理时间过长，已停止。请换一段较短的音频，或只识别前 30 秒。",
+        "error.InsufficientStorage": "服务器存储空间不足，暂时无法接收文件，请稍后重试。",
+        "error.WorkerDied": "处理这段音频的进程意外退出，现已由新进程代替。请重试；如果再次出现，文件可能已损坏。",
+        "error.CcmusicError": "处理失败，请重试。",
+        "error.unexpected": "服务内部出错，已记入日志，请重试。",
         "detail": "详细信息",
-        "status.healthy": "一切正常",
-        "status.degraded": "可以使用,但有需要留意之处",
-        "status.loading": "正在启动:模型加载中",
-        "status.unhealthy": "出现问题",
+        "status.healthy": "运行正常",
+        "status.degraded": "可以使用，但有警告",
+        "status.loading": "正在启动：模型加载中",
+        "status.unhealthy": "出现故障",
         "status.uptime": "已运行",
         "status.model_status": "模型状态",
         "status.model_status.loading": "加载中",
@@ -219,37 +225,39 @@ TEXTS: dict[Language, dict[str, str]] = {
         "status.model_status.error": "失败",
         "status.model": "模型",
         "status.workers": "工作进程",
+        "status.worker": "{number}：{facts}",
         "status.worker.starting": "启动中",
         "status.worker.idle": "空闲",
-        "status.worker.busy": "工作中",
+        "status.worker.busy": "处理中",
         "status.worker.testing": "自检中",
         "status.worker.failed": "失败",
         "status.worker.retiring": "退出中",
         "status.worker.process": "进程 {pid}",
-        "status.worker.jobs": "任务数 {jobs}",
+        "status.worker.jobs": "任务 {jobs} 个",
         "status.worker.restarts": "重启 {restarts} 次",
         "status.self_test": "最近一次自检",
         "status.self_test.ok": "{age}前通过",
         "status.self_test.failed": "{age}前失败",
-        "status.drift": "录音",
-        "status.drift.usual": "就已识别的 {recordings} 段而言,与模型训练时相符",
-        "status.drift.mix": "最近 {recordings} 段中{genre}占 {mean},预期为 {expected}",
-        "status.drift.confidence": "最近 {recordings} 段的模型置信度比预期{change}",
-        "status.drift.level": "最近 {recordings} 段的响度比预期{change}",
-        "status.drift.bandwidth": "最近 {recordings} 段的频带宽度比预期{change}",
+        "status.drift": "音频特征",
+        "status.drift.usual": "与训练数据相近（已统计 {recordings} 段）",
+        "status.drift.mix": "最近 {recordings} 段音频中，{genre}占 {mean}，预期为 {expected}",
+        "status.drift.confidence": "最近 {recordings} 段音频的模型置信度比预期{change}",
+        "status.drift.level": "最近 {recordings} 段音频的响度比预期{change}",
+        "status.drift.bandwidth": "最近 {recordings} 段音频的带宽比预期{change}",
         "status.drift.change.more": "高",
         "status.drift.change.less": "低",
-        "status.drift.change.wider": "分散",
-        "status.drift.change.narrower": "集中",
+        "status.drift.change.wider": "更分散",
+        "status.drift.change.narrower": "更集中",
         "status.none": "暂无",
-        "status.refreshed": "打开此标签页时,每 {seconds} 秒自动刷新。",
+        "status.refreshed": "打开此标签页时，每 {seconds} 秒自动刷新。",
+        "comma": "，",
         "time.days": "{days} 天 {hours} 小时",
         "time.hours": "{hours} 小时 {minutes} 分",
         "time.minutes": "{minutes} 分 {seconds} 秒",
         "time.seconds": "{seconds} 秒",
         "footer": "[API 文档](docs) · [健康状态](health)\n\n"
-                  "录音约一小时内删除,不会转交他人。\n\n"
-                  "16 类流派体系来自公开数据集 ccMusic(music_genre)。CCMusic 是自由软件,采用 MIT 许可证。",
+                  "上传的音频会在约一小时后删除，不会提供给任何第三方。\n\n"
+                  "16 种流派来自公开数据集 ccMusic（music_genre）。CCMusic 是开源软件，采用 MIT 许可证。",
     },
 }
 # fmt: on
@@ -258,8 +266,8 @@ TEXTS: dict[Language, dict[str, str]] = {
 def language_of(accept_language: str | None) -> Language:
     """Read the language from a request's ``Accept-Language``.
 
-    Only the first entry counts, as it does in the browser: a list such as ``fr, zh`` gives English labels there, and
-    what the server draws must not be Chinese in between.
+    Only the first entry counts, as in the browser. With ``fr, zh`` the browser shows English labels, so the HTML of
+    the server must be English, too.
 
     Parameters
     ----------
@@ -276,14 +284,14 @@ def language_of(accept_language: str | None) -> Language:
 
 
 def text(key: str, language: Language, **values: object) -> str:
-    """One text, with its ``{fields}`` filled in."""
+    """The text for a key, with its ``{fields}`` filled in."""
     return TEXTS[language][key].format(**values)
 
 
 def error_text(error: Exception, language: Language) -> str:
-    """What to tell a person about an error, and what to do next.
+    """What happened, and what the reader can do next.
 
-    The text belongs to the error's class, or to the nearest class above it that has one.
+    The text is that of the error's class, or of its nearest base class that has one.
     """
     if not isinstance(error, CcmusicError):
         return text("error.unexpected", language)
@@ -293,7 +301,7 @@ def error_text(error: Exception, language: Language) -> str:
 
 
 def duration_text(seconds: float, language: Language) -> str:
-    """A duration in words, in the two largest units that apply."""
+    """A duration in its two largest units, for example ``2 h 5 min``."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -303,7 +311,7 @@ def duration_text(seconds: float, language: Language) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A place in a recording: ``m:ss``, or ``h:mm:ss`` from an hour on."""
+    """A position in a recording: ``m:ss``, or ``h:mm:ss`` from one hour."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
