@@ -105,6 +105,7 @@ def _now() -> Iterator[Line]:
             {
                 "check": "检查 Check",
                 "status": "结果 Status",
+                "code": "代码 Code",
                 "cause": "原因 Cause",
                 "instance": "实例 Instance",
             },

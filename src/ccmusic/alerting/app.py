@@ -148,26 +148,26 @@ class Bridge:
 
     def _look_at_tasks(self) -> Observation:
         ended = [task.get_name() for task in self._tasks if task.done()]
-        return failed(f"{', '.join(ended)} has ended") if ended else passed()
+        return failed(f"{', '.join(ended)} has ended", code="task_ended") if ended else passed()
 
     def _look_at_robot_file(self) -> Observation:
         try:
             self._robot.address()
         except NotSent as failure:
-            return failed(failure.words)
+            return failed(failure.words, code="secret_unreadable")
         return passed()
 
     def _look_at_last_message(self) -> Observation:
         if self.metrics.last_outcome == "failed":
-            return failed(f"nobody took it: {self.metrics.trouble}")
+            return failed(f"nobody took it: {self.metrics.trouble}", code="not_sent")
         if self.metrics.last_outcome == "mailed":
-            return warned(f"by mail, as WeCom did not take it: {self.metrics.trouble}")
+            return warned(f"by mail, as WeCom did not take it: {self.metrics.trouble}", code="sent_by_mail")
         return passed()
 
     def _look_at_heartbeat(self) -> Observation:
         age = round(self.heartbeat.age_seconds, 1)
         if self.heartbeat.lost:
-            return failed("no watchdog alert came for too long", age, "s")
+            return failed("no watchdog alert came for too long", age, "s", code="heartbeat_lost")
         return passed(age, "s")
 
     # life

@@ -142,16 +142,17 @@ def model_check(state: SupervisorState) -> Observation:
         case "ready":
             return passed()
         case "loading":
-            return failed("still loading", state.preparing, message="Model is still loading...")
+            code = "loading" if state.preparing is None else "preparing"
+            return failed("still loading", state.preparing, code=code, message="Model is still loading...")
     error = state.load_error
     if isinstance(state.load_failure, DependencyUnavailable):
-        return failed(f"{error}", message=f"Health check failed: {error}")
-    return failed(f"{error}", message=f"Model loading failed: {error}")
+        return failed(f"{error}", code="dependency_missing", message=f"Health check failed: {error}")
+    return failed(f"{error}", code="load_failed", message=f"Model loading failed: {error}")
 
 
 def model_choice_check(state: SupervisorState) -> Observation:
     """Warns when something else is served than the configuration asks for."""
-    return passed() if state.caveat is None else warned(state.caveat)
+    return passed() if state.caveat is None else warned(state.caveat, code="other_model")
 
 
 class ModelHash:
@@ -184,7 +185,7 @@ class ModelHash:
                 self._last = self._hash(path, sha256)
                 self._seen, self._hashed_at = seen, time.monotonic()
         except (OSError, ModelError) as error:
-            return failed(f"the model on disk cannot be read: {error}")
+            return failed(f"the model on disk cannot be read: {error}", code="file_unreadable")
         return self._last
 
     @staticmethod
@@ -196,6 +197,7 @@ class ModelHash:
             f"{path.name} on disk has SHA-256 {found[:12]}..., the model in use has {expected[:12]}...; "
             "the next start would not load it",
             found[:12],
+            code="file_changed",
         )
 
 
@@ -203,7 +205,7 @@ def supervisor_check(state: SupervisorState) -> Observation:
     """Fails when the supervisor's loop is stuck."""
     age = state.loop_age_seconds
     if age > LOOP_SECONDS:
-        return failed(f"the supervisor's loop has not turned for {age:.0f} seconds", round(age, 3), "s")
+        return failed(f"the supervisor's loop has not turned for {age:.0f} seconds", round(age, 3), "s", code="blocked")
     return passed(round(age, 3), "s")
 
 
@@ -215,8 +217,8 @@ def workers_check(state: SupervisorState, settings: Settings) -> Observation:
     last = state.restarts[-1] if state.restarts else None
     why = "" if last is None else f"; worker {last.worker}: {last.reason}: {last.cause}"
     if n_ready == 0:
-        return failed(f"none is running with a verified model; they are being replaced{why}", 0)
-    return warned(f"{n_ready} of {settings.workers} are running{why}", n_ready)
+        return failed(f"none is running with a verified model; they are being replaced{why}", 0, code="none_ready")
+    return warned(f"{n_ready} of {settings.workers} are running{why}", n_ready, code="some_not_ready")
 
 
 def crash_loop_check(state: SupervisorState) -> Observation:
@@ -226,14 +228,16 @@ def crash_loop_check(state: SupervisorState) -> Observation:
     if len(recent) < CRASH_LOOP_RESTARTS:
         return passed(len(recent))
     cause = f"{len(recent)} restarts within {CRASH_LOOP_SECONDS:.0f} seconds; the last: {recent[-1].cause}"
-    return (warned if state.n_ready else failed)(cause, len(recent))
+    return (warned if state.n_ready else failed)(cause, len(recent), code="crash_loop")
 
 
 def queue_check(state: SupervisorState, settings: Settings) -> Observation:
     """Fails when a recording waits longer than allowed."""
     age = round(state.queue.oldest_wait_seconds, 3)
     if state.queue_overdue:
-        return failed(f"recordings have waited longer than {settings.max_wait_seconds:g} seconds", age, "s")
+        return failed(
+            f"recordings have waited longer than {settings.max_wait_seconds:g} seconds", age, "s", code="queue_too_old"
+        )
     return passed(age, "s")
 
 
@@ -245,9 +249,11 @@ def self_test_check(state: SupervisorState, settings: Settings) -> Observation:
     period, age = settings.self_test_seconds, test.idle_age_seconds
     if age > 2 * period:
         late = f"the last self-test was {age:.0f} seconds ago; one is due every {period:g} seconds"
-        return (failed if age > 3 * period else warned)(late, age, "s")
+        return (failed if age > 3 * period else warned)(late, age, "s", code="stale")
     if not test.passed:
-        return warned("the last self-test had a wrong answer; its worker is being replaced", age, "s")
+        return warned(
+            "the last self-test had a wrong answer; its worker is being replaced", age, "s", code="wrong_answer"
+        )
     return passed(round(age, 3), "s")
 
 
@@ -258,7 +264,7 @@ def speed_check(state: SupervisorState) -> Observation:
         return passed()
     slowdown = round(test.seconds / max(test.best_seconds, 1e-6), 2)
     if test.slow >= SLOW_IN_A_ROW:
-        return warned(f"the self-test takes {slowdown:g} times as long as the fastest one", slowdown)
+        return warned(f"the self-test takes {slowdown:g} times as long as the fastest one", slowdown, code="slow")
     return passed(slowdown)
 
 
@@ -266,7 +272,11 @@ def errors_check(answers: RecentAnswers, settings: Settings) -> Observation:
     """Fails when too many of the last answers were internal errors."""
     share = answers.error_share
     if answers.count >= MIN_ANSWERS and share > settings.max_error_share:
-        return failed(f"{share:.0%} of the last {answers.count} answers were internal errors", round(share, 3))
+        return failed(
+            f"{share:.0%} of the last {answers.count} answers were internal errors",
+            round(share, 3),
+            code="internal_errors",
+        )
     return passed(round(share, 3))
 
 
@@ -277,7 +287,7 @@ def drift_check(state: DriftState) -> Observation:
     statistic = max(kind.statistic for kind in state.kinds)
     if not state.drifted:
         return passed(statistic)
-    return warned("; ".join(map(_drift_text, state.drifted)), statistic)
+    return warned("; ".join(map(_drift_text, state.drifted)), statistic, code="drift")
 
 
 def _drift_text(of: DriftOf) -> str:
