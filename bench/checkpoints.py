@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 
 from ccmusic.checkpoints import architectures
-from ccmusic.checkpoints.checkpoint import check, read_state_dict
+from ccmusic.checkpoints.state_dict import check, read_state_dict
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "data")]

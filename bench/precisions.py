@@ -29,10 +29,10 @@ import numpy as np
 
 from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.checkpoints import architectures
-from ccmusic.checkpoints.checkpoint import read_state_dict, recognise
 from ccmusic.checkpoints.precision import measure
 from ccmusic.checkpoints.quantize import Quantisation, activation_ranges, quantize
 from ccmusic.checkpoints.real_windows import real_windows
+from ccmusic.checkpoints.state_dict import read_state_dict, recognise
 from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Backend
 from ccmusic.inference.onnx_runtime import OnnxBackend

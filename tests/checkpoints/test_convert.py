@@ -1,4 +1,4 @@
-"""A checkpoint becomes a model directory, whole or not at all."""
+"""A checkpoint becomes a complete model directory, or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def imported(tmp_path_factory):
     ), stages
 
 
-def test_the_card_says_what_it_is(imported):
+def test_the_card_describes_the_model(imported):
     made, _ = imported
     card = read_card(made.directory / "card.json")
     assert card == made.card
@@ -37,13 +37,14 @@ def test_the_card_says_what_it_is(imported):
     assert (card.features.kind, card.drawing is not None, card.window_seconds) == ("cqt_db", True, 11.4)
     assert {network.precision for network in card.networks} >= {"float32", "int8"}
     assert card.metrics["max_logit_error"] == round(made.max_logit_error, 8) < 1e-3
+    assert (card.metrics["tensors"], card.metrics["parameters"]) == (made.n_keys, made.n_parameters)
     assert made.n_keys == len(narrow_state())
     assert made.n_parameters == sum(
         value.size for key, value in narrow_state().items() if not key.endswith(("_mean", "_var", "_tracked"))
     )
 
 
-def test_agreement_is_measured_on_real_windows_that_did_not_calibrate(imported):
+def test_agreement_is_measured_on_other_windows_than_those_that_calibrated(imported):
     audio = imported[0].directory.parent.parent / "audio"
     windows = real_windows(imported[0].card, recordings(audio), convert.N_WINDOWS)
     for network in imported[0].card.networks:
@@ -54,14 +55,14 @@ def test_agreement_is_measured_on_real_windows_that_did_not_calibrate(imported):
             assert network.agreement.milliseconds > 0
 
 
-def test_stages_are_told(imported):
+def test_each_stage_is_reported(imported):
     _, stages = imported
     assert stages[0] == "reading the checkpoint"
     assert "building vgg19_bn" in stages
     assert "measuring int8" in stages
 
 
-def test_it_answers_as_the_checkpoint_itself(imported, tmp_path):
+def test_the_model_gives_the_probabilities_of_the_checkpoint(imported, tmp_path):
     made, _ = imported
     pipeline = Pipeline.load(locate(str(made.directory), "float32"))
     answer = pipeline.classify(wav(tone(440, 11.4)))
@@ -72,7 +73,7 @@ def test_it_answers_as_the_checkpoint_itself(imported, tmp_path):
     np.testing.assert_allclose(answer.probabilities[16], odds / odds.sum(), atol=1e-3)
 
 
-def test_mel_is_told_by_the_folder_or_by_the_caller(tmp_path):
+def test_the_folder_or_the_caller_names_the_spectrogram(tmp_path):
     audio = write_recordings(tmp_path / "audio", 1)
     by_folder = import_checkpoint(write_checkpoint(tmp_path, "vgg19_bn_mel"), tmp_path / "a", audio=audio)
     elsewhere = write_state_dict(tmp_path / "other" / "save.pt", narrow_state())
@@ -82,7 +83,7 @@ def test_mel_is_told_by_the_folder_or_by_the_caller(tmp_path):
         import_checkpoint(elsewhere, tmp_path / "c", audio=audio)
 
 
-def test_the_same_checkpoint_makes_the_same_networks(imported, tmp_path):
+def test_the_same_checkpoint_gives_the_same_networks(imported, tmp_path):
     made, _ = imported
     place = made.directory.parent.parent
     again = import_checkpoint(place / "vgg19_bn_cqt" / "save.pt", tmp_path / "m", audio=place / "audio")
@@ -102,10 +103,10 @@ def _without(key):
         (_without("features.3.bias"), r"1 missing \('features.3.bias'\)"),
         (narrow_state() | {"features.0.bias": np.zeros(5, np.float32)}, r"'features.0.bias' is float32 \[5\], not"),
         (narrow_state() | {"features.0.bias": np.full(4, np.nan, np.float32)}, "NaN or infinity in 'features.0.bias'"),
-        (narrow_state(n_labels=9), "tells 9 classes apart, not the 16 of ccMusic"),
+        (narrow_state(n_labels=9), "distinguishes 9 classes, not the 16 of ccMusic"),
     ],
 )
-def test_what_is_not_whole_is_refused_and_leaves_nothing(tmp_path, state, message):
+def test_a_checkpoint_that_fails_a_check_is_refused_and_leaves_no_files(tmp_path, state, message):
     path = write_state_dict(tmp_path / "vgg19_bn_cqt" / "save.pt", state)
     with pytest.raises(ModelRefused, match=message) as caught:
         import_checkpoint(path.parent, tmp_path / "models" / "m", audio=tmp_path)
@@ -113,26 +114,26 @@ def test_what_is_not_whole_is_refused_and_leaves_nothing(tmp_path, state, messag
     assert not (tmp_path / "models").exists()
 
 
-def test_no_checkpoint(tmp_path):
+def test_a_missing_checkpoint(tmp_path):
     with pytest.raises(ModelFileNotFound, match=r"save\.pt"):
         import_checkpoint(tmp_path / "save.pt", tmp_path / "m")
 
 
-def test_a_conversion_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
+def test_a_conversion_with_other_logits_is_refused(tmp_path, monkeypatch):
     build = architectures.build_onnx
 
-    def off(name, state, n_labels):
+    def build_wrong(name, state, n_labels):
         key = architectures.ARCHITECTURES[name].last_layer.replace("weight", "bias")
         return build(name, {**state, key: state[key] + 1}, n_labels)
 
-    monkeypatch.setattr(architectures, "build_onnx", off)
+    monkeypatch.setattr(architectures, "build_onnx", build_wrong)
     audio = write_recordings(tmp_path / "audio", 1)
-    with pytest.raises(ModelRefused, match="logits are off by 1 from"):
+    with pytest.raises(ModelRefused, match="logits differ by 1 from"):
         import_checkpoint(write_checkpoint(tmp_path), tmp_path / "models" / "m", audio=audio)
     assert not list(tmp_path.glob("models/*"))
 
 
-def test_one_that_fails_midway_leaves_what_was_there(imported, tmp_path, monkeypatch):
+def test_an_import_that_fails_midway_keeps_the_existing_directory(imported, tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "quantize", lambda *_: 1 / 0)
     place = tmp_path / "models"
     (place / "m").mkdir(parents=True)
@@ -143,7 +144,7 @@ def test_one_that_fails_midway_leaves_what_was_there(imported, tmp_path, monkeyp
     assert [path.name for path in place.rglob("*")] == ["m", "kept"]
 
 
-def test_recordings_are_needed(tmp_path):
+def test_an_import_needs_recordings_that_are_long_enough(tmp_path):
     checkpoint = write_checkpoint(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidParameter, match="import_audio has no recording"):
@@ -151,3 +152,19 @@ def test_recordings_are_needed(tmp_path):
     short = write_recordings(tmp_path / "short", 1, seconds=3.0)
     with pytest.raises(InvalidParameter, match=r"no recording of at least 11\.4 s"):
         import_checkpoint(checkpoint, tmp_path / "m", audio=short)
+
+
+def test_windows_that_calibrate_are_not_compared_unless_there_are_very_few():
+    for n, (n_calibrating, n_compared) in {1: (1, 1), 2: (2, 2), 3: (1, 2), 30: (10, 20), 500: (64, 436)}.items():
+        calibrating, compared = convert._split(np.arange(n))
+        assert (len(calibrating), len(compared)) == (n_calibrating, n_compared)
+        assert n < 3 or not set(calibrating) & set(compared)
+
+
+def test_a_finished_directory_replaces_an_existing_one_completely(tmp_path):
+    for name in ("old", "new"):
+        building = tmp_path / f".building-{name}"
+        building.mkdir()
+        (building / name).touch()
+        convert._replace_directory(building, tmp_path / "m")
+        assert [path.name for path in tmp_path.rglob("*")] == ["m", name]

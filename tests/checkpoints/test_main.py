@@ -1,4 +1,4 @@
-"""The process that prepares a model: lines in, lines out, and its end with whoever asked."""
+"""The process that prepares a model: its input, its output, and its exit with its parent."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ def start() -> subprocess.Popen[str]:
     )
 
 
-def ask(process: subprocess.Popen[str], model: str, cache, audio=None) -> None:
-    asked = {"model": model, "model_cache": str(cache), "import_audio": audio and str(audio), "threads": 1}
-    asked |= {"hub_endpoint": None, "hub_token_to_mirror": False, "hub_offline": True}
-    process.stdin.write(json.dumps(asked) + "\n")
+def send_request(process: subprocess.Popen[str], model: str, cache, audio=None) -> None:
+    request = {"model": model, "model_cache": str(cache), "import_audio": audio and str(audio), "threads": 1}
+    request |= {"hub_endpoint": None, "hub_token_to_mirror": False, "hub_offline": True}
+    process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
 
 
-def said(model: str, cache, audio=None) -> list[dict]:
+def output(model: str, cache, audio=None) -> list[dict]:
     with start() as process:
-        ask(process, model, cache, audio)
-        lines = [json.loads(line) for line in process.stdout]  # its input stays open until it has ended by itself
+        send_request(process, model, cache, audio)
+        lines = [json.loads(line) for line in process.stdout]  # standard input stays open until the process exits
     assert process.returncode == 0
     return lines
 
 
-def test_stages_and_then_the_directory(tmp_path):
+def test_the_output_is_the_stages_and_then_the_directory(tmp_path):
     audio = write_recordings(tmp_path / "audio", 1)
-    *stages, last = said(str(write_checkpoint(tmp_path)), tmp_path / "cache", audio)
+    *stages, last = output(str(write_checkpoint(tmp_path)), tmp_path / "cache", audio)
     assert stages[0] == {"stage": "hashing the checkpoint"}
     assert {"stage": "building vgg19_bn"} in stages
     assert last["directory"].startswith(str(tmp_path / "cache" / "imported"))
     assert last["caveat"] is None
 
 
-def test_a_caveat(tmp_path):
-    last = said("hf://owner/name", tmp_path)[-1]
+def test_the_embedded_model_has_a_caveat(tmp_path):
+    last = output("hf://owner/name", tmp_path)[-1]
     assert last["directory"] == str(EMBEDDED_DIRECTORY)
     assert "the embedded model serves" in last["caveat"]
 
 
-def test_an_error_by_its_class_and_text(tmp_path):
+def test_an_error_is_sent_as_its_class_and_text(tmp_path):
     (tmp_path / "vgg19_bn_cqt").mkdir()
     (tmp_path / "vgg19_bn_cqt" / "save.pt").write_bytes(b"no checkpoint")
-    last = said(str(tmp_path / "vgg19_bn_cqt" / "save.pt"), tmp_path)[-1]
+    last = output(str(tmp_path / "vgg19_bn_cqt" / "save.pt"), tmp_path)[-1]
     assert last["error"] == "ModelRefused"
     assert "save.pt" in last["message"]
 
 
-def test_it_ends_with_whoever_asked(tmp_path):
+def test_it_exits_when_its_standard_input_closes(tmp_path):
     process = start()
     with process.stdout:
-        ask(process, str(write_checkpoint(tmp_path)), tmp_path / "cache")
+        send_request(process, str(write_checkpoint(tmp_path)), tmp_path / "cache")
         assert json.loads(process.stdout.readline())["stage"]
         process.stdin.close()
         assert process.wait(60) == 1

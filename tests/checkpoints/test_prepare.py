@@ -1,15 +1,17 @@
-"""From the setting to a model directory: made once, shared between processes, and the embedded model offline."""
+"""From the setting to a model directory: imported once, shared between processes, embedded without a network."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 
 import pytest
 
 from ccmusic.checkpoints import convert
 from ccmusic.checkpoints.prepare import Options, cached, prepare
-from ccmusic.errors import CacheUnwritable, ModelFileNotFound, ModelRefused
+from ccmusic.errors import CacheUnwritable, InvalidParameter, ModelFileNotFound, ModelRefused
+from ccmusic.models.card import read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
 from support.checkpoints import write_checkpoint, write_recordings
 from support.fake_hub import REPOSITORY, FakeHub
@@ -40,7 +42,7 @@ def options(place, **changes):
     return Options(place / "cache", place / "audio", **changes)
 
 
-def test_what_lies_ready_is_left_alone():
+def test_a_model_directory_is_used_as_it_is():
     location = locate("embedded")
     assert prepare(location, Options(EMBEDDED_DIRECTORY)) == (location, None)
 
@@ -52,14 +54,14 @@ def test_a_checkpoint_is_imported_once(place, no_second_import):
     assert caveat is None
 
 
-def test_the_same_bytes_of_other_features_are_another_model(place):
+def test_the_same_bytes_with_other_features_are_another_model(place):
     mel = place / "vgg19_bn_mel"
     mel.mkdir(exist_ok=True)
     shutil.copy(checkpoint(place), mel)
     assert cached(mel / "save.pt", options(place)) != cached(checkpoint(place), options(place))
 
 
-def test_a_damaged_entry_is_made_anew(place, tmp_path):
+def test_an_incomplete_entry_is_imported_again(place, tmp_path):
     shutil.copytree(place / "cache", tmp_path / "cache")
     how = Options(tmp_path / "cache", place / "audio")
     directory = cached(checkpoint(place), how)
@@ -69,14 +71,14 @@ def test_a_damaged_entry_is_made_anew(place, tmp_path):
     assert network.is_file()
 
 
-def test_two_that_want_the_same_make_it_once(place, tmp_path, monkeypatch):
-    begun, go = threading.Event(), threading.Event()
+def test_two_imports_of_the_same_checkpoint_at_the_same_time_are_one(place, tmp_path, monkeypatch):
+    started, proceed = threading.Event(), threading.Event()
     made = []
 
     def slow(path, directory, **_):
         made.append(path)
-        begun.set()
-        go.wait(60)
+        started.set()
+        proceed.wait(60)
         shutil.copytree(cached(checkpoint(place), options(place)), directory)
 
     monkeypatch.setattr(convert, "import_checkpoint", slow)
@@ -90,11 +92,11 @@ def test_two_that_want_the_same_make_it_once(place, tmp_path, monkeypatch):
 
     first = threading.Thread(target=lambda: found.append(cached(checkpoint(place), how)))
     first.start()
-    assert begun.wait(60)
+    assert started.wait(60)
     second = threading.Thread(target=lambda: found.append(cached(checkpoint(place), how, stage)))
     second.start()
     assert waiting.wait(60)
-    go.set()
+    proceed.set()
     first.join()
     second.join()
     assert len(made) == 1
@@ -102,18 +104,43 @@ def test_two_that_want_the_same_make_it_once(place, tmp_path, monkeypatch):
     assert "waiting for another process that imports it" in stages
 
 
-def test_no_checkpoint(tmp_path):
+def test_a_missing_checkpoint(tmp_path):
     with pytest.raises(ModelFileNotFound, match=r"nowhere/save\.pt"):
         prepare(locate("./nowhere/save.pt"), Options(tmp_path))
 
 
-def test_a_cache_that_cannot_be_written_says_so(place, tmp_path):
+def test_features_can_be_given_where_no_name_says_them(place, tmp_path):
+    unnamed = tmp_path / "mine" / "save.pt"
+    unnamed.parent.mkdir()
+    shutil.copy(checkpoint(place), unnamed)
+    how = Options(tmp_path / "cache", place / "audio")
+    with pytest.raises(InvalidParameter, match="features must be cqt or mel"):
+        cached(unnamed, how)
+    directory = cached(unnamed, how, features="cqt")
+    # the entry that the setting CCMUSIC_MODEL finds too
+    assert prepare(locate(str(unnamed)), how)[0].directory == directory
+    assert cached(unnamed, how, features="mel") == directory
+    assert read_card(directory / "card.json").features.kind == "mel_db"
+
+
+def test_given_features_must_agree_with_the_name(place):
+    assert cached(checkpoint(place), options(place), features="cqt") == cached(checkpoint(place), options(place))
+    with pytest.raises(InvalidParameter, match="features must be cqt, as the name"):
+        cached(checkpoint(place), options(place), features="mel")
+
+
+def test_an_imported_model_is_found_without_the_lock(place, monkeypatch, no_second_import):
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    assert cached(checkpoint(place), options(place)).is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(place, tmp_path):
     (tmp_path / "cache").touch()
     with pytest.raises(CacheUnwritable, match="set CCMUSIC_MODEL_CACHE to a directory"):
         cached(checkpoint(place), Options(tmp_path / "cache"))
 
 
-def test_a_hub_that_is_away_leaves_the_embedded_model_and_a_reason(tmp_path):
+def test_if_the_hub_is_unreachable_the_embedded_model_is_used_with_a_caveat(tmp_path):
     with FakeHub({}) as hub:
         endpoint = hub.url
     how = Options(tmp_path, hub_endpoint=endpoint, attempts=1)
@@ -124,7 +151,7 @@ def test_a_hub_that_is_away_leaves_the_embedded_model_and_a_reason(tmp_path):
     assert endpoint in caveat
 
 
-def test_offline_asks_nobody(tmp_path):
+def test_offline_sends_no_request(tmp_path):
     with FakeHub({"vgg19_bn_cqt/save.pt": b"x" * 2000}) as hub:
         how = Options(tmp_path, hub_endpoint=hub.url, hub_offline=True)
         _, caveat = prepare(locate(REPOSITORY), how)
@@ -132,7 +159,7 @@ def test_offline_asks_nobody(tmp_path):
     assert "no hub may be asked" in caveat
 
 
-def test_a_checkpoint_of_a_hub_is_fetched_imported_and_found_again_without_it(place, tmp_path, no_second_import):
+def test_a_checkpoint_of_a_hub_is_found_again_without_the_hub(place, tmp_path, no_second_import):
     shutil.copytree(place / "cache" / "imported", tmp_path / "imported")
     with FakeHub({"vgg19_bn_cqt/save.pt": checkpoint(place).read_bytes()}) as hub:
         how = Options(tmp_path, hub_endpoint=hub.url, attempts=1)
@@ -141,7 +168,7 @@ def test_a_checkpoint_of_a_hub_is_fetched_imported_and_found_again_without_it(pl
     assert prepare(locate(f"hf://{REPOSITORY}"), how) == first
 
 
-def test_what_a_hub_sends_is_not_trusted(tmp_path):
+def test_a_file_from_a_hub_that_is_not_a_checkpoint_is_refused(tmp_path):
     with (
         FakeHub({"vgg19_bn_cqt/save.pt": b"no checkpoint" * 200}) as hub,
         pytest.raises(ModelRefused, match=r"save\.pt"),

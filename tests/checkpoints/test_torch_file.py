@@ -1,4 +1,4 @@
-"""PyTorch's files read without PyTorch: what they hold, and everything that is refused, with nothing run."""
+"""PyTorch's files are read without PyTorch; hostile and damaged ones are refused, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def one_tensor(path, *, kind="Float", elements=6, offset=0, shape=(2, 3), stride
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", "<f2", "<i8", "<i4", "|u1"])
-def test_numbers_of_every_type_become_float32_or_int64(path, dtype):
+def test_every_number_type_becomes_float32_or_int64(path, dtype):
     array = counted((2, 3), dtype)
     read = read_torch_file(write_state_dict(path, {"x": array, "scalar": array[1, 2]}))
     assert read["x"].dtype == read["scalar"].dtype == (np.float32 if np.dtype(dtype).kind == "f" else np.int64)
@@ -69,7 +69,7 @@ def test_bfloat16_is_the_upper_half_of_float32(path):
     np.testing.assert_array_equal(read_torch_file(write_state_dict(path, {"x": bits}))["x"], values)
 
 
-def test_offset_and_strides_are_honoured(path):
+def test_offset_and_strides_are_applied(path):
     read = read_torch_file(one_tensor(path, offset=1, shape=(2, 2), strides=(1, 3)))
     np.testing.assert_array_equal(read["weight"], [[1, 4], [2, 5]])
 
@@ -84,7 +84,7 @@ def test_tensors_may_share_a_storage_and_be_empty(path):
     assert (read["left"].tolist(), read["right"].tolist(), read["none"].shape) == ([0, 1, 2], [3, 4, 5], (0, 4))
 
 
-def test_float32_is_mapped_from_the_file_and_not_copied(path):
+def test_float32_is_mapped_from_the_file_without_a_copy(path):
     read = read_torch_file(write_state_dict(path, {"x": counted((2, 3))}))["x"]
     owner = read
     while isinstance(owner, np.ndarray):
@@ -94,12 +94,12 @@ def test_float32_is_mapped_from_the_file_and_not_copied(path):
         read[0, 0] = 1
 
 
-def test_an_archive_that_was_packed_again_is_read_as_well(path):
+def test_a_compressed_archive_is_read_too(path):
     read = read_torch_file(one_tensor(path, compression=zipfile.ZIP_DEFLATED))
     np.testing.assert_array_equal(read["weight"], counted((2, 3)))
 
 
-def test_parameters_and_what_lies_beside_them_are_read(path):
+def test_parameters_and_other_values_are_read(path):
     entries, storages = pickled_tensors({"x": counted((2, 3))})
     wrapped = name("torch._utils", "_rebuild_parameter") + b"(" + entries["x"] + b"\x88}tR"
     content = dictionary({"x": wrapped, "epoch": integer(3), "names": b"](" + text("a") + text("b") + b"e"})
@@ -127,7 +127,7 @@ def test_the_writer_and_the_reader_agree_with_torch(path):
         np.testing.assert_array_equal(loaded[key].numpy(), value, strict=True)
 
 
-# What is refused: pickles that would run something
+# What is refused: pickles that would execute something
 
 
 class Calls:
@@ -150,7 +150,7 @@ class Calls:
     ],
     ids=["os.system", "eval", "nested", "import"],
 )
-def test_a_pickle_that_would_run_something_is_refused_by_name(path, tmp_path, make, named):
+def test_a_pickle_that_would_execute_something_is_refused_with_the_name(path, tmp_path, make, named):
     canary = tmp_path / "canary"
     hostile = pickle.dumps(make(canary), protocol=2)
     write_archive(path, hostile, {})
@@ -158,8 +158,8 @@ def test_a_pickle_that_would_run_something_is_refused_by_name(path, tmp_path, ma
     assert repr(named) in message
     assert not canary.exists()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the file that eval leaves open
-        pickle.loads(hostile)  # the proof that it was hostile
+        warnings.simplefilter("ignore")  # about the file that eval leaves open
+        pickle.loads(hostile)  # proves that it is hostile
     assert canary.exists() or "getattr" in named
 
 
@@ -170,20 +170,20 @@ def test_a_pickle_that_would_run_something_is_refused_by_name(path, tmp_path, ma
         (text("os") + text("system") + b"\x93(" + text("true") + b"tR", "'os.system'"),
         (name("collections", "OrderedDict") + b"(" + text("x") + b"tR", "a call of collections.OrderedDict"),
         (name("torch", "FloatStorage") + b")R", "a call of torch.FloatStorage"),
-        (name("collections", "OrderedDict") + b"}b", "a Global in the place of a dict"),
+        (name("collections", "OrderedDict") + b"}b", "a Global in place of a dict"),
         (text("x") + text("y") + b"\x81", "the operation NEWOBJ"),
         (b"ctorch.nn.modules.container\nSequential\n)R", "a whole module .torch.nn.modules.container.Sequential."),
         (b"(" + text("storage") + text("x") + text("0") + text("cpu") + integer(1) + b"tQ",
-         "a storage of no known kind"),
+         "a storage of unknown kind"),
         (b"(" + text("storage") + name("torch", "FloatStorage") + text("0") + text("cpu") + text("1") + b"tQ",
-         "a storage of no known name or size"),
+         "a storage of unknown name or size"),
         (b"h\x07", "damaged"),
         (b"}(" + text("x") + integer(1) + text("x") + integer(2) + b"u", "the key 'x' twice"),
         (b"})" + integer(1) + b"s", "a tuple as a key"),
         (b"}" + text("x" * 501) + integer(1) + b"s", "a key of 501 characters"),
     ],
 )  # fmt: skip
-def test_a_pickle_that_is_no_state_dict_is_refused(path, value, message):
+def test_a_pickle_of_anything_else_is_refused(path, value, message):
     refused(write_archive(path, whole(value), {}), message)
 
 
@@ -193,7 +193,7 @@ def test_a_pickle_that_ends_early_is_refused(path):
         refused(write_archive(path, complete[:end], {}), "its pickle")
 
 
-# What is refused: numbers that lie
+# What is refused: contradictory numbers
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_tensor_outside_its_storage_is_refused(path, changes, message):
 
 
 def doubled(times):
-    """The pickle of a tuple of two, each the same tuple of two, and so on: short, and endless when printed."""
+    """The pickle of a pair of the same pair, and so on: short, but endless when printed."""
     return b")" + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(times))
 
 
@@ -231,7 +231,7 @@ def test_a_shape_that_is_endless_when_printed_is_not_printed(path):
         assert len(message) < 300 + len(str(path))
 
 
-def test_a_dictionary_in_many_places_is_not_walked_for_ever(path):
+def test_a_dictionary_that_occurs_many_times_is_refused(path):
     inner = b"}(" + b"".join(text(f"{i}") + integer(i) for i in range(200)) + b"u"
     outer = b"}(" + text("x") + inner + b"q\x01" + b"".join(text(f"{i}") + b"h\x01" for i in range(200)) + b"u"
     refused(write_archive(path, whole(outer), {}), "more than 20000 values")
@@ -246,26 +246,26 @@ def test_the_elements_of_all_tensors_are_counted_together(path, monkeypatch):
 # What is refused: archives
 
 
-def test_a_missing_file_is_a_missing_file(path):
+def test_a_missing_file(path):
     with pytest.raises(ModelFileNotFound):
         read_torch_file(path)
 
 
-def test_a_file_that_is_cut_short_is_refused_wherever(path):
+def test_a_truncated_file_is_refused(path):
     complete = write_state_dict(path, {"x": counted((20, 30))}).read_bytes()
     for end in (0, 1, 3, 30, 500, len(complete) // 2, len(complete) - 30, len(complete) - 1):
         path.write_bytes(complete[:end])
         refused(path, "fetch")
 
 
-def test_a_changed_byte_is_noticed(path):
+def test_a_changed_byte_is_detected(path):
     complete = bytearray(write_state_dict(path, {"x": counted((20, 30))}).read_bytes())
     complete[complete.find(counted((20, 30)).tobytes()) + 7] ^= 1
     path.write_bytes(complete)
     refused(path, "save/data/0 is not what was written")
 
 
-def test_an_entry_twice_is_refused(path):
+def test_two_entries_of_one_name_are_refused(path):
     one_tensor(path)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("save/data/0", counted(6).tobytes())
@@ -279,7 +279,7 @@ def test_entries_that_overlap_are_refused(path):
     )
     first, second = (raw.rfind(b"save/data/" + key) - 46 for key in (b"0", b"1"))
     raw[second + 16 : second + 28] = raw[first + 16 : first + 28]  # CRC-32 and sizes
-    raw[second + 42 : second + 46] = raw[first + 42 : first + 46]  # and where it lies
+    raw[second + 42 : second + 46] = raw[first + 42 : first + 46]  # and the offset
     path.write_bytes(raw)
     refused(path, "its entries overlap")
 
@@ -294,7 +294,7 @@ def test_an_entry_that_grows_when_unpacked_is_refused(path, where):
     refused(path, "more than 8388608" if where == "pickle" else "torch.save compresses nothing")
 
 
-def test_an_entry_that_claims_to_be_smaller_than_it_is_is_refused(path):
+def test_an_entry_with_too_small_a_size_in_the_directory_is_refused(path):
     one_tensor(path, compression=zipfile.ZIP_DEFLATED, content=bytes(10_000))
     raw = bytearray(path.read_bytes())
     entry = raw.find(b"PK\x01\x02", raw.find(b"PK\x01\x02", raw.find(b"PK\x01\x02") + 1) + 1)
@@ -304,13 +304,13 @@ def test_an_entry_that_claims_to_be_smaller_than_it_is_is_refused(path):
     refused(path, "save/data/0")
 
 
-def test_an_entry_that_lies_elsewhere_is_refused(path):
+def test_an_entry_with_a_wrong_offset_is_refused(path):
     raw = bytearray(one_tensor(path).read_bytes())
     directory = raw.find(b"PK\x01\x02")
     for offset in (7, len(raw) + 1000):
         raw[directory + 42 : directory + 46] = struct.pack("<I", offset)
         path.write_bytes(raw)
-        refused(path, "does not lie where it should")
+        refused(path, "is not where it should be")
 
 
 @pytest.mark.parametrize(
@@ -322,12 +322,12 @@ def test_an_entry_that_lies_elsewhere_is_refused(path):
         (b"<!DOCTYPE html>", "not a file that torch.save wrote"),
     ],
 )
-def test_other_formats_are_named(path, content, message):
+def test_the_error_names_other_formats(path, content, message):
     path.write_bytes(content)
     refused(path, message)
 
 
-def test_torchs_own_other_formats_are_named(path):
+def test_the_error_names_other_formats_of_torch(path):
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(2, 2)
     torch.save(layer.state_dict(), path, _use_new_zipfile_serialization=False)
@@ -336,7 +336,7 @@ def test_torchs_own_other_formats_are_named(path):
     refused(path, r"a whole module \(torch.nn.modules.linear.Linear\)")
 
 
-def test_archives_of_other_kinds_are_named(path):
+def test_the_error_names_other_archives(path):
     for entry, message in (
         ("model/config.json", "not one that torch.save wrote"),
         ("save/constants.pkl", "TorchScript"),
@@ -357,7 +357,7 @@ def test_a_big_endian_file_is_refused(path):
     one_tensor(path)
     raw = path.read_bytes().replace(b"little", b"bigbig")
     path.write_bytes(raw)
-    refused(path, "CRC-32")  # changed by hand
+    refused(path, "CRC-32")  # the entry was changed
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("save/data.pkl", whole(b"}"))
         archive.writestr("save/byteorder", b"big")

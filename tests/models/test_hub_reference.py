@@ -1,7 +1,7 @@
 import pytest
 
-from ccmusic.checkpoints.hub import HubReference, parse_reference
 from ccmusic.errors import InvalidParameter
+from ccmusic.models.hub_reference import HubReference, parse_reference
 
 REPOSITORY = "ccmusic-database/music_genre"
 

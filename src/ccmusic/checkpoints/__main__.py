@@ -1,8 +1,8 @@
-"""``python -m ccmusic.checkpoints``: what the service runs, in a process of its own, before its workers start.
+"""``python -m ccmusic.checkpoints``: the process in which the service prepares its model before its workers start.
 
-Its standard input is a line of JSON and then stays open: when it ends, whoever asked has gone, and so does this
-process. Its standard output is lines of JSON: ``stage`` as each begins, and last ``directory`` and ``caveat``, or
-``error`` and ``message``.
+The first line of standard input is JSON with the setting ``model`` and the options. Standard input then stays open;
+when it closes, the parent process has ended, and this process exits too. Each line of standard output is JSON:
+``stage`` when a stage begins, and in the last line either ``directory`` and ``caveat``, or ``error`` and ``message``.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from ccmusic.errors import CcmusicError, ModelRefused
 from ccmusic.models.store import locate
 
 NICENESS = 5
-"""As the workers', so that probes are answered meanwhile."""
+"""The same as the workers', so that the service can answer probes meanwhile."""
 
 logger = logging.getLogger("ccmusic.checkpoints")
 
 
-def _say(**fields: Any) -> None:
+def _send(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     sys.stdin.read()
     os._exit(1)
 
 
 def main() -> None:
-    """Prepare what the first line asks for."""
+    """Prepare the model that the first line of standard input names."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.nice(NICENESS)
     options = Options(
-        model_cache=Path(asked["model_cache"]),
-        import_audio=None if asked["import_audio"] is None else Path(asked["import_audio"]),
-        hub_endpoint=asked["hub_endpoint"],
-        hub_token_to_mirror=asked["hub_token_to_mirror"],
-        hub_offline=asked["hub_offline"],
-        threads=asked["threads"],
+        model_cache=Path(request["model_cache"]),
+        import_audio=None if request["import_audio"] is None else Path(request["import_audio"]),
+        hub_endpoint=request["hub_endpoint"],
+        hub_token_to_mirror=request["hub_token_to_mirror"],
+        hub_offline=request["hub_offline"],
+        threads=request["threads"],
     )
     try:
-        location, caveat = prepare(locate(asked["model"]), options, lambda stage: _say(stage=stage))
+        location, caveat = prepare(locate(request["model"]), options, lambda stage: _send(stage=stage))
     except CcmusicError as error:
-        # an error with a message of several parts does not survive the way in words; its class and text do
-        _say(error=type(error).__name__, message=str(error))
+        # only the class and the text are sent: the arguments of some errors cannot be written as JSON
+        _send(error=type(error).__name__, message=str(error))
     except MemoryError:
-        _say(error=ModelRefused.__name__, message="there is not enough memory to import the checkpoint")
+        _send(error=ModelRefused.__name__, message="there is not enough memory to import the checkpoint")
     except Exception as error:
         logger.exception("importing failed")
-        _say(error=ModelRefused.__name__, message=f"importing failed: {type(error).__name__}: {error}")
+        _send(error=ModelRefused.__name__, message=f"importing failed: {type(error).__name__}: {error}")
     else:
-        _say(directory=str(location.directory), caveat=caveat)
+        _send(directory=str(location.directory), caveat=caveat)
 
 
 if __name__ == "__main__":

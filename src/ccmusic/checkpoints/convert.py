@@ -1,4 +1,4 @@
-"""A checkpoint becomes a model directory: read, recognised, checked, converted, compared, quantised and written."""
+"""Makes a model directory from a checkpoint: read, recognise, check, convert, compare, quantise, write."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ccmusic.checkpoints import architectures
-from ccmusic.checkpoints.checkpoint import Checkpoint, check, read_state_dict, recognise
 from ccmusic.checkpoints.precision import choose, measure
 from ccmusic.checkpoints.quantize import quantize
 from ccmusic.checkpoints.real_windows import real_windows, recordings
+from ccmusic.checkpoints.state_dict import Checkpoint, check, read_state_dict, recognise
 from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Execution
@@ -27,33 +27,33 @@ from ccmusic.models.store import file_sha256
 from ccmusic.version import __version__
 
 RECIPE = 1
-"""Another recipe makes other networks of the same checkpoint, and so another entry in the cache."""
+"""Part of the cache key: increase it when the same checkpoint gives another model directory."""
 WINDOW_SECONDS = 11.4
 GOLDEN_SECONDS = 10.0
 N_WINDOWS = 192
-"""Windows that are drawn in all."""
+"""Number of windows of real recordings."""
 N_CALIBRATION = 64
-"""The first so many of them calibrate the quantisation; agreement is measured on the others."""
+"""The first of them, which calibrate the quantisation; agreement is measured on the others."""
 N_REFERENCE = 8
-"""Windows on which the converted network is compared with the checkpoint run otherwise; that is slow."""
+"""The first of them, on which the ONNX file is compared with torch or NumPy, which are slow."""
 MAX_RELATIVE_ERROR = 1e-3
-"""Of the logits, against the largest of them: more is another function, not another order of additions."""
+"""Of a logit, as a share of the largest: more cannot be due to rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import.
+    """The result of an import.
 
     Attributes
     ----------
     directory : Path
     card : Card
     n_keys, n_parameters : int
-        Tensors of the checkpoint, and numbers in them that the network uses.
+        Number of tensors in the checkpoint, and of parameters in the network.
     reference : str
-        What else ran the checkpoint: ``torch`` or ``numpy``.
+        What the ONNX file was compared with: ``torch`` or ``numpy``.
     max_logit_error : float
-        Between the converted network and that, over `N_REFERENCE` real windows.
+        Largest difference between the two over `N_REFERENCE` real windows.
     """
 
     directory: Path
@@ -73,22 +73,22 @@ def import_checkpoint(
     threads: int = 1,
     on_stage: Callable[[str], object] = lambda _: None,
 ) -> Imported:
-    """Make a model directory of a checkpoint of the official kind.
+    """Make a model directory from one of ccMusic's checkpoints.
 
     Parameters
     ----------
     path : Path
         A PyTorch state_dict, such as ``vgg19_bn_cqt/save.pt``, or its folder.
     directory : Path
-        The directory to make; it appears whole or not at all.
+        The directory to make. It gets its name when it is complete; an existing one is replaced.
     features : {"cqt", "mel"}, optional
-        What the checkpoint was trained on, where its folder's name does not say so.
+        The spectrogram that the checkpoint was trained on, where no name says it.
     audio : Path, optional
-        Recordings on which the precisions are measured; our examples by default.
+        Recordings on which the precisions are measured; default: the examples of this package.
     threads : int
-        Of each network while it is measured.
+        Threads of each network while it is measured.
     on_stage : callable
-        Told in words what is being done.
+        Called with a description of each stage as it begins.
 
     Returns
     -------
@@ -97,11 +97,11 @@ def import_checkpoint(
     Raises
     ------
     ModelFileNotFound, ModelRefused
-        There is no checkpoint, or it is not what it should be; the text names the tensor.
+        There is no such file, or it is not a complete checkpoint of ccMusic; the text names the tensor.
     InvalidParameter
-        The features cannot be told, or there is no recording to measure on.
+        The features are unknown, or there is no recording to measure on.
     DependencyUnavailable
-        A library of the extra ``import`` is missing.
+        A package of the extra ``import`` is missing.
     """
     on_stage("reading the checkpoint")
     state = read_state_dict(path)
@@ -113,7 +113,7 @@ def import_checkpoint(
         raise ModelRefused(f"{checkpoint.path}: {refusal}") from None
     if checkpoint.n_labels != len(LABELS):
         raise ModelRefused(
-            f"{checkpoint.path} tells {checkpoint.n_labels} classes apart, not the {len(LABELS)} of ccMusic"
+            f"{checkpoint.path} distinguishes {checkpoint.n_labels} classes, not the {len(LABELS)} of ccMusic"
         )
     digest = file_sha256(checkpoint.path)
     on_stage(f"building {checkpoint.backbone}")
@@ -123,26 +123,34 @@ def import_checkpoint(
     on_stage("drawing windows of real recordings")
     windows = real_windows(draft, recordings(audio), N_WINDOWS)
     on_stage("comparing with the checkpoint itself")
-    reference, error = _compare(checkpoint, state, model, draft, windows[:N_REFERENCE], threads)
+    reference, error = _compare_with_reference(checkpoint, state, model, draft, windows[:N_REFERENCE], threads)
     n_keys, n_parameters = len(state), architectures.n_parameters(expected)
     del state
 
-    calibrating, compared = _shared_out(windows)
+    calibration_windows, comparison_windows = _split(windows)
     directory.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=directory.parent))
     try:
-        networks = [_written(building, draft, "float32", "onnxruntime", model, threads)]
+        networks = [_write_network(building, draft, "float32", "onnxruntime", model, threads)]
         for precision, runtime in (("int8", "onnxruntime"), ("bfloat16", "openvino")):
             on_stage(f"measuring {precision}")
-            candidate = model if precision == "bfloat16" else quantize(model, calibrating)
-            network = _measured(building, draft, precision, runtime, candidate, model, compared, threads)
+            candidate = model if precision == "bfloat16" else quantize(model, calibration_windows)
+            network = _measure_network(
+                building, draft, precision, runtime, candidate, model, comparison_windows, threads
+            )
             if network is not None:
                 networks.append(network)
-        chosen = choose(networks)
-        card = _finished(draft, networks, chosen, reference, error)
+        metrics = {
+            "reference": reference,
+            "max_logit_error": round(error, 8),
+            "reference_windows": N_REFERENCE,
+            "tensors": n_keys,
+            "parameters": n_parameters,
+        }
+        card = _final_card(draft, networks, metrics)
         card.save(building)
-        building.chmod(0o755)  # mkdtemp's own is for its maker alone
-        _put(building, directory)
+        building.chmod(0o755)  # mkdtemp permits access only to the user who runs this
+        _replace_directory(building, directory)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -150,8 +158,8 @@ def import_checkpoint(
 
 
 def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
-    """The card before anything was measured; only its features and drawing are used until then."""
-    nothing = GoldenClip(signal="chords", seconds=GOLDEN_SECONDS, logits=(0.0,) * len(LABELS))
+    """The card before the measurements; its golden clip is a placeholder."""
+    placeholder = GoldenClip(signal="chords", seconds=GOLDEN_SECONDS, logits=(0.0,) * len(LABELS))
     return Card(
         name=checkpoint.name.replace("_", "-"),
         version=digest[:12],
@@ -166,7 +174,7 @@ def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
         too_short_below_seconds=WINDOW_SECONDS,
         uncertain_below=0.5,
         calibration=(Calibration(seconds=WINDOW_SECONDS, temperature=1.0),),
-        golden=(nothing,),
+        golden=(placeholder,),
         licence="MIT, as its publishers state (ccmusic-database/music_genre)",
         training=Training(
             data="the ccMusic music genre database, by its publishers",
@@ -175,29 +183,33 @@ def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
             f"{__version__} from a checkpoint with SHA-256 {digest}",
             caveats=(
                 "Probabilities are the network's own softmax, as upstream's; they were not calibrated here.",
-                "Recordings shorter than a window are drawn stretched, which upstream never did.",
+                "Recordings shorter than a window are stretched to its width, which upstream does not do.",
             ),
         ),
         metrics={},
     )
 
 
-def _compare(
+def _compare_with_reference(
     checkpoint: Checkpoint, state: dict[str, np.ndarray], model: bytes, draft: Card, windows: np.ndarray, threads: int
 ) -> tuple[str, float]:
-    """Ask the converted network and the checkpoint itself the same; raises `ModelRefused` when they differ."""
-    given = open_backend(model, draft, Execution(threads)).logits(windows)
+    """Which framework ran the checkpoint itself, and the largest difference of the ONNX file's logits from its logits.
+
+    Raises
+    ------
+    ModelRefused
+        The difference is too large.
+    """
+    converted = open_backend(model, draft, Execution(threads)).logits(windows)
     expected, reference = architectures.reference_logits(checkpoint.backbone, state, windows)
-    error = float(np.abs(given - expected).max())
+    error = float(np.abs(converted - expected).max())
     if not error <= MAX_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())):
-        raise ModelRefused(
-            f"the converted network's logits are off by {error:.3g} from {reference}'s; please report it"
-        )
+        raise ModelRefused(f"the converted network's logits differ by {error:.3g} from {reference}'s; please report it")
     return reference, error
 
 
-def _shared_out(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows to calibrate on, and others to compare on; of very few, all for both."""
+def _split(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to calibrate on, and other windows to compare on; fewer than 3 serve for both."""
     n = min(N_CALIBRATION, len(windows) // 3)
     return (windows[:n], windows[n:]) if n else (windows, windows)
 
@@ -206,11 +218,11 @@ def _file_name(precision: str) -> str:
     return f"model.{precision}.onnx"
 
 
-def _written(
+def _write_network(
     building: Path, draft: Card, precision: str, runtime: str, model: bytes, threads: int, **measured: object
 ) -> Network:
-    """Put a network into the directory, and note what it says of the golden clips."""
-    # what a runtime computes in another precision from the same weights needs no file of its own
+    """Write a network into the directory, and record its logits for the golden clips."""
+    # OpenVINO computes in bfloat16 from the float32 file
     name = _file_name("float32" if precision == "bfloat16" else precision)
     (building / name).write_bytes(model)
     network = draft.model_copy(update={"precision": precision, "runtime": runtime})
@@ -230,7 +242,7 @@ def _written(
     )
 
 
-def _measured(
+def _measure_network(
     building: Path,
     draft: Card,
     precision: str,
@@ -245,21 +257,21 @@ def _measured(
     try:
         backend = open_backend(candidate, draft.model_copy(update=changes), Execution(threads))
     except (DependencyUnavailable, ModelRefused):
-        return None  # an extra that is not installed, or a processor without it
+        return None  # OpenVINO is not installed, or the processor does not support the precision
     agreement = measure(open_backend(model, draft, Execution(threads)), backend, windows, threads)
-    return _written(building, draft, precision, runtime, candidate, threads, agreement=agreement)
+    return _write_network(building, draft, precision, runtime, candidate, threads, agreement=agreement)
 
 
-def _finished(draft: Card, networks: list[Network], chosen: Network, reference: str, error: float) -> Card:
-    """The card with its networks, the chosen one first."""
+def _final_card(draft: Card, networks: list[Network], metrics: dict[str, object]) -> Card:
+    """The card with its networks; the one to run by default comes first."""
+    chosen = choose(networks)
     rest = tuple(network for network in networks if network is not chosen)
-    metrics = {"reference": reference, "max_logit_error": round(error, 8), "reference_windows": N_REFERENCE}
     fields = {name: getattr(chosen, name) for name in Network.model_fields}
     return Card(**{**dict(draft), **fields, "alternatives": rest, "metrics": metrics})
 
 
-def _put(building: Path, directory: Path) -> None:
-    """Give the finished directory its name; what stood there goes."""
+def _replace_directory(building: Path, directory: Path) -> None:
+    """Rename the finished directory; an existing one is removed."""
     if directory.exists():
         old = directory.with_name(f".old-{building.name}")
         directory.rename(old)

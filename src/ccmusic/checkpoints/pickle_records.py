@@ -1,8 +1,8 @@
-"""A pickle of a state_dict read as data: no name in it is looked up, nothing in it is called.
+"""Reads the pickle of a state_dict as data: no name in it is looked up, and nothing in it is called.
 
-Python's own unpickler calls whatever a pickle names, which is how a downloaded checkpoint runs commands. Here the
-operations are decoded by `pickletools.genops`, which executes nothing, and walked by a machine that knows the few of
-them that ``torch.save`` writes for a state_dict. It cannot import and cannot call, so there is nothing to escape from.
+Python's own unpickler calls any function that a pickle names, so a downloaded checkpoint can execute commands. Here
+`pickletools.genops` decodes the operations without executing them, and an interpreter handles the few that
+``torch.save`` writes for a state_dict. It has no code that imports or calls, so a pickle cannot make it do either.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from ccmusic.errors import ModelRefused
 
+# The end of an error text.
 SAVE_AGAIN = "where the model was made, save it again with torch.save(model.state_dict(), ...)"
 
 ORDERED_DICT = "collections.OrderedDict"
@@ -24,20 +25,20 @@ STORAGES = frozenset(
     for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 )
 MAX_NAME = 500
-"""Characters of a key or of a storage's name; torchvision's longest has 70."""
-_ADMITTED = frozenset({ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER}) | STORAGES
+"""In characters, of a key or of a storage; torchvision's longest has 70."""
+_ALLOWED = frozenset({ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER}) | STORAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name that stands in the pickle; it is only a name here."""
+    """The name of a class or function in the pickle; it is never looked up."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class StorageRecord:
-    """The bytes of one or several tensors: the entry's name within ``data/``, and what the bytes are said to be."""
+    """The storage of one or several tensors: element type, entry name within ``data/``, number of elements."""
 
     kind: str
     key: str
@@ -46,7 +47,7 @@ class StorageRecord:
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """A tensor as its pickle describes it, nothing of which has been believed yet."""
+    """A tensor as the pickle describes it; not validated yet."""
 
     storage: StorageRecord
     offset: Any
@@ -54,14 +55,16 @@ class TensorRecord:
     strides: Any
 
 
-class _Malformed(Exception):
-    """The pickle contradicts itself, or does what no state_dict needs."""
+class _UnexpectedOperation(Exception):
+    """The pickle does something that no state_dict needs."""
 
 
 _MARK = object()
 
 
-class _Machine:
+class _Interpreter:
+    """Executes the operations on a stack of plain values and records."""
+
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -81,7 +84,7 @@ class _Machine:
                 pass
             case "GLOBAL" | "STACK_GLOBAL":
                 parts = argument.split(" ", 1) if name == "GLOBAL" else [stack.pop(-2), stack.pop()]
-                stack.append(_admitted(".".join(parts)))
+                stack.append(_allowed_global(".".join(parts)))
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "BININT" | "BININT1" | "BININT2" | "LONG1":
                 stack.append(argument)
             case "BINFLOAT":
@@ -92,14 +95,14 @@ class _Machine:
                 stack.append(_MARK)
             case "EMPTY_TUPLE" | "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}.get(name)
-                stack.append(tuple(self._to_mark() if count is None else self._pop(count)))
+                stack.append(tuple(self._pop_to_mark() if count is None else self._pop(count)))
             case "EMPTY_LIST" | "EMPTY_DICT":
                 stack.append([] if name == "EMPTY_LIST" else {})
             case "APPEND" | "APPENDS":
-                values = self._pop(1) if name == "APPEND" else self._to_mark()
+                values = self._pop(1) if name == "APPEND" else self._pop_to_mark()
                 self._top(list).extend(values)
             case "SETITEM" | "SETITEMS":
-                values = self._pop(2) if name == "SETITEM" else self._to_mark()
+                values = self._pop(2) if name == "SETITEM" else self._pop_to_mark()
                 _set_items(self._top(dict), values)
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = stack[-1]
@@ -108,24 +111,24 @@ class _Machine:
             case "BINGET" | "LONG_BINGET":
                 stack.append(self._memo[argument])
             case "BINPERSID":
-                stack.append(_storage(*stack.pop()))
+                stack.append(_storage_record(*stack.pop()))
             case "REDUCE":
                 called, arguments = self._pop(2)
-                stack.append(_reduced(called, arguments))
+                stack.append(_apply(called, arguments))
             case "BUILD":
-                stack.pop()  # attributes, such as a state_dict's _metadata: nothing here has any
+                stack.pop()  # attributes, such as a state_dict's _metadata, are dropped
                 self._top(dict)
             case _:
-                raise _Malformed(f"the operation {name}")
+                raise _UnexpectedOperation(f"the operation {name}")
 
     def _pop(self, count: int) -> list[Any]:
         if count > len(self._stack):
-            raise _Malformed("too few values")
+            raise _UnexpectedOperation("too few values")
         values = self._stack[len(self._stack) - count :]
         del self._stack[len(self._stack) - count :]
         return values
 
-    def _to_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         values = []
         while (value := self._stack.pop()) is not _MARK:
             values.append(value)
@@ -133,20 +136,18 @@ class _Machine:
 
     def _top(self, kind: Callable[..., Any]) -> Any:
         if type(self._stack[-1]) is not kind:
-            raise _Malformed(f"a {type(self._stack[-1]).__name__} in the place of a {kind.__name__}")
+            raise _UnexpectedOperation(f"a {type(self._stack[-1]).__name__} in place of a {kind.__name__}")
         return self._stack[-1]
 
 
-def _admitted(name: str) -> Global:
-    if name in _ADMITTED:
+def _allowed_global(name: str) -> Global:
+    if name in _ALLOWED:
         return Global(name)
     name = name[:MAX_NAME]
     if name.startswith(("torch.nn.", "torchvision.")):
-        raise ModelRefused(
-            f"it holds a whole module ({name}), not a state_dict, and nothing was executed: {SAVE_AGAIN}"
-        )
+        raise ModelRefused(f"it holds a whole module ({name}), not a state_dict; nothing was executed: {SAVE_AGAIN}")
     raise ModelRefused(
-        f"its pickle names {name!r}, which is no part of a state_dict and may be an attack; nothing was executed: "
+        f"its pickle names {name!r}, which does not belong in a state_dict and may be an attack; nothing was executed: "
         f"fetch the file from where it was published, or {SAVE_AGAIN}"
     )
 
@@ -154,24 +155,24 @@ def _admitted(name: str) -> Global:
 def _set_items(target: dict[Any, Any], values: list[Any]) -> None:
     for key, value in zip(values[::2], values[1::2], strict=True):
         if not isinstance(key, str | int):
-            raise _Malformed(f"a {type(key).__name__} as a key")
+            raise _UnexpectedOperation(f"a {type(key).__name__} as a key")
         if isinstance(key, str) and len(key) > MAX_NAME:
-            raise _Malformed(f"a key of {len(key)} characters")
+            raise _UnexpectedOperation(f"a key of {len(key)} characters")
         if key in target:
             raise ModelRefused(f"it holds the key {key!r} twice: {SAVE_AGAIN}")
         target[key] = value
 
 
-def _storage(*identity: Any) -> StorageRecord:
+def _storage_record(*identity: Any) -> StorageRecord:
     tag, kind, key, _location, elements = identity
     if tag != "storage" or not isinstance(kind, Global) or kind.name not in STORAGES or not isinstance(key, str):
-        raise _Malformed("a storage of no known kind")
+        raise _UnexpectedOperation("a storage of unknown kind")
     if len(key) > MAX_NAME or type(elements) is not int:
-        raise _Malformed("a storage of no known name or size")
+        raise _UnexpectedOperation("a storage of unknown name or size")
     return StorageRecord(kind.name, key, elements)
 
 
-def _reduced(called: Any, arguments: Any) -> Any:
+def _apply(called: Any, arguments: Any) -> Any:
     match called, arguments:
         case Global(name=name), () if name == ORDERED_DICT:
             return {}
@@ -181,11 +182,11 @@ def _reduced(called: Any, arguments: Any) -> Any:
             return TensorRecord(storage, offset, shape, strides)
         case Global(name=name), (TensorRecord() as tensor, _, _) if name == REBUILD_PARAMETER:
             return tensor
-    raise _Malformed(f"a call of {called.name if isinstance(called, Global) else type(called).__name__}")
+    raise _UnexpectedOperation(f"a call of {called.name if isinstance(called, Global) else type(called).__name__}")
 
 
 def read_records(data: bytes) -> Any:
-    """What a pickle of a state_dict describes.
+    """The content of a pickle of a state_dict.
 
     Parameters
     ----------
@@ -194,17 +195,17 @@ def read_records(data: bytes) -> Any:
 
     Returns
     -------
-    dict of str, or whatever else lies in the pickle
+    dict of str, or the pickle's value of another type
         Tensors are `TensorRecord`; the other values are dict, list, tuple, str, int, float, bool and None.
 
     Raises
     ------
     ModelRefused
-        It names anything that is no part of a state_dict, or is damaged.
+        It names something that does not belong in a state_dict, or is damaged.
     """
     try:
-        return _Machine().run(data)
-    except _Malformed as error:
+        return _Interpreter().run(data)
+    except _UnexpectedOperation as error:
         raise ModelRefused(f"its pickle has {error}, which no state_dict needs: {SAVE_AGAIN}") from error
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise ModelRefused(f"its pickle is damaged ({error}): fetch the file again") from error

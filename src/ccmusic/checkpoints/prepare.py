@@ -1,14 +1,13 @@
-"""From what the setting ``model`` names to a model directory, through a cache keyed by the checkpoint's hash."""
+"""From the setting ``model`` to a model directory, through a cache whose keys are hashes of checkpoints."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ccmusic.checkpoints.file_lock import file_lock
 from ccmusic.errors import CacheUnwritable, HubUnreachable, ModelFileNotFound, ModelRefused
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import EMBEDDED, ModelLocation, file_sha256, locate
@@ -20,25 +19,26 @@ OnStage = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where imported and fetched models are kept, and how.
+    """How checkpoints are fetched and imported.
 
     Attributes
     ----------
     model_cache : Path
+        Directory of fetched checkpoints (``hub``) and of imported models (``imported``).
     import_audio : Path or None
-        Recordings on which precisions are measured; our examples by default.
+        Recordings on which precisions are measured; None: the examples of this package.
     hub_endpoint : str or None
-        A mirror.
+        Address of a mirror.
     hub_token_to_mirror : bool
-        Whether that mirror is shown the hub's token.
+        Whether the hub's token is sent to that mirror.
     hub_offline : bool
-        Never ask a hub.
+        Use only what was fetched before.
     attempts : int
-        Tries in a row without an answer after which a hub counts as away.
+        Failed tries in a row after which a hub counts as unreachable.
     threads : int
-        Of each network while it is measured.
+        Threads of each network while it is measured.
     progress : bool
-        Whether a bar is drawn while something is fetched.
+        Whether a download shows a progress bar.
     """
 
     model_cache: Path
@@ -54,21 +54,21 @@ class Options:
 def prepare(
     location: ModelLocation, options: Options, on_stage: OnStage = lambda _: None
 ) -> tuple[ModelLocation, str | None]:
-    """Make sure that there is a model directory.
+    """Fetch and import a checkpoint unless the location has a model directory already.
 
     Parameters
     ----------
     location : ModelLocation
     options : Options
     on_stage : callable
-        Told in words what is being done.
+        Called with a description of each stage as it begins.
 
     Returns
     -------
     location : ModelLocation
         With a directory.
     caveat : str or None
-        Why another model than the one that was asked for lies there.
+        Why the directory holds another model than the configured one.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def prepare(
         except HubUnreachable as error:
             caveat = (
                 f"{location.configured} could not be fetched, so the embedded model serves: {error}; "
-                "see to the network, or to CCMUSIC_HUB_ENDPOINT, and start again"
+                "check the network or set CCMUSIC_HUB_ENDPOINT, and restart"
             )
             return replace(locate(EMBEDDED), configured=location.configured, reference=location.reference), caveat
     if checkpoint is None or not checkpoint.is_file():
@@ -93,16 +93,28 @@ def prepare(
 
 
 def fetch(location: ModelLocation, options: Options, on_stage: OnStage = lambda _: None) -> Path:
-    """Fetch a checkpoint from its hub, or find it where it was put before.
+    """Fetch a checkpoint from its hub, or take it from the cache.
+
+    Parameters
+    ----------
+    location : ModelLocation
+        With a reference.
+    options : Options
+    on_stage : callable, optional
+
+    Returns
+    -------
+    Path
+        The checkpoint's ``save.pt``.
 
     Raises
     ------
     HubUnreachable
-        The hub does not answer, and nothing was fetched before.
+        The hub does not answer, and the checkpoint is not in the cache.
     """
-    from ccmusic.checkpoints.hub import RetryPolicy, pull  # a client with imports of its own
+    from ccmusic.checkpoints.hub import RetryPolicy, pull  # imported late: brings an HTTP client
 
-    assert location.reference is not None  # noqa: S101  of a hub is what this is for
+    assert location.reference is not None  # noqa: S101  required of the caller
     on_stage(f"fetching {location.configured}")
     return pull(
         location.reference,
@@ -111,57 +123,78 @@ def fetch(location: ModelLocation, options: Options, on_stage: OnStage = lambda 
         token_to_mirror=options.hub_token_to_mirror,
         offline=options.hub_offline,
         progress=options.progress,
-        patience=RetryPolicy(attempts=options.attempts),
+        retry_policy=RetryPolicy(attempts=options.attempts),
     )
 
 
-def cached(checkpoint: Path, options: Options, on_stage: OnStage = lambda _: None) -> Path:
-    """The model directory of a checkpoint, made now unless it was made before.
+def cached(
+    checkpoint: Path, options: Options, on_stage: OnStage = lambda _: None, *, features: str | None = None
+) -> Path:
+    """Import a checkpoint into the cache unless it is there.
 
-    Two processes that want the same one do not make it twice: the second waits.
+    If another process imports the same checkpoint, wait for it and use its result.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        A file that ``torch.save`` wrote.
+    options : Options
+    on_stage : callable, optional
+        Called with a description of each stage as it begins.
+    features : {"cqt", "mel"}, optional
+        The spectrogram that the checkpoint was trained on, where neither its folder nor its file is named for it. An
+        entry that was imported with the other one is replaced.
+
+    Returns
+    -------
+    Path
+        The model directory.
 
     Raises
     ------
     CacheUnwritable
-        No room in the cache, or no right to write there.
+        The cache has no space left or cannot be written.
+    CcmusicError
+        As `ccmusic.checkpoints.convert.import_checkpoint`.
     """
-    # Here and not above: it brings the network's runtime, and a model that lies ready needs none of it.
+    # Imported late: it brings ONNX Runtime.
     from ccmusic.checkpoints.convert import RECIPE, import_checkpoint
 
     on_stage("hashing the checkpoint")
     digest = file_sha256(checkpoint)
-    place = options.model_cache / "imported"
-    # of what its folder says of its features, too: the same bytes under another name may be another model
-    directory = place / f"{digest[:24]}-{checkpoint.parent.name}-{RECIPE}"
+    entries = options.model_cache / "imported"
+    # the folder's name is part of the key because it names the spectrogram, which the bytes do not
+    directory = entries / f"{digest[:24]}-{checkpoint.parent.name}-{RECIPE}"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with _alone(place / f".{directory.name}.lock", on_stage):
-            if not _whole(directory):
+        if _is_complete(directory, features):
+            return directory
+        entries.mkdir(parents=True, exist_ok=True)
+        with file_lock(
+            entries / f".{directory.name}.lock", lambda: on_stage("waiting for another process that imports it")
+        ):
+            if not _is_complete(directory, features):
                 import_checkpoint(
-                    checkpoint, directory, audio=options.import_audio, threads=options.threads, on_stage=on_stage
+                    checkpoint,
+                    directory,
+                    features=features,
+                    audio=options.import_audio,
+                    threads=options.threads,
+                    on_stage=on_stage,
                 )
     except OSError as error:
         raise CacheUnwritable(
-            f"the imported model cannot be kept in {place} ({error.strerror or error}): "
-            "set CCMUSIC_MODEL_CACHE to a directory with room that may be written to"
+            f"the imported model cannot be kept in {entries} ({error.strerror or error}): "
+            "set CCMUSIC_MODEL_CACHE to a directory that has free space and is writable"
         ) from error
     return directory
 
 
-def _whole(directory: Path) -> bool:
+def _is_complete(directory: Path, features: str | None) -> bool:
+    """Whether this is a model directory with all of its files, and over these features."""
     try:
         card = read_card(directory / CARD_NAME)
     except (ModelFileNotFound, ModelRefused):
         return False
-    return all((directory / network.file).is_file() for network in card.networks)
-
-
-@contextmanager
-def _alone(path: Path, on_stage: OnStage) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_stage("waiting for another process that imports it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return (features is None or card.features.kind == f"{features}_db") and all(
+        (directory / network.file).is_file() for network in card.networks
+    )

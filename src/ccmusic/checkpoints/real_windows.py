@@ -1,4 +1,4 @@
-"""Windows of real recordings, as the network will see them: what precisions are calibrated and compared on."""
+"""Network inputs made of real recordings, on which precisions are calibrated and compared."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ logger = logging.getLogger(__name__)
 
 
 def recordings(directory: Path | None) -> list[Path]:
-    """The recordings in a directory and below it, or our own examples.
+    """All recordings below a directory; without one, the examples of this package.
 
     Raises
     ------
     InvalidParameter
-        There is none.
+        There are none.
     """
-    places = EXAMPLE_DIRECTORIES if directory is None else (directory,)
-    for place in places:
+    directories = EXAMPLE_DIRECTORIES if directory is None else (directory,)
+    for place in directories:
         found = sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         if found:
             return found
-    raise InvalidParameter("import_audio", f"has no recording: {', '.join(map(str, places))}")
+    raise InvalidParameter("import_audio", f"has no recording: {', '.join(map(str, directories))}")
 
 
 def real_windows(
     card: Card, files: Sequence[Path], count: int, on_file: Callable[[], object] = lambda: None
 ) -> np.ndarray:
-    """About so many windows, the same number of each recording, evenly spread over it.
+    """Up to `count` network inputs, the same number from each recording, spread evenly over it.
 
     Parameters
     ----------
     card : Card
-        Says what a window is.
+        Its features, drawing and window length are used.
     files : sequence of Path
+        A file that cannot be decoded is logged and skipped.
     count : int
-        How many in all; short recordings have fewer.
+        Number of windows in all; fewer where recordings are short.
     on_file : callable
-        Told after each recording.
+        Called after each recording.
 
     Returns
     -------
     np.ndarray [shape=(n_windows, ...), dtype=float32]
-        The recordings take turns, so that every slice has something of each.
+        One window of each recording, then the next of each, so that any slice has windows of all recordings.
 
     Raises
     ------
@@ -63,21 +64,21 @@ def real_windows(
     """
     front_end = FrontEnd(card)
     frames_per_window = 1 + int(card.window_seconds * FRAMES_PER_SECOND)
-    each = -(-count // len(files))
-    taken: list[list[np.ndarray]] = []
+    per_file = -(-count // len(files))
+    by_file: list[list[np.ndarray]] = []
     for file in files:
         try:
             spectrogram_db = front_end.spectrogram_db(decode(file).waveform)
         except AudioError as error:
-            logger.warning("%s is left out: %s", file.name, error)
+            logger.warning("%s is skipped: %s", file.name, error)
             continue
         finally:
             on_file()
         if spectrogram_db.shape[1] < frames_per_window:
             continue
-        places = cut(spectrogram_db.shape[1], frames_per_window, each)
-        taken.append([front_end.network_input([spectrogram_db[:, start:end]])[0] for start, end in places])
-    in_turns = [track[i] for i in range(each) for track in taken if i < len(track)][:count]
-    if not in_turns:
+        places = cut(spectrogram_db.shape[1], frames_per_window, per_file)
+        by_file.append([front_end.network_input([spectrogram_db[:, start:end]])[0] for start, end in places])
+    interleaved = [windows[i] for i in range(per_file) for windows in by_file if i < len(windows)][:count]
+    if not interleaved:
         raise InvalidParameter("import_audio", f"has no recording of at least {card.window_seconds:g} s")
-    return np.stack(in_turns)
+    return np.stack(interleaved)

@@ -1,7 +1,7 @@
-"""PyTorch's file format (a zip archive since 1.6), read without PyTorch.
+"""Reads PyTorch's file format (a zip archive since 1.6) without PyTorch.
 
 The archive holds a pickle that describes tensors, and one uncompressed entry for the bytes of each storage. The bytes
-are mapped into memory and not copied, and everything that the pickle says of them is checked against their size.
+are mapped into memory, not copied. The sizes, offsets and strides in the pickle are checked against them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ccmusic.errors import ModelFileNotFound, ModelRefused
 MAX_ENTRIES = 20_000
 MAX_PICKLE_BYTES = 8 << 20
 MAX_DEFLATED_BYTES = 64 << 20
-"""torch.save compresses nothing, so only an archive that was packed again reaches this."""
+"""torch.save does not compress, so this limits archives that were packed again."""
 MAX_ELEMENTS = 1 << 29
-"""Of all tensors together: 2 GiB in float32, more than one ONNX file holds."""
+"""In all tensors together: 2 GiB in float32, more than fits into one ONNX file."""
 MAX_DIMENSIONS = 8
 MAX_VALUES = 20_000
-"""Seen while the pickle's dictionaries are walked, one that stands in several places each time."""
+"""In the pickle's dictionaries; a value that occurs in several places counts each time."""
 
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -34,7 +34,7 @@ _DTYPES = {
     "torch.FloatStorage": "<f4",
     "torch.DoubleStorage": "<f8",
     "torch.HalfStorage": "<f2",
-    "torch.BFloat16Storage": "<u2",  # numpy has none: the upper half of a float32
+    "torch.BFloat16Storage": "<u2",  # unknown to numpy: the upper half of a float32
     "torch.LongStorage": "<i8",
     "torch.IntStorage": "<i4",
     "torch.ShortStorage": "<i2",
@@ -45,7 +45,7 @@ _DTYPES = {
 
 
 def read_torch_file(path: Path) -> Any:
-    """Everything in a file that ``torch.save`` wrote, tensors as arrays.
+    """The content of a file that ``torch.save`` wrote, with arrays for tensors.
 
     Parameters
     ----------
@@ -53,16 +53,16 @@ def read_torch_file(path: Path) -> Any:
 
     Returns
     -------
-    dict, or whatever else was saved
-        Floating-point tensors are float32 and all others int64 [their shape], read-only, and views of the file where
-        it holds them just so.
+    dict, or a saved value of another type
+        Floating-point tensors are float32 and all others int64, read-only; views of the file where their type in it is
+        the same.
 
     Raises
     ------
     ModelFileNotFound
         There is no such file.
     ModelRefused
-        It is no such file, is damaged or hostile; the text begins with its path and says what to do.
+        It is another kind of file, or damaged or hostile; the text begins with the path and says what to do.
     """
     try:
         with _opened(path) as archive:
@@ -76,6 +76,8 @@ def read_torch_file(path: Path) -> Any:
 
 
 class _Archive:
+    """The zip archive, with counts of what was read from it, for the limits above."""
+
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         with path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -107,7 +109,7 @@ class _Archive:
         return self._arrays(records, f"{prefix}data/", where="")
 
     def _arrays(self, value: Any, folder: str, where: str, depth: int = 0) -> Any:
-        """The same value with every `TensorRecord` replaced; a pickle may nest itself, so only dicts, and not deep."""
+        """The value with an array for each `TensorRecord`; dictionaries are entered two levels deep at most."""
         self._values += 1
         if self._values > MAX_VALUES:
             raise ModelRefused(f"it holds more than {MAX_VALUES} values, which no state_dict here has: {SAVE_AGAIN}")
@@ -121,7 +123,7 @@ class _Archive:
         storage = self._storage(record.storage, folder)
         shape, strides, offset = record.shape, record.strides, record.offset
         numbers = (*shape, *strides, offset) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
-        if any(type(n) is not int for n in numbers):  # not printed: it may contain itself many times over
+        if any(type(n) is not int for n in numbers):  # not printed: nested tuples can be endless as text
             raise ModelRefused(f"{key!r} has no shape of whole numbers: the file is damaged or hostile, fetch it again")
         if min(numbers) < 0 or not len(shape) == len(strides) <= MAX_DIMENSIONS:
             raise ModelRefused(
@@ -141,8 +143,8 @@ class _Archive:
         if self._elements > MAX_ELEMENTS:
             raise ModelRefused(f"its tensors have more than {MAX_ELEMENTS} elements, which no model here has")
         steps = [stride * storage.itemsize for stride in strides]
-        seen = np.ndarray(shape, storage.dtype, storage, offset * storage.itemsize, steps) if elements else storage[:0]
-        array = _converted(np.ascontiguousarray(seen).reshape(shape), record.storage.kind)
+        view = np.ndarray(shape, storage.dtype, storage, offset * storage.itemsize, steps) if elements else storage[:0]
+        array = _converted(np.ascontiguousarray(view).reshape(shape), record.storage.kind)
         array.flags.writeable = False
         return array
 
@@ -162,22 +164,22 @@ class _Archive:
         return self._storages[record]
 
     def _content(self, name: str, limit: int | None) -> memoryview:
-        """Bytes of one entry, checked against its CRC-32; of a stored entry those of the file itself."""
+        """The bytes of one entry, checked against its CRC-32; a view of the file if the entry is not compressed."""
         entry = self._entries[name]
         if limit is not None and entry.file_size > limit:
             raise ModelRefused(f"the entry {name} has {entry.file_size} bytes, more than {limit}: {SAVE_AGAIN}")
         if entry.flag_bits & 1 or entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise ModelRefused(f"the entry {name} is encrypted or strangely compressed: {SAVE_AGAIN}")
-        content = self._stored(entry) if entry.compress_type == zipfile.ZIP_STORED else self._inflated(entry)
+            raise ModelRefused(f"the entry {name} is encrypted, or compressed in an unknown way: {SAVE_AGAIN}")
+        content = self._mapped(entry) if entry.compress_type == zipfile.ZIP_STORED else self._inflated(entry)
         if zlib.crc32(content) != entry.CRC:
             raise ModelRefused(f"the entry {name} is not what was written (its CRC-32 differs): fetch the file again")
         return content
 
-    def _stored(self, entry: zipfile.ZipInfo) -> memoryview:
+    def _mapped(self, entry: zipfile.ZipInfo) -> memoryview:
         start = entry.header_offset
         header = self._bytes[start : start + _LOCAL_HEADER.size]
         if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-            raise ModelRefused(f"the entry {entry.filename} does not lie where it should: fetch the file again")
+            raise ModelRefused(f"the entry {entry.filename} is not where it should be: fetch the file again")
         _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         start += _LOCAL_HEADER.size + name_length + extra_length
         if start + entry.file_size > len(self._bytes):
@@ -188,7 +190,7 @@ class _Archive:
         self._deflated_bytes += entry.file_size
         if self._deflated_bytes > MAX_DEFLATED_BYTES:
             raise ModelRefused(
-                f"its compressed entries, with {entry.filename}, claim more than {MAX_DEFLATED_BYTES} bytes, and "
+                f"its compressed entries, up to {entry.filename}, claim more than {MAX_DEFLATED_BYTES} bytes, and "
                 f"torch.save compresses nothing: {SAVE_AGAIN}"
             )
         try:
@@ -211,7 +213,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 def _converted(array: np.ndarray, kind: str) -> np.ndarray:
     if kind == "torch.BFloat16Storage":
         return (array.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):  # a value that does not fit becomes infinite, and is refused later
         return array.astype(np.float32 if array.dtype.kind == "f" else np.int64, copy=False)
 
 

@@ -1,4 +1,4 @@
-"""How a checkpoint that lies on a hub is spelled, in the setting ``model`` and on the command line."""
+"""The spelling of a checkpoint on a hub, in the setting ``model`` and on the command line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 
 from ccmusic.errors import InvalidParameter
 
-Hub = Literal["huggingface", "modelscope"]
+HubName = Literal["huggingface", "modelscope"]
 Source = Literal["huggingface", "modelscope", "auto"]
 
 DEFAULT_CHECKPOINT = "vgg19_bn_cqt"
 
-_SCHEMES: dict[str, Hub] = {"hf": "huggingface", "modelscope": "modelscope"}
+_SCHEMES: dict[str, HubName] = {"hf": "huggingface", "modelscope": "modelscope"}
 _PATH_BEGINS = ("/", "./", "../", "~", ".\\", "..\\")
 _PATH_ENDS = (".pt", ".json", ".onnx")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -32,16 +32,16 @@ class HubReference:
     repository : str
         ``owner/name``, the same on both hubs.
     checkpoint : str
-        Name of its folder, with or without the ``_16cls_<date>`` of older releases.
+        The name of its folder, with or without the ``_16cls_<date>`` of older releases.
     source : {'huggingface', 'modelscope', 'auto'}
-        `auto` asks Hugging Face, then ModelScope.
+        `auto`: Hugging Face, then ModelScope.
     revision : str or None
         Branch, tag or commit; None: the hub's main branch.
 
     Raises
     ------
     InvalidParameter
-        A part is not spelled as hubs allow.
+        A part contains characters that hubs do not allow.
     """
 
     repository: str
@@ -64,26 +64,26 @@ class HubReference:
 
 
 def parse_reference(text: str) -> HubReference | None:
-    """Tell a model on a hub from one on this disk; nothing is asked over the network.
+    """Parse the name of a checkpoint on a hub; sends no request.
 
     ``owner/name``, ``hf://owner/name/checkpoint`` and ``modelscope://owner/name/checkpoint`` are on a hub, each with
-    an optional ``@revision``; an address may leave the checkpoint away.
+    an optional ``@revision``. The checkpoint may be omitted.
 
     Parameters
     ----------
     text : str
-        What the operator wrote.
+        The setting or argument.
 
     Returns
     -------
     HubReference or None
-        None for `embedded` and for paths: what exists, begins with ``/``, ``./``, ``../`` or ``~``, or ends in
-        ``.pt``, ``.json`` or ``.onnx``.
+        None for `embedded` and for paths: text that exists as a file or directory, begins with ``/``, ``./``, ``../``
+        or ``~``, or ends in ``.pt``, ``.json`` or ``.onnx``.
 
     Raises
     ------
     InvalidParameter
-        An address whose scheme is unknown, or that does not name a repository.
+        An address with an unknown scheme or without a repository.
     """
     scheme, has_scheme, rest = text.partition("://")
     if not has_scheme:

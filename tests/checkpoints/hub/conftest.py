@@ -1,4 +1,4 @@
-"""A fake hub with three checkpoints, and an environment without anybody's token, mirror or proxy."""
+"""A fake hub with three checkpoints, and an environment without tokens, mirrors or proxies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FILES = {
     "vit_b_16_mel_16cls_2023-05-01/save.pt": CHECKPOINT[:2000],
     "vit_b_16_mel_16cls_2024-11-30/save.pt": CHECKPOINT[:4000],
 }
-IMPATIENT = RetryPolicy(timeout_seconds=5.0, attempts=3, pause_seconds=0.0)
+FAST_RETRY = RetryPolicy(timeout_seconds=5.0, attempts=3, pause_seconds=0.0)
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.upper().startswith(("HF_", "MODELSCOPE_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)

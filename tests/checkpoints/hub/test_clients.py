@@ -1,4 +1,4 @@
-"""The hubs' own clients against the fake: what they can read, ours is rightly tried with."""
+"""The hubs' own clients against the fake hub: they accept its answers, so it is a valid test of our client."""
 
 import hashlib
 from pathlib import Path
@@ -39,13 +39,13 @@ def test_hugging_faces_client_downloads_from_the_fake(hub, tmp_path):
     assert [request.method for request in hub.requests] == ["HEAD", "GET"]
 
 
-def test_hugging_faces_client_lists_the_fake(hub):
+def test_hugging_faces_client_lists_the_files_of_the_fake(hub):
     tree = {entry.path: entry for entry in HfApi(hub.url, token=False).list_repo_tree(hub.repository, recursive=True)}
     assert set(tree) == set(FILES)
     assert (tree[PATH].size, tree[PATH].lfs.sha256) == (len(CHECKPOINT), SHA256)
 
 
-def test_hugging_faces_client_reads_the_fakes_refusals(hub, tmp_path):
+def test_hugging_faces_client_understands_the_refusals_of_the_fake(hub, tmp_path):
     def download(repository=hub.repository, path=PATH, revision=None, token=False):
         huggingface_hub.hf_hub_download(
             repository, path, revision=revision, endpoint=hub.url, cache_dir=tmp_path, token=token
@@ -74,7 +74,7 @@ def test_modelscopes_client_downloads_from_the_fake(hub, modelscope):
     assert len(hub.storage_requests) == 2
 
 
-def test_modelscopes_client_reads_the_fakes_refusals(hub, modelscope):
+def test_modelscopes_client_understands_the_refusals_of_the_fake(hub, modelscope):
     for repository, path, revision in (("a/b", PATH, None), (hub.repository, "x", None), (hub.repository, PATH, "v9")):
         with pytest.raises(NotExistError):
             modelscope().download_file(repository, "model", path, revision=revision)

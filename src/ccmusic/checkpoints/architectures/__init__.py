@@ -151,7 +151,7 @@ def build_onnx(name: str, state: Mapping[str, np.ndarray], n_labels: int) -> byt
     name : str
         One of `ARCHITECTURES`.
     state : Mapping of str to np.ndarray
-        As `ccmusic.checkpoints.checkpoint.read_state_dict` gives it.
+        As `ccmusic.checkpoints.state_dict.read_state_dict` gives it.
     n_labels : int
 
     Returns

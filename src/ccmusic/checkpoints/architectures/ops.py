@@ -63,7 +63,7 @@ class Ops(ABC, Generic[T]):
         Raises
         ------
         ModelRefused
-            It is missing, or of another shape or type; `ccmusic.checkpoints.checkpoint.check` says so for all at once.
+            It is missing, or of another shape or type; `ccmusic.checkpoints.state_dict.check` says so for all at once.
         """
         try:
             value = self._state[key]
@@ -82,7 +82,7 @@ class Ops(ABC, Generic[T]):
             They are missing or others, so that torchvision would compute something else from them.
         """
         if not np.array_equal(self.parameter(key, values.shape, str(values.dtype)), values):
-            raise ModelRefused(f"{key!r} holds other numbers than this architecture's")
+            raise ModelRefused(f"{key!r} differs from this architecture's")
 
     def training_only(self, key: str, shape: tuple[int, ...], dtype: str = "float32") -> None:
         """What a checkpoint may hold, but answers do not depend on."""

@@ -1,4 +1,4 @@
-"""Fetching one file: begun where the last try was cut, bounded, checked by its hash, and put in place whole."""
+"""Downloads one file: resumes a partial one, limits its size, checks its hash, and renames it when it is complete."""
 
 from __future__ import annotations
 
@@ -12,162 +12,168 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ccmusic.checkpoints.hub.listing import Promise
-from ccmusic.checkpoints.hub.wire import Download, Interrupted, RetryPolicy, get, unreachable, words
+from ccmusic.checkpoints.hub.http import Download, Interrupted, RetryPolicy, describe, get, unreachable
+from ccmusic.checkpoints.hub.listing import ExpectedFile
 from ccmusic.errors import CacheUnwritable, HubUnreachable, ModelRefused
 from ccmusic.models.store import file_sha256
 
-PIECE_BYTES = 2**20
+CHUNK_BYTES = 2**20
 
 
-def fetch(download: Download, promised: Promise, place: Path, *, progress: bool, patience: RetryPolicy) -> None:
-    """Bring a file to its place; what an earlier try left in ``<place>.incomplete`` is not fetched again.
+def fetch(download: Download, expected: ExpectedFile, path: Path, *, progress: bool, retry_policy: RetryPolicy) -> None:
+    """Download a file; continue an earlier download that is in ``<path>.incomplete``.
 
     Parameters
     ----------
     download : Download
-    promised : Promise
-        What the bytes must be. `place` belongs to this hash alone, so a part that lies there is a part of it.
-    place : Path
-        Its directory exists.
+    expected : ExpectedFile
+        Size and hash that the bytes must have.
+    path : Path
+        Its directory exists, and is for this hash only, so that a partial file in it is a part of this one.
     progress : bool
-        Show a bar, if standard error is a terminal.
-    patience : RetryPolicy
+        Show a progress bar, if standard error is a terminal.
+    retry_policy : RetryPolicy
 
     Raises
     ------
     HubUnreachable
-        The hub fell silent for good; what was received is kept for the next call.
+        Too many tries failed; what was received is kept for the next call.
     ModelRefused
-        The hub sent other bytes than promised; they are removed.
+        The hub sent other bytes than expected; they are removed.
     CacheUnwritable
-        No room, or no right to write; what was received is kept.
+        No space left, or no permission to write; what was received is kept.
     Denied
         The hub refuses the file.
     """
-    from tqdm import tqdm  # late: with its imports 50 ms that a cached model need not wait for
+    from tqdm import tqdm  # imported late: takes 50 ms, which a cached model does not need
 
-    partial = place.with_name(place.name + ".incomplete")
-    with keeping(place):
-        if _size(partial) > promised.size:
+    partial = path.with_name(path.name + ".incomplete")
+    with cache_errors(path):
+        if _size(partial) > expected.size:
             partial.unlink()
-        _look_for_room(promised.size - _size(partial), place.parent)
+        _check_free_space(expected.size - _size(partial), path.parent)
         with tqdm(
-            total=promised.size,
+            total=expected.size,
             initial=_size(partial),
-            desc=promised.folder,
+            desc=expected.folder,
             unit="B",
             unit_scale=True,
             disable=None if progress else True,  # None: shown on a terminal only
         ) as bar:
-            _to_the_end(download, promised, partial, bar, patience)
-        if (digest := file_sha256(partial)) != promised.sha256:
+            _receive_all(download, expected, partial, bar, retry_policy)
+        if (digest := file_sha256(partial)) != expected.sha256:
             partial.unlink()
             raise ModelRefused(
-                f"{promised.path} came with SHA-256 {digest[:12]}..., the hub promises {promised.sha256[:12]}...; "
-                "it was removed. Pull again; if it stays so, take it from the other hub or without the mirror"
+                f"{expected.path} came with SHA-256 {digest[:12]}..., the hub lists {expected.sha256[:12]}...; "
+                "it was removed. Pull again; if that fails too, use the other hub or no mirror"
             )
-        partial.replace(place)
+        partial.replace(path)
 
 
 @contextmanager
-def keeping(path: Path) -> Iterator[None]:
-    """Tell what this machine does not let us keep, and what to do about it.
+def cache_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into one that says what the operator can do.
 
     Raises
     ------
     CacheUnwritable
-        In place of any error of the system.
+        In place of any OSError.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CacheUnwritable(
-                f"{path} cannot be written: {error.strerror}. Make room there, or name another cache directory; "
-                "what was received is kept, and the next pull goes on from there"
+                f"{path} cannot be written: {error.strerror}. Free some space there, or name another cache directory; "
+                "what was received is kept, and the next pull resumes from there"
             ) from error
         raise CacheUnwritable(
-            f"{path} cannot be read or written: {error.strerror or error}. Give this user the right to, or name "
-            "another cache directory"
+            f"{path} cannot be read or written: {error.strerror or error}. Give this user permission, or name another "
+            "cache directory"
         ) from error
 
 
-def _to_the_end(download: Download, promised: Promise, partial: Path, bar: Any, patience: RetryPolicy) -> None:
-    """Answer after answer, until all bytes are there."""
+def _receive_all(
+    download: Download, expected: ExpectedFile, partial: Path, bar: Any, retry_policy: RetryPolicy
+) -> None:
+    """Send requests until all bytes are there."""
     n_failed = 0
-    while (have := _size(partial)) < promised.size:
+    while (received := _size(partial)) < expected.size:
         try:
-            _continue(download, promised, partial, bar, patience)
+            _receive_response(download, expected, partial, bar, retry_policy)
         except Interrupted as failure:
-            n_failed = 0 if _size(partial) > have else n_failed + 1
-            if n_failed >= patience.attempts:
+            n_failed = 0 if _size(partial) > received else n_failed + 1
+            if n_failed >= retry_policy.attempts:
                 raise HubUnreachable(
-                    f"{unreachable(promised.path, failure, n_failed)}. {_size(partial)} of {promised.size} bytes are "
-                    "kept: pull again, and it goes on from there"
+                    f"{unreachable(expected.path, failure, n_failed)}. {_size(partial)} of {expected.size} bytes are "
+                    "kept: pull again to resume from there"
                 ) from failure
-            patience.pause(max(n_failed, 1), failure.retry_after_seconds)
+            retry_policy.pause(max(n_failed, 1), failure.retry_after_seconds)
 
 
-def _continue(download: Download, promised: Promise, partial: Path, bar: Any, patience: RetryPolicy) -> None:
-    """One answer of the hub, to its end or to where it is cut."""
-    have = _size(partial)
-    with get(download, patience, begin=have) as response, partial.open("ab", buffering=0) as file:
-        begin = _begin(response, have, promised)
-        if begin != have:
-            file.truncate(begin)
-            bar.update(begin - have)
-        while piece := _piece(response):
-            begin += len(piece)
-            if begin > promised.size:
+def _receive_response(
+    download: Download, expected: ExpectedFile, partial: Path, bar: Any, retry_policy: RetryPolicy
+) -> None:
+    """Append one response to the partial file, until it ends or the connection breaks."""
+    received = _size(partial)
+    with get(download, retry_policy, first_byte=received) as response, partial.open("ab", buffering=0) as file:
+        position = _first_byte(response, received, expected)
+        if position != received:
+            file.truncate(position)
+            bar.update(position - received)
+        while chunk := _read_chunk(response):
+            position += len(chunk)
+            if position > expected.size:
                 partial.unlink()
                 raise ModelRefused(
-                    f"{promised.path} goes on after its {promised.size} bytes; it was removed: pull again"
+                    f"{expected.path} has more than its {expected.size} bytes; it was removed: pull again"
                 )
-            _write(file.fileno(), piece)
-            bar.update(len(piece))
-    if begin < promised.size:
+            _write(file.fileno(), chunk)
+            bar.update(len(chunk))
+    if position < expected.size:
         raise Interrupted("the connection ended early")
 
 
-def _begin(response: http.client.HTTPResponse, have: int, promised: Promise) -> int:
-    """Where in the file this answer begins, if it is an answer about this file."""
+def _first_byte(response: http.client.HTTPResponse, received: int, expected: ExpectedFile) -> int:
+    """Where in the file this response begins; refuses a response that is not a part of the file."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range") or "")
     if response.status == 206 and match:
         begin, total = int(match[1]), int(match[2])
-    elif response.status == 200:  # it does not know Range: the whole file again
-        begin, total = 0, int(response.headers.get("Content-Length") or promised.size)
+    elif response.status == 200:  # the server does not support Range: the whole file again
+        begin, total = 0, int(response.headers.get("Content-Length") or expected.size)
     else:
-        raise ModelRefused(f"{promised.path}: the hub answers with status {response.status} and no file; try another")
-    if total != promised.size:
+        raise ModelRefused(f"{expected.path}: the hub answers with status {response.status} and no file; try another")
+    if total != expected.size:
         raise ModelRefused(
-            f"{promised.path} has {total} bytes, the hub's own listing says {promised.size}; nothing of it is kept: "
+            f"{expected.path} has {total} bytes, but {expected.size} in the hub's own listing; nothing of it is kept: "
             "try again later, or the other hub"
         )
-    if begin not in (0, have):
-        raise ModelRefused(f"{promised.path}: the hub sends from byte {begin} when asked from {have}; try another")
+    if begin not in (0, received):
+        raise ModelRefused(
+            f"{expected.path}: the hub sends from byte {begin}, not from {received} as requested; try another"
+        )
     return begin
 
 
-def _piece(response: http.client.HTTPResponse) -> bytes:
+def _read_chunk(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read1(PIECE_BYTES)
+        return response.read1(CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(words(error)) from error
+        raise Interrupted(describe(error)) from error
 
 
-def _write(descriptor: int, piece: bytes) -> None:
-    rest = memoryview(piece)
+def _write(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _look_for_room(wanted: int, directory: Path) -> None:
+def _check_free_space(needed: int, directory: Path) -> None:
     free = shutil.disk_usage(directory).free
-    if free < wanted:
+    if free < needed:
         raise CacheUnwritable(
-            f"{directory} has {free / 1e6:.0f} MB free, {wanted / 1e6:.0f} MB are still to be fetched: make room, or "
-            "name another cache directory"
+            f"{directory} has {free / 1e6:.0f} MB free, and {needed / 1e6:.0f} MB are still to be fetched: free some "
+            "space, or name another cache directory"
         )
 
 

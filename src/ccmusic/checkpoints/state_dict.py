@@ -1,7 +1,8 @@
-"""ccMusic's public checkpoints: read as data, recognised by name and by keys, and checked key for key.
+"""The state_dict of a checkpoint: read it, recognise which network it belongs to, and check every key.
 
-A checkpoint is a folder named for its backbone and its spectrogram with a ``save.pt`` inside, a PyTorch state_dict.
-Upstream loads it non-strictly, so that a wrong file answers nonsense; here every key must match.
+A checkpoint of ccMusic is a folder with a ``save.pt``, a PyTorch state_dict. The folder is named for the backbone and
+the spectrogram. The original app loads it non-strictly, so a wrong file gives meaningless answers; here every key must
+match.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from ccmusic.checkpoints.architectures import ARCHITECTURES, CHECKPOINTS, Expect
 from ccmusic.checkpoints.pickle_records import SAVE_AGAIN
 from ccmusic.checkpoints.torch_file import read_torch_file
 from ccmusic.errors import InvalidParameter, ModelRefused
+from ccmusic.models.store import CHECKPOINT_NAME
 
-FILE_NAME = "save.pt"
 SPECTROGRAMS = ("cqt", "mel")
 MAX_KEYS = 10_000
 WRAPPERS = ("state_dict", "model")
 SHOWN = 3
-"""How many keys of a kind an error names."""
+"""How many keys an error names; it counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint is.
+    """Which network a checkpoint belongs to.
 
     Attributes
     ----------
@@ -38,11 +39,11 @@ class Checkpoint:
     backbone : str
         One of `ccmusic.checkpoints.architectures.ARCHITECTURES`.
     spectrogram : str
-        What its pictures are drawn from, ``cqt`` or ``mel``.
+        The input from which its pictures are drawn, ``cqt`` or ``mel``.
     n_labels : int
-        Classes that it tells apart.
+        Number of classes.
     width : float
-        Share of the backbone's channels; 1.0 for ccMusic's own.
+        Number of channels as a share of torchvision's; 1.0 for ccMusic's own checkpoints.
     """
 
     path: Path
@@ -53,32 +54,32 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Backbone and spectrogram, as ccMusic names its folders."""
+        """Backbone and spectrogram, as in the names of ccMusic's folders."""
         return f"{self.backbone}_{self.spectrogram}"
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Read a checkpoint's parameters without torch, and without running anything in it.
+    """Read a checkpoint's parameters without torch, and without executing anything in it.
 
     Parameters
     ----------
     path : Path
-        A file that ``torch.save`` wrote, or a folder with ``save.pt`` inside. The state_dict may lie under
-        ``state_dict`` or ``model``, and all of its keys may begin with ``module.`` (as DataParallel writes them), which
-        is taken off; the names that older torchvisions gave ViT's layers become today's.
+        A file that ``torch.save`` wrote, or a folder with ``save.pt``. The state_dict may be the value of the key
+        ``state_dict`` or ``model``. The prefix ``module.`` (of DataParallel) is removed if all keys have it. The names
+        that older torchvisions gave ViT's layers become the present ones.
 
     Returns
     -------
     dict of str to np.ndarray
-        Floating-point parameters as float32, all others as int64, read-only; mapped from the file where it holds
-        them so, which must therefore not be changed while they are used.
+        Floating-point parameters as float32, all others as int64, read-only. Arrays that have this type in the file
+        are mapped from it, so the file must not be changed while they are used.
 
     Raises
     ------
     ModelFileNotFound
         There is no such file.
     ModelRefused
-        It is not a state_dict, is damaged, or is hostile; the text says which and what to do.
+        It is not a state_dict, or is damaged or hostile; the text says which, and what to do.
     """
     path = _file(path)
     content = read_torch_file(path)
@@ -92,24 +93,26 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     if len(content) > MAX_KEYS:
         raise ModelRefused(f"{path}: it has {len(content)} keys, more than {MAX_KEYS}: {SAVE_AGAIN}")
     if strange := [key for key, value in content.items() if not _is_parameter(key, value)]:
-        raise ModelRefused(f"{path}: it holds {_some(strange)} beside parameters, so it is no state_dict: {SAVE_AGAIN}")
+        raise ModelRefused(
+            f"{path}: it holds {_some(strange)} beside parameters, so it is not a state_dict: {SAVE_AGAIN}"
+        )
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
-    renamed = {_todays_name(key.removeprefix(prefix)): value for key, value in content.items()}
+    renamed = {_present_name(key.removeprefix(prefix)): value for key, value in content.items()}
     if len(renamed) < len(content):
         raise ModelRefused(f"{path}: it holds the same parameter under an old and a new name: {SAVE_AGAIN}")
     return renamed
 
 
 def recognise(path: Path, state: Mapping[str, np.ndarray], features: str | None = None) -> Checkpoint:
-    """Tell which backbone a checkpoint is for, and which spectrogram, by its folder's name and by its keys.
+    """Find out the backbone and the spectrogram of a checkpoint from its folder's name and its keys.
 
     Parameters
     ----------
     path : Path
-        Where it lies: ``vgg19_bn_cqt/save.pt``, ``vgg19_bn_cqt.pt``, or with ``_16cls_<date>`` after it.
+        For example ``vgg19_bn_cqt/save.pt`` or ``vgg19_bn_cqt.pt``; ``_16cls_<date>`` may follow the name.
     state : Mapping of str to np.ndarray
     features : {"cqt", "mel"} or None
-        The spectrogram, needed where no name says it.
+        The spectrogram; required where no name says it.
 
     Returns
     -------
@@ -118,32 +121,32 @@ def recognise(path: Path, state: Mapping[str, np.ndarray], features: str | None 
     Raises
     ------
     InvalidParameter
-        `features` is needed, or contradicts the name.
+        `features` is required, or contradicts the name.
     ModelRefused
-        The keys are those of no backbone here, or of another than the name says, or the head is not ccMusic's.
+        The keys belong to no known backbone, or to another one than the name says, or the head is not ccMusic's.
     """
     path = _file(path)
     named = {match.groups() for name in (path.parent.name, path.stem) if (match := _NAME.match(name))}
     if len(named) > 1:
         raise ModelRefused(f"{path}: its folder and its file are named for different checkpoints; rename one of them")
     backbone = _backbone_by_keys(path, state)
-    said_backbone, said_spectrogram = named.pop() if named else (backbone, None)
-    if backbone != said_backbone:
+    named_backbone, named_spectrogram = named.pop() if named else (backbone, None)
+    if backbone != named_backbone:
         raise ModelRefused(
-            f"{path}: it is named {said_backbone}_{said_spectrogram}, but its keys are those of {backbone}; "
+            f"{path}: it is named {named_backbone}_{named_spectrogram}, but its keys are those of {backbone}; "
             f"put it into a folder named {backbone}_cqt or {backbone}_mel, or fetch the right file"
         )
     if features is not None and features not in SPECTROGRAMS:
         raise InvalidParameter("features", f"must be one of {', '.join(SPECTROGRAMS)}, not {features!r}")
-    if features is None and said_spectrogram is None:
+    if features is None and named_spectrogram is None:
         raise InvalidParameter(
             "features",
-            f"must be cqt or mel for {path}: no folder is named for a checkpoint such as {backbone}_cqt, "
-            "and the keys do not tell what its pictures were drawn from",
+            f"must be cqt or mel for {path}: neither its folder nor its file has a name such as {backbone}_cqt, "
+            "and the keys do not show which spectrogram it was trained on",
         )
-    if features is not None and said_spectrogram not in {None, features}:
+    if features is not None and named_spectrogram not in {None, features}:
         raise InvalidParameter(
-            "features", f"must be {said_spectrogram}, as the name {backbone}_{said_spectrogram} says, not {features}"
+            "features", f"must be {named_spectrogram}, as the name {backbone}_{named_spectrogram} says, not {features}"
         )
     architecture = ARCHITECTURES[backbone]
     for key, axes in ((architecture.last_layer, 2), (architecture.stem, 4)):
@@ -152,11 +155,11 @@ def recognise(path: Path, state: Mapping[str, np.ndarray], features: str | None 
                 f"{path}: it has no matrix {key!r}, so it is not {backbone} with ccMusic's head; fetch save.pt again"
             )
     n_labels = len(state[architecture.last_layer])
-    return Checkpoint(path, backbone, features or str(said_spectrogram), n_labels, architecture.width(state))
+    return Checkpoint(path, backbone, features or str(named_spectrogram), n_labels, architecture.width(state))
 
 
 def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Expected]) -> None:
-    """Compare every key, shape and type with a manifest, and look for weights that are not numbers.
+    """Compare every key, shape and type with a manifest, and check that every weight is a finite number.
 
     Parameters
     ----------
@@ -167,7 +170,7 @@ def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Expected]) -> 
     Raises
     ------
     ModelRefused
-        Something differs; the text names the first few keys of each kind and counts them.
+        Something differs; the text names the first keys of each kind and counts the others.
     """
     missing = [repr(key) for key, entry in expected.items() if key not in state and not entry.optional]
     unexpected = [repr(key) for key in state if key not in expected]
@@ -177,10 +180,11 @@ def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Expected]) -> 
         if key in state and (state[key].shape != entry.shape or state[key].dtype != entry.dtype)
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape or type": differing}
-    told = [f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys]
-    if told:
+    counts = [f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys]
+    if counts:
         raise ModelRefused(
-            f"of {len(expected)} parameters {'; '.join(told)}: it is another network, or damaged; fetch the file again"
+            f"of {len(expected)} parameters {'; '.join(counts)}: it is another network, or damaged; "
+            "fetch the file again"
         )
     if others := [
         repr(key)
@@ -188,7 +192,7 @@ def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Expected]) -> 
         if entry.values is not None and not np.array_equal(state[key], entry.values)
     ]:
         raise ModelRefused(
-            f"{_some(others)} holds other numbers than this architecture's: it is another network; fetch the file again"
+            f"{_some(others)} differs from this architecture's: it is another network; fetch the file again"
         )
     if strange := [repr(key) for key, value in state.items() if not _finite(value)]:
         raise ModelRefused(f"NaN or infinity in {_some(strange)}: the file is damaged or its training failed")
@@ -199,14 +203,14 @@ _NAME = re.compile(rf"({_BACKBONES})_({'|'.join(SPECTROGRAMS)})(?:_\d+cls(?:_.*)
 
 
 def _file(path: Path) -> Path:
-    return path / FILE_NAME if path.is_dir() else path
+    return path / CHECKPOINT_NAME if path.is_dir() else path
 
 
 def _is_parameter(key: Any, value: Any) -> bool:
     return isinstance(key, str) and isinstance(value, np.ndarray)
 
 
-def _todays_name(key: str) -> str:
+def _present_name(key: str) -> str:
     return re.sub(r"\.mlp\.linear_([12])\.", lambda match: f".mlp.{'0' if match[1] == '1' else '3'}.", key)
 
 
@@ -218,14 +222,14 @@ def _backbone_by_keys(path: Path, state: Mapping[str, np.ndarray]) -> str:
     best = max(shares, key=shares.__getitem__)
     if shares[best] < 0.5:
         raise ModelRefused(
-            f"{path}: its keys ({_some([repr(key) for key in state])}) are those of no backbone here; "
-            f"there are {', '.join(ARCHITECTURES)}"
+            f"{path}: its keys ({_some([repr(key) for key in state])}) belong to no known backbone; "
+            f"known are {', '.join(ARCHITECTURES)}"
         )
     return best
 
 
 def _finite(value: np.ndarray) -> bool:
-    # the extremes are NaN if anything is, and unlike isfinite they need no array as large as the weights
+    # min and max are NaN if any value is, and unlike isfinite they allocate no array as large as the weights
     return value.dtype.kind != "f" or not value.size or bool(np.isfinite(value.min()) and np.isfinite(value.max()))
 
 

@@ -1,23 +1,23 @@
-"""What the two hubs have in common, and which one is asked."""
+"""What both hubs can do, and what their refusals mean."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
+from ccmusic.checkpoints.hub.http import Denied, Download
 from ccmusic.checkpoints.hub.listing import RemoteFile
-from ccmusic.checkpoints.hub.wire import Denied, Download
 from ccmusic.errors import ModelError, ModelFileNotFound, ModelRefused
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything that a repository holds at one revision.
+    """All files of a repository at one revision.
 
     Attributes
     ----------
     revision : str
-        What the files are asked for at: a commit, where the hub names one.
+        The revision with which to request the files: a commit, where the hub names one.
     files : tuple of RemoteFile
     """
 
@@ -25,19 +25,19 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
-class Hub(Protocol):
-    """A place that has repositories.
+class HubClient(Protocol):
+    """A hub of repositories, or a mirror of one.
 
     Attributes
     ----------
     endpoint : str
-        Of the hub or its mirror, without a slash at the end.
+        Its address, without a slash at the end.
     """
 
     endpoint: str
 
     def listing(self, repository: str, revision: str | None) -> Listing:
-        """Ask what a repository holds.
+        """Request the list of a repository's files.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class Hub(Protocol):
         ...
 
     def download(self, repository: str, revision: str, file: RemoteFile) -> Download:
-        """Where one file of it is fetched.
+        """The address of one file.
 
         Raises
         ------
@@ -56,29 +56,29 @@ class Hub(Protocol):
 
 
 def refusal(denied: Denied, where: str, token_variable: str, may_send_token: bool) -> ModelError:
-    """What a hub's refusal means to whoever asked, and what to do next.
+    """The error for a hub's refusal, with what the operator can do.
 
     Parameters
     ----------
     denied : Denied
     where : str
-        What was asked for, and of whom.
+        What was requested, and from which hub.
     token_variable : str
         The environment variable that holds a token.
     may_send_token : bool
-        False at a mirror that is not to see it.
+        False for a mirror that must not get the token.
     """
     if denied.code == "GatedRepo" or denied.status in (401, 403):
-        unless = "" if may_send_token else "; a mirror is not shown the token unless that is asked for"
+        hint = "" if may_send_token else "; the token is not sent to a mirror unless the configuration allows it"
         return ModelRefused(
             f"{where} is gated or private (HTTP {denied.status}): accept its conditions on its page, "
-            f"and set {token_variable} to a token that may read it{unless}"
+            f"and set {token_variable} to a token that may read it{hint}"
         )
     if denied.status == 404:
-        what = {"RevisionNotFound": "has no such revision", "EntryNotFound": "has no such file"}.get(denied.code)
+        problem = {"RevisionNotFound": "has no such revision", "EntryNotFound": "has no such file"}.get(denied.code)
         return ModelFileNotFound(
-            f"{where} {what}: look at its page for what there is"
-            if what
-            else f"{where} does not exist there, or is private (then set {token_variable}): look at how it is spelled"
+            f"{where} {problem}: check its page"
+            if problem
+            else f"{where} does not exist there, or is private (then set {token_variable}): check the spelling"
         )
     return ModelRefused(f"{where} is refused: {denied}{f', {denied.code}' if denied.code else ''}; try the other hub")

@@ -1,4 +1,4 @@
-"""Checkpoints: unwrapped, recognised by name and keys, and checked key for key."""
+"""The state_dict of a checkpoint: read, recognised by name and keys, and checked key by key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccmusic.checkpoints.architectures import CHECKPOINTS, build_onnx, manifest
-from ccmusic.checkpoints.checkpoint import check, read_state_dict, recognise
+from ccmusic.checkpoints.state_dict import check, read_state_dict, recognise
 from ccmusic.errors import InvalidParameter, ModelFileNotFound, ModelRefused
 from support.checkpoints import WIDTH, narrow_state
 from support.state_dict_file import dictionary, integer, pickled_tensors, whole, write_archive, write_state_dict
@@ -14,7 +14,7 @@ from support.state_dict_file import dictionary, integer, pickled_tensors, whole,
 # Reading
 
 
-def test_a_file_and_its_folder_are_read_alike(tmp_path):
+def test_a_file_and_its_folder_give_the_same_state_dict(tmp_path):
     path = write_state_dict(tmp_path / "vgg19_bn_cqt" / "save.pt", {"x": np.ones(3, np.float32)})
     assert read_state_dict(path)["x"].tolist() == read_state_dict(path.parent)["x"].tolist() == [1, 1, 1]
     with pytest.raises(ModelFileNotFound, match=r"save\.pt"):
@@ -28,12 +28,12 @@ def test_a_wrapped_state_dict_is_unwrapped(tmp_path, wrapper):
     assert read_state_dict(write_archive(tmp_path / "save.pt", pickled, storages)).keys() == {"x"}
 
 
-def test_module_is_only_taken_off_when_every_key_has_it(tmp_path):
+def test_the_prefix_module_is_removed_only_if_every_key_has_it(tmp_path):
     keys = {"module.x": np.ones(3, np.float32), "y": np.ones(3, np.float32)}
     assert read_state_dict(write_state_dict(tmp_path / "save.pt", keys)).keys() == keys.keys()
 
 
-def test_names_of_older_torchvisions_become_todays(tmp_path):
+def test_names_of_older_torchvisions_become_the_present_ones(tmp_path):
     one = np.ones(3, np.float32)
     block = "encoder.layers.encoder_layer_0.mlp"
     state = {f"{block}.linear_1.weight": one, f"{block}.linear_2.weight": one}
@@ -51,7 +51,7 @@ def test_names_of_older_torchvisions_become_todays(tmp_path):
         (dictionary({"x": integer(3)}), "x beside parameters"),
     ],
 )
-def test_what_is_no_state_dict_is_refused(tmp_path, pickled, message):
+def test_other_content_than_a_state_dict_is_refused(tmp_path, pickled, message):
     path = write_archive(tmp_path / "save.pt", whole(pickled), {})
     with pytest.raises(ModelRefused, match=message) as caught:
         read_state_dict(path)
@@ -77,7 +77,7 @@ def test_a_checkpoint_is_recognised_by_its_name(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_every_published_checkpoint_is_recognised_read_and_passes(tmp_path, name):
+def test_every_published_checkpoint_is_read_recognised_and_accepted(tmp_path, name):
     backbone, spectrogram = CHECKPOINTS[name]
     state = read_state_dict(write_state_dict(tmp_path / name / "save.pt", narrow_state(backbone)))
     checkpoint = recognise(tmp_path / name, state)
@@ -87,13 +87,13 @@ def test_every_published_checkpoint_is_recognised_read_and_passes(tmp_path, name
 
 
 @pytest.mark.parametrize("name", ["elsewhere/save.pt", "vgg19_bn_cqt_old/save.pt", "my_vgg19_bn_cqt/save.pt"])
-def test_keys_alone_tell_the_backbone_and_the_caller_the_spectrogram(tmp_path, name):
+def test_under_another_name_the_keys_show_the_backbone_and_the_caller_names_the_spectrogram(tmp_path, name):
     assert recognise(tmp_path / name, narrow_state(), features="mel").name == "vgg19_bn_mel"
-    with pytest.raises(InvalidParameter, match=r"features must be cqt or mel for .*the keys do not tell"):
+    with pytest.raises(InvalidParameter, match=r"features must be cqt or mel for .*the keys do not show"):
         recognise(tmp_path / name, narrow_state())
 
 
-def test_what_contradicts_the_name_is_refused(tmp_path):
+def test_a_contradiction_of_the_name_is_refused(tmp_path):
     path = tmp_path / "vgg19_bn_cqt" / "save.pt"
     with pytest.raises(InvalidParameter, match="features must be cqt, as the name vgg19_bn_cqt says, not mel"):
         recognise(path, narrow_state(), features="mel")
@@ -105,9 +105,9 @@ def test_what_contradicts_the_name_is_refused(tmp_path):
         recognise(tmp_path / "vgg19_bn_cqt" / "swin_b_mel.pt", narrow_state())
 
 
-def test_keys_of_no_backbone_are_refused(tmp_path):
+def test_keys_of_an_unknown_backbone_are_refused(tmp_path):
     state = {f"layer{i}.weight": np.zeros(3, np.float32) for i in range(9)}
-    with pytest.raises(ModelRefused, match=r"its keys \('layer0.weight', .* and 6 more\) are those of no backbone"):
+    with pytest.raises(ModelRefused, match=r"its keys \('layer0.weight', .* and 6 more\) belong to no known backbone"):
         recognise(tmp_path / "vgg19_bn_cqt" / "save.pt", state)
 
 
@@ -122,7 +122,7 @@ def test_a_backbone_with_another_head_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("backbone", "unused"), [("inception_v3", "AuxLogits."), ("vgg19_bn", "num_batches_tracked")])
-def test_what_only_training_uses_may_be_missing_but_not_be_wrong(backbone, unused):
+def test_parameters_that_only_training_uses_may_be_missing_but_not_wrong(backbone, unused):
     state, expected = narrow_state(backbone), manifest(backbone, 16, WIDTH)
     keys = [key for key in state if unused in key]
     check({key: value for key, value in state.items() if key not in keys}, expected)
@@ -131,13 +131,13 @@ def test_what_only_training_uses_may_be_missing_but_not_be_wrong(backbone, unuse
         check(state, expected)
 
 
-def test_a_window_numbered_otherwise_is_refused():
+def test_other_position_indices_of_a_window_are_refused():
     state = narrow_state("swin_b")
     key = "features.5.3.attn.relative_position_index"
     state[key] = state[key][::-1].copy()
-    with pytest.raises(ModelRefused, match=rf"'{key}' holds other numbers"):
+    with pytest.raises(ModelRefused, match=rf"'{key}' differs from this architecture's"):
         check(state, manifest("swin_b", 16, WIDTH))
-    with pytest.raises(ModelRefused, match=rf"'{key}' holds other numbers"):
+    with pytest.raises(ModelRefused, match=rf"'{key}' differs from this architecture's"):
         build_onnx("swin_b", state, 16)
 
 

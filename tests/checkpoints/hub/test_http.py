@@ -1,4 +1,4 @@
-"""Time-outs, tries, redirects and certificates."""
+"""Time-outs, retries, redirects and certificates."""
 
 import datetime
 import ipaddress
@@ -17,14 +17,14 @@ from ccmusic.checkpoints.hub import HubReference, RetryPolicy, pull
 from ccmusic.errors import HubUnreachable, ModelRefused
 from support.fake_hub import REPOSITORY, FakeHub
 
-from .conftest import CHECKPOINT, FILES, IMPATIENT
+from .conftest import CHECKPOINT, FAST_RETRY, FILES
 
 both = pytest.mark.parametrize("source", ["huggingface", "modelscope"])
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A file with a key and a certificate of its own for 127.0.0.1 and localhost, which nobody trusts."""
+    """A file with a key and a self-signed certificate for 127.0.0.1 and localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub of the tests")])
     now = datetime.datetime.now(datetime.UTC)
@@ -59,41 +59,41 @@ def tls_hub(certificate):
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The lengths of the pauses, which are not made."""
+    """Records the lengths of the pauses instead of sleeping."""
     lengths = []
     monkeypatch.setattr(time, "sleep", lengths.append)
     return lengths
 
 
-def test_pauses_double_up_to_the_longest(pauses):
-    patience = RetryPolicy(pause_seconds=1.0, longest_pause_seconds=5.0)
+def test_pauses_double_up_to_the_limit(pauses):
+    retry_policy = RetryPolicy(pause_seconds=1.0, longest_pause_seconds=5.0)
     for n_failed in (1, 2, 3, 4):
-        patience.pause(n_failed)
+        retry_policy.pause(n_failed)
     assert pauses == [1.0, 2.0, 4.0, 5.0]
 
 
-def test_a_hub_says_when_to_come_back(hub, cache, pauses):
+def test_a_hub_can_request_the_pause_before_a_retry(hub, cache, pauses):
     hub.failing, hub.failing_status, hub.retry_after = 2, 429, "7"
     pull(HubReference(REPOSITORY, source="modelscope"), cache=cache, endpoint=hub.url)
     assert pauses == [7.0, 7.0]
 
 
-def test_but_not_for_longer_than_we_would_wait(hub, cache, pauses):
+def test_a_requested_pause_is_limited(hub, cache, pauses):
     hub.failing, hub.failing_status, hub.retry_after = 1, 503, "86400"
     pull(HubReference(REPOSITORY, source="modelscope"), cache=cache, endpoint=hub.url)
     assert pauses == [30.0]
 
 
 @both
-def test_a_certificate_that_is_not_trusted_is_told_at_once(tls_hub, cache, pauses, source):
-    with pytest.raises(HubUnreachable, match=r"certificate that is not trusted here .*name the file .* SSL_CERT_FILE"):
+def test_an_untrusted_certificate_fails_without_a_retry(tls_hub, cache, pauses, source):
+    with pytest.raises(HubUnreachable, match=r"certificate that is not trusted here .*set SSL_CERT_FILE to the file"):
         pull(HubReference(REPOSITORY, source=source), cache=cache, endpoint=tls_hub.url)
     assert pauses == []
     assert tls_hub.requests == []
 
 
 @both
-def test_an_authority_that_is_named_is_trusted(tls_hub, cache, certificate, source):
+def test_the_authority_in_ssl_cert_file_is_trusted(tls_hub, cache, certificate, source):
     code = f"""if True:
         import pathlib
         from ccmusic.checkpoints.hub import HubReference, pull
@@ -104,7 +104,7 @@ def test_an_authority_that_is_named_is_trusted(tls_hub, cache, certificate, sour
     assert [path.read_bytes() for path in cache.rglob("save.pt")] == [CHECKPOINT]
 
 
-def test_what_began_encrypted_goes_on_encrypted(hub, tls_hub, cache, certificate, monkeypatch):
+def test_a_redirect_from_https_to_http_is_refused(hub, tls_hub, cache, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls_hub.storage_at = f"http://localhost:{hub.port}"
     with pytest.raises(ModelRefused, match="redirected from https to http"):
@@ -113,8 +113,8 @@ def test_what_began_encrypted_goes_on_encrypted(hub, tls_hub, cache, certificate
 
 
 @pytest.mark.parametrize("elsewhere", ["file:///etc", "ftp://localhost"])
-def test_a_hub_cannot_send_us_to_anything_but_http(hub, cache, elsewhere):
+def test_a_redirect_to_another_protocol_than_http_is_refused(hub, cache, elsewhere):
     hub.storage_at = elsewhere
     with pytest.raises((ModelRefused, HubUnreachable)) as caught:
-        pull(HubReference(REPOSITORY, source="modelscope"), cache=cache, endpoint=hub.url, patience=IMPATIENT)
+        pull(HubReference(REPOSITORY, source="modelscope"), cache=cache, endpoint=hub.url, retry_policy=FAST_RETRY)
     assert "is refused: HTTP 302" in str(caught.value) or "unknown url type: ftp" in str(caught.value)

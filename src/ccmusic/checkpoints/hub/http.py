@@ -1,4 +1,4 @@
-"""Asking a hub over HTTP: time-outs, further tries, redirects, and where a token may go."""
+"""HTTP requests to a hub: time-outs, retries, redirects, and which server gets the token."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ccmusic.version import __version__
 Answer = TypeVar("Answer")
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""A later try may get another answer."""
+"""A retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a hub is waited for, and how often it is asked again.
+    """How long to wait for a hub, and how often to retry.
 
     Attributes
     ----------
     timeout_seconds : float
-        Silence after which a connection counts as cut: while connecting, and between two pieces of an answer.
+        Silence after which a connection counts as broken: while connecting, and between two parts of an answer.
     attempts : int
-        Tries in a row that bring nothing; each byte received starts the count anew.
+        Failed tries in a row after which the hub counts as unreachable; any byte received resets the count.
     pause_seconds : float
-        Before the second try; doubled before each further one.
+        Pause before the second try; doubled before each further one.
     longest_pause_seconds : float
-        No pause is longer, whatever the hub asks for in Retry-After.
+        Upper limit of a pause, also of one that the hub requests with Retry-After.
     """
 
     timeout_seconds: float = 30.0
@@ -43,22 +43,22 @@ class RetryPolicy:
     pause_seconds: float = 1.0
     longest_pause_seconds: float = 30.0
 
-    def pause(self, n_failed: int, asked_for_seconds: float | None = None) -> None:
-        """Wait before the next try."""
-        wanted = self.pause_seconds * 2 ** (n_failed - 1) if asked_for_seconds is None else asked_for_seconds
-        time.sleep(min(max(wanted, 0.0), self.longest_pause_seconds))
+    def pause(self, n_failed: int, requested_seconds: float | None = None) -> None:
+        """Sleep before the next try."""
+        seconds = self.pause_seconds * 2 ** (n_failed - 1) if requested_seconds is None else requested_seconds
+        time.sleep(min(max(seconds, 0.0), self.longest_pause_seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Where a file's bytes are, and what its hub is shown to give them.
+    """The address of a file, and the credentials for it.
 
     Attributes
     ----------
     url : str
-        May redirect to a storage of another owner.
+        May redirect to the storage of another company.
     credentials : mapping
-        Headers that only the origin of `url` sees. Not in the text of this record.
+        Headers that are sent to the origin of `url` only. Left out of this record's repr.
     """
 
     url: str
@@ -66,14 +66,13 @@ class Download:
 
 
 class Interrupted(Exception):
-    """This try failed, the next one may not; the text is the cause.
+    """This try failed, but a retry may succeed; the text is the cause.
 
     Parameters
     ----------
     cause : str
-        In words.
     retry_after_seconds : float or None
-        What the hub asks for.
+        The pause that the hub requests.
     """
 
     def __init__(self, cause: str, retry_after_seconds: float | None = None) -> None:
@@ -82,14 +81,14 @@ class Interrupted(Exception):
 
 
 class Denied(Exception):
-    """The hub answered, and not with the file.
+    """The hub refuses the request.
 
     Parameters
     ----------
     status : int
-        Of HTTP.
+        The HTTP status.
     code : str
-        The hub's own word for it (``X-Error-Code``), or nothing.
+        The hub's error code (``X-Error-Code``), or empty.
     """
 
     def __init__(self, status: int, code: str = "") -> None:
@@ -98,13 +97,13 @@ class Denied(Exception):
         self.code = code
 
 
-def patiently(once: Callable[[], Answer], patience: RetryPolicy, what: str) -> Answer:
-    """Try until an answer comes, a bounded number of times.
+def retry(once: Callable[[], Answer], retry_policy: RetryPolicy, what: str) -> Answer:
+    """Call `once` until it returns, at most as often as the policy allows.
 
     Raises
     ------
     HubUnreachable
-        Every try was `Interrupted`; the text tells `what` was tried and the last cause.
+        Every try raised `Interrupted`; the text names `what` and the last cause.
     """
     n_failed = 0
     while True:
@@ -112,47 +111,47 @@ def patiently(once: Callable[[], Answer], patience: RetryPolicy, what: str) -> A
             return once()
         except Interrupted as failure:
             n_failed += 1
-            if n_failed >= patience.attempts:
+            if n_failed >= retry_policy.attempts:
                 raise HubUnreachable(unreachable(what, failure, n_failed)) from failure
-            patience.pause(n_failed, failure.retry_after_seconds)
+            retry_policy.pause(n_failed, failure.retry_after_seconds)
 
 
 def unreachable(what: str, failure: Interrupted, n_failed: int) -> str:
-    """The sentence for a hub that was asked often enough."""
+    """The error text for a hub that failed every try."""
     tries = "once" if n_failed == 1 else f"{n_failed} times"
     return (
-        f"{what} cannot be reached: {failure} (tried {tries}). Look at the network and the proxy settings, "
+        f"{what} cannot be reached: {failure} (tried {tries}). Check the network and the proxy settings, "
         "name a mirror, or take the model from the other hub"
     )
 
 
-def get(download: Download, patience: RetryPolicy, *, begin: int = 0) -> http.client.HTTPResponse:
-    """Open an answer whose body is still to be read; it is the caller's to close.
+def get(download: Download, retry_policy: RetryPolicy, *, first_byte: int = 0) -> http.client.HTTPResponse:
+    """Send a GET request; the caller reads the body and closes the response.
 
     Parameters
     ----------
     download : Download
-    patience : RetryPolicy
-    begin : int
-        First byte that is wanted.
+    retry_policy : RetryPolicy
+    first_byte : int
+        Where in the file the answer should begin.
 
     Raises
     ------
     Interrupted
-        No connection, silence, or a status that may change.
+        No connection, silence, or one of `TRANSIENT_STATUS`.
     HubUnreachable
         A certificate that is not trusted.
     Denied
         Any other status of 400 and above.
     """
     headers = {"User-Agent": f"ccmusic/{__version__}", "Accept-Encoding": "identity"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
+    if first_byte:
+        headers["Range"] = f"bytes={first_byte}-"
     request = urllib.request.Request(download.url, headers=headers)  # noqa: S310  its scheme is checked by the opener
     for name, value in download.credentials.items():
         request.add_unredirected_header(name, value)
     try:
-        response: http.client.HTTPResponse = _opener().open(request, timeout=patience.timeout_seconds)
+        response: http.client.HTTPResponse = _opener().open(request, timeout=retry_policy.timeout_seconds)
     except urllib.error.HTTPError as error:
         with error:
             if error.code in TRANSIENT_STATUS:
@@ -160,31 +159,31 @@ def get(download: Download, patience: RetryPolicy, *, begin: int = 0) -> http.cl
             raise Denied(error.code, error.headers.get("X-Error-Code") or "") from None
     except urllib.error.URLError as error:
         raise_if_not_trusted(error.reason, download.url)
-        raise Interrupted(words(error.reason)) from error
+        raise Interrupted(describe(error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(words(error)) from error
+        raise Interrupted(describe(error)) from error
     return response
 
 
 def raise_if_not_trusted(cause: object, url: str) -> None:
-    """Tell a certificate that is not trusted from a network that fails: another try would see the same.
+    """Raise if a failure is due to an untrusted certificate, because a retry would fail the same way.
 
     Raises
     ------
     HubUnreachable
-        `cause`, or what caused it, is a failed verification.
+        `cause`, or an exception in its chain, is a failed verification.
     """
     while isinstance(cause, BaseException):
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise HubUnreachable(
-                f"{urlsplit(url).netloc} shows a certificate that is not trusted here ({cause.verify_message}): "
-                "if a proxy is in between, name the file of its authority in SSL_CERT_FILE"
+                f"{urlsplit(url).netloc} has a certificate that is not trusted here ({cause.verify_message}): "
+                "behind a proxy, set SSL_CERT_FILE to the file of its certificate authority"
             ) from cause
         cause = cause.__cause__ or cause.__context__
 
 
-def words(cause: object) -> str:
-    """A network error's cause without the address, which may be signed, and without numbers."""
+def describe(cause: object) -> str:
+    """The text of a network error without the address, which may be signed, and without numbers."""
     if isinstance(cause, TimeoutError):
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
@@ -193,11 +192,11 @@ def words(cause: object) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None  # no dates
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None  # a date is ignored
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    # Not build_opener's whole set: of an address that a hub names, only HTTP is followed, no file and no FTP.
+    # Fewer handlers than build_opener adds: a redirect to file: or ftp: is not followed.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -213,7 +212,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Takes credentials along to the same origin alone, and never leaves HTTPS."""
+    """Follows redirects: sends the credentials to the same origin only, and never changes from HTTPS to HTTP."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
