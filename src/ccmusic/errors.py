@@ -1,35 +1,35 @@
-"""Everything that can go wrong, as one tree, in the order in which the data meets it.
+"""All errors as one tree, in the order in which a recording can meet them.
 
 ::
 
     CcmusicError
-    ├── InvalidParameter        a value from outside that is not allowed
-    ├── InvalidSettings         the configuration at start
-    ├── AudioError              this recording cannot be used; another one may
-    │   ├── UploadTooLarge      more bytes than allowed
-    │   ├── UnsupportedMedia    not a format that is decoded here, or outside its bounds
-    │   ├── UndecodableAudio    the right format, but broken
-    │   ├── EmptyAudio          decodes to nothing
-    │   ├── AudioTooLong        decodes to more than allowed
-    │   └── Quarantined         ended two workers, and is not tried again
-    ├── ModelError
+    ├── InvalidParameter        a parameter of a request or a call is not allowed
+    ├── InvalidSettings         the configuration is not allowed
+    ├── AudioError              this recording cannot be used
+    │   ├── UploadTooLarge      it has too many bytes
+    │   ├── UnsupportedMedia    its format is not supported, or its channels or sample rate are outside the limits
+    │   ├── UndecodableAudio    its format is supported, but its content is broken
+    │   ├── EmptyAudio          it has no samples
+    │   ├── AudioTooLong        it has too many seconds
+    │   └── Quarantined         it ended two workers, and is not tried again
+    ├── ModelError              the model cannot be used
     │   ├── ModelFileNotFound   the configured path does not exist
-    │   ├── ModelRefused        the file is there but is not what its card promises
-    │   ├── HubUnreachable      the hub that has the model does not answer, or may not be asked
-    │   ├── CacheUnwritable     no room, or no right, to keep a model that was pulled
+    │   ├── ModelRefused        the files do not agree with the card
+    │   ├── HubUnreachable      the hub does not answer, or must not be used
+    │   ├── CacheUnwritable     a fetched or imported model cannot be saved
     │   ├── DependencyUnavailable  a library that the model needs cannot be used
-    │   ├── ModelChanged        the network in memory is no longer the one that was proved
-    │   └── NonFiniteOutput     the network answered NaN or infinity
-    └── ServiceError            the recording is fine; the service cannot take it now
-        ├── ModelNotReady       still loading, or loading failed
-        ├── SwapInProgress      another model is being loaded already
-        ├── Overloaded          too many wait, or too long
-        ├── InferenceTimeout    the job's deadline passed
-        ├── OutOfMemory         the worker had not enough memory for this recording
-        ├── InsufficientStorage no room to receive the upload
-        └── WorkerDied          the process that held the job ended
+    │   ├── ModelChanged        the network in memory has changed since it was loaded
+    │   └── NonFiniteOutput     the network returned NaN or infinity
+    └── ServiceError            the service cannot process this request now
+        ├── ModelNotReady       the model is loading, or loading failed
+        ├── SwapInProgress      another model is already being loaded
+        ├── Overloaded          the queue is full, or the wait would be too long
+        ├── InferenceTimeout    the deadline of the job has passed
+        ├── OutOfMemory         the worker did not have enough memory for this recording
+        ├── InsufficientStorage there is no space to receive the upload
+        └── WorkerDied          the worker process ended before it answered
 
-This module knows no HTTP: `ccmusic.serving.problems` gives each slug its status.
+This module does not know HTTP: `ccmusic.serving.problems` gives each slug its status.
 """
 
 from __future__ import annotations
@@ -77,23 +77,23 @@ SLUGS: tuple[str, ...] = (
     "insufficient-storage",
     "internal",
 )
-"""The kinds of problems, a closed set (contract, section 4): the caller's, then ours."""
+"""The kinds of problems, a closed set (docs/contract.md): first the caller's, then the service's."""
 
 
 class CcmusicError(Exception):
-    """Root of the tree; its text is a sentence that a user can act on.
+    """Root of the tree. The text is a sentence from which a user knows what to do.
 
     Attributes
     ----------
     slug : str
-        The kind of problem, as API, command line and metrics spell it; one of `SLUGS`.
+        The kind of problem in the API, the command line and the metrics; one of `SLUGS`.
     """
 
     slug = "internal"
 
     @property
     def sentence(self) -> str:
-        """The text as the contract words it, where that says more than the error's own."""
+        """The text as the contract fixes it; by default the text of the error."""
         return str(self)
 
 
@@ -103,15 +103,15 @@ class InvalidParameter(CcmusicError, ValueError):
     Parameters
     ----------
     name : str
-        The parameter, as the caller spells it.
+        Name of the parameter.
     reason : str
-        What is wrong with it, for example ``must be 1 to 16, not 40``.
+        What is wrong, for example ``must be 1 to 16, not 40``.
     """
 
     slug = "invalid-parameter"
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)  # both in args, so that it survives pickling between processes
+        super().__init__(name, reason)  # both are in args, because pickle restores an error from its args
         self.name = name
         self.reason = reason
 
@@ -120,11 +120,11 @@ class InvalidParameter(CcmusicError, ValueError):
 
 
 class InvalidSettings(CcmusicError, ValueError):
-    """The configuration names an unknown or impossible value."""
+    """The configuration has an unknown name or a value that is not allowed."""
 
 
 class AudioError(CcmusicError):
-    """This recording cannot be classified."""
+    """This recording cannot be used; another one may."""
 
 
 class UploadTooLarge(AudioError):
@@ -134,13 +134,13 @@ class UploadTooLarge(AudioError):
 
 
 class UnsupportedMedia(AudioError):
-    """Not a format that is decoded here, or its channels or sample rate lie outside the limits."""
+    """The format is not supported, or channels or sample rate are outside the limits."""
 
     slug = "unsupported-media"
 
 
 class UndecodableAudio(AudioError):
-    """The format is known, but its content is broken."""
+    """The format is supported, but the content is broken."""
 
     slug = "undecodable-audio"
 
@@ -152,19 +152,19 @@ class EmptyAudio(AudioError):
 
 
 class AudioTooLong(AudioError):
-    """The recording decodes to more seconds than `max_seconds`."""
+    """The recording has more seconds than `max_seconds`."""
 
     slug = "audio-too-long"
 
 
 class Quarantined(AudioError):
-    """The recording ended two workers; it is refused without another try."""
+    """The recording ended two workers, and is not tried again."""
 
     slug = "undecodable-audio"
 
 
 class ModelError(CcmusicError):
-    """The model cannot be loaded or does not answer rightly."""
+    """The model cannot be loaded, or its answers are wrong."""
 
 
 class ModelFileNotFound(ModelError):
@@ -172,36 +172,36 @@ class ModelFileNotFound(ModelError):
 
     @property
     def sentence(self) -> str:
-        """`Model file not found:` and the path as it was configured."""
+        """`Model file not found:` and the configured path."""
         return f"Model file not found: {self}"
 
 
 class ModelRefused(ModelError):
-    """The model's files disagree with its card, or its answers with its golden clips."""
+    """The files do not agree with the card, or the answers with the golden clips."""
 
 
 class HubUnreachable(ModelError):
-    """The hub that has the model does not answer, or may not be asked; another try may succeed."""
+    """The hub does not answer, or must not be used. Another try may succeed."""
 
 
 class CacheUnwritable(ModelError):
-    """There is no room, or no right, to keep a model that is pulled."""
+    """A fetched or imported model cannot be saved: there is no space, or no permission."""
 
 
 class DependencyUnavailable(ModelError):
-    """A library that the pipeline needs cannot be imported or used."""
+    """A library that the model needs cannot be imported or used."""
 
 
 class ModelChanged(ModelError):
-    """The network in this worker's memory no longer answers as it did when it was proved."""
+    """The network in this worker's memory does not answer as it did when it was loaded."""
 
 
 class NonFiniteOutput(ModelError):
-    """The network answered NaN or infinity."""
+    """The network returned NaN or infinity."""
 
 
 class ServiceError(CcmusicError):
-    """The service cannot take this job now."""
+    """The service cannot process this request now. The recording may be fine."""
 
 
 class ModelNotReady(ServiceError):
@@ -211,20 +211,20 @@ class ModelNotReady(ServiceError):
 
 
 class SwapInProgress(ServiceError):
-    """Another model is being loaded already."""
+    """Another model is already being loaded."""
 
     slug = "model-not-ready"
 
 
 class Overloaded(ServiceError):
-    """The queue is full; try again after `retry_after_seconds`.
+    """The queue is full, or the wait would be too long; try again after `retry_after_seconds`.
 
     Parameters
     ----------
     message : str
         The sentence for people.
     retry_after_seconds : float
-        When a place is likely to be free.
+        Time after which there is probably a free place.
     """
 
     slug = "overloaded"
@@ -238,22 +238,22 @@ class Overloaded(ServiceError):
 
 
 class InferenceTimeout(ServiceError):
-    """The job was stopped at its deadline."""
+    """The deadline of the job has passed."""
 
     slug = "inference-timeout"
 
 
 class OutOfMemory(ServiceError):
-    """The worker ran out of memory on this recording; it is replaced, and another try may succeed."""
+    """The worker did not have enough memory for this recording. It is replaced, and another try may succeed."""
 
     slug = "overloaded"
 
 
 class InsufficientStorage(ServiceError):
-    """There is no room to receive the upload."""
+    """There is no space to receive the upload."""
 
     slug = "insufficient-storage"
 
 
 class WorkerDied(ServiceError):
-    """The worker process that held the job ended before it answered."""
+    """The worker process ended before it answered."""

@@ -1,6 +1,7 @@
-"""Configuration: one frozen record, from ``CCMUSIC_*`` variables over a file over defaults, checked at start.
+"""The configuration: one frozen record, checked at the start.
 
-The file is TOML and is named by ``CCMUSIC_CONFIG``; its keys are the field names below.
+A ``CCMUSIC_*`` variable takes precedence over the file, and the file over the default. The file is TOML and is named by
+``CCMUSIC_CONFIG``; its keys are the field names below. ``ccmusic settings --markdown`` prints docs/settings.md.
 """
 
 from __future__ import annotations
@@ -33,177 +34,181 @@ def _default_cache() -> Path:
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set; each field is the variable ``CCMUSIC_<FIELD>`` in capitals."""
+    """Everything that an operator can set. Each field is a variable: ``port`` is ``CCMUSIC_PORT``."""
 
     model_config = SettingsConfigDict(
         env_prefix="CCMUSIC_", frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=False
     )
 
-    # where it listens
     host: str = Field(
-        "0.0.0.0",  # noqa: S104  a probe or another container must reach it
-        description="Address to listen on; 127.0.0.1 keeps it to this machine.",
+        "0.0.0.0",  # noqa: S104  probes and other containers must reach it
+        description="Address to listen on. With 127.0.0.1 only this machine can connect.",
     )
     port: Port = Field(7860, description="Port of the page and the API; 0 lets the system choose one.")
-    page: bool = Field(True, description="Serve the Gradio page at /; off leaves the API alone.")
-    root_path: str = Field("", description="Path prefix under which a reverse proxy serves this.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    page: bool = Field(True, description="Whether the page is served at `/`. Without it only the API is served.")
+    root_path: str = Field("", description="Path prefix under which a reverse proxy serves the page and the API.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important messages that are logged."
+    )
     management_port: Port | None = Field(
         None,
-        description="Port of a second socket, on a thread of its own, for the probes and the metrics; off unless set.",
+        description="Port of a second server, on its own thread, for the probes and the metrics. There is none unless "
+        "it is set.",
     )
     management_host: str = Field(
         "0.0.0.0",  # noqa: S104  a kubelet must reach it
         description="Address of the management port.",
     )
 
-    # the model
     model: str = Field(
         "embedded",
-        description="`embedded`; a model directory with card.json; a checkpoint such as ./vgg19_bn_cqt/save.pt; "
-        "or one on a hub, such as ccmusic-database/music_genre.",
+        description="`embedded`; a model directory with `card.json`; a checkpoint such as `./vgg19_bn_cqt/save.pt`; "
+        "or a checkpoint on a hub, such as `ccmusic-database/music_genre`.",
     )
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
-        "auto", description="What the network computes in; auto takes what the model's card says runs."
+        "auto", description="What the network computes in. `auto` takes the precision that the model's card names."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where the network runs; auto takes a GPU if ONNX Runtime can use one here."
+        "auto", description="Where the network runs. `auto` takes a GPU if ONNX Runtime can use one."
     )
     model_cache: Path = Field(
-        default_factory=_default_cache, description="Directory of models made from checkpoints, and of fetched ones."
+        default_factory=_default_cache, description="Directory of fetched checkpoints and imported models."
     )
-    import_timeout_seconds: Seconds = Field(
-        1800.0, description="Longest time for fetching a checkpoint and making a model of it."
-    )
+    import_timeout_seconds: Seconds = Field(1800.0, description="Longest time to fetch and import a checkpoint.")
     import_audio: Path | None = Field(
         None,
-        description="Directory of recordings by which an imported model's precisions are measured; else our examples.",
+        description="Directory of recordings on which the precisions of an imported model are measured. By default the "
+        "example recordings of this package.",
     )
     hub_endpoint: str | None = Field(
         None,
-        description="Mirror to fetch models from, http(s)://host; else HF_ENDPOINT, MODELSCOPE_ENDPOINT, the hub.",
+        description="Mirror to fetch checkpoints from, such as `https://host`. By default `HF_ENDPOINT`, "
+        "`MODELSCOPE_ENDPOINT`, or the hub itself.",
     )
     hub_token_to_mirror: bool = Field(
-        False, description="Shows HF_TOKEN or MODELSCOPE_API_TOKEN to a mirror too, not only to the hub itself."
+        False, description="Whether `HF_TOKEN` or `MODELSCOPE_API_TOKEN` is also sent to a mirror, not only to the hub."
     )
-    hub_offline: bool = Field(False, description="Never ask a hub; only what was fetched before is used.")
+    hub_offline: bool = Field(False, description="Never connect to a hub; use only what was fetched before.")
     model_repository: Path | None = Field(
-        None, description="Directory of model directories that an admin may switch to by name; off unless set."
+        None, description="Directory of model directories. An admin can switch to one of them by its name."
     )
     swap_min_agreement: Share = Field(
-        0.5, description="A new model that names the same genre for a smaller share of recent inputs is refused."
+        0.5,
+        description="Least share of the recent recordings for which a new model must name the same genre. Else it is "
+        "refused.",
     )
     swap_max_slowdown: Annotated[float, Field(gt=0)] = Field(
-        3.0, description="A new model that takes more than so many times the old one's time is refused."
+        3.0, description="A new model that is slower than the old one by more than this factor is refused."
     )
-    model_hash_seconds: Seconds = Field(60.0, description="How often the model file on disk is hashed again.")
+    model_hash_seconds: Seconds = Field(60.0, description="Time between two checks of the model file's hash on disk.")
 
-    # who may do what
     admin_token: SecretStr | None = Field(
-        None, description="Bearer token of admin calls (switching models, injecting faults); they are closed without."
+        None,
+        description="Bearer token for admin requests (switch the model, inject faults). Without it they are refused.",
     )
-    admin_token_file: Path | None = Field(None, description="File that holds the admin token.")
+    admin_token_file: Path | None = Field(None, description="File that contains the admin token.")
     fault_injection: bool = Field(
-        False, description="Lets the holder of the admin token inject faults, to try the detectors. Not for production."
+        False,
+        description="Whether faults may be injected with the admin token, to test the detectors. Not for production.",
     )
     faults: str = Field(
-        "", description="Faults, with commas between, that hold for every worker from its start; with fault_injection."
+        "",
+        description="Faults that every worker has from its start, with commas between them. Needs `fault_injection`.",
     )
 
-    # the work
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=_default_workers, description="Worker processes; one job at a time each."
+        default_factory=_default_workers,
+        description="Number of worker processes. Each classifies one recording at a time.",
     )
-    threads_per_worker: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads of the network's runtime.")
+    threads_per_worker: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Threads of the network in each worker."
+    )
     worker_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
-        5, description="Niceness of the workers, so that probes are answered while every core computes."
+        5, description="Niceness of the workers, so that probes are answered while every core is busy."
     )
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        64, description="Jobs waiting or running beyond which a request is refused."
+        64, description="Most recordings that wait or run. Beyond it a request is refused."
     )
     max_wait_seconds: Seconds = Field(
         30.0,
-        description="Longest wait for a worker: refused at once if it would be longer, dropped when it becomes so.",
+        description="Longest wait for a worker. A request that would wait longer is refused, one that does is dropped.",
     )
     job_timeout_seconds: Seconds = Field(
-        120.0, description="A job that runs longer is stopped and its worker replaced."
+        120.0, description="A job that runs longer is stopped, and its worker is replaced."
     )
     request_timeout_seconds: Seconds = Field(
-        150.0, description="Longest time from accepting a request to its answer, retries included."
+        150.0, description="Longest time from the start of a request to its answer, with retries."
     )
-    upload_timeout_seconds: Seconds = Field(120.0, description="Longest time that a request may take to arrive.")
+    upload_timeout_seconds: Seconds = Field(120.0, description="Longest time in which a request must arrive.")
     upload_idle_seconds: Seconds = Field(
-        15.0, description="Longest silence of a client in the middle of its request; also the time for its first line."
+        15.0, description="Longest pause of a client within a request, and before its first line."
     )
-    drain_seconds: Seconds = Field(
-        30.0, description="After SIGTERM: longest time for what was accepted to be answered."
-    )
+    drain_seconds: Seconds = Field(30.0, description="After SIGTERM: longest time to answer the accepted requests.")
     drain_linger_seconds: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="After SIGTERM: least time that requests are still taken, while /readyz already says 503."
+        1.0, description="After SIGTERM: time in which requests are still accepted, while `/readyz` answers 503."
     )
 
-    # supervision
     heartbeat_seconds: Seconds = Field(
-        1.0, description="A worker whose heart has not beaten for so long is dumped, killed and replaced."
+        1.0, description="A worker that sends no heartbeat for this time is killed and replaced; its stacks are kept."
     )
-    load_timeout_seconds: Seconds = Field(120.0, description="Longest time for a worker to load its model.")
+    load_timeout_seconds: Seconds = Field(120.0, description="Longest time in which a worker must load its model.")
     self_test_seconds: Seconds = Field(
-        10.0, description="How often each worker is asked the golden clips; a worker at work is left alone."
+        10.0, description="Time between two self-tests of an idle worker, in which it classifies the golden clips."
     )
     quarantine_seconds: Seconds = Field(
-        3600.0, description="How long a recording that ended two workers is refused at once."
+        3600.0, description="Time for which a recording that ended two workers is refused."
     )
     recycle_growth_bytes: Annotated[int, Field(ge=1)] = Field(
-        1024 * 2**20, description="A worker that has grown by so much is replaced after its job."
+        1024 * 2**20, description="A worker whose memory has grown by this much is replaced after its job."
     )
     max_loop_lag_seconds: Seconds = Field(
-        2.0, description="/livez is false when the HTTP loop has not turned for so long."
+        2.0, description="`/livez` is false if the HTTP event loop has been blocked for this time."
     )
     max_error_share: Share = Field(
-        0.5, description="/readyz is false when more of the last answers than this were internal errors."
+        0.5, description="`/readyz` is false if a larger share of the last answers were internal errors."
     )
     explain_windows: Annotated[int, Field(ge=0, le=100)] = Field(
         3,
-        description="Windows that one request may have explained; each costs seventy answers of the network, or "
-        "twenty-one where it is shown a drawing. 0 turns explaining off.",
+        description="Most windows that one request may have explained; 0 turns explanations off. A window costs 70 "
+        "runs of the network, or 21 if its input is a drawn picture.",
     )
     drift_recordings: Annotated[int, Field(ge=0)] = Field(
         10_000,
-        description="So many recordings like those of the model's training, or more, pass on average until a false "
-        "warning of drift; fewer warn sooner of the true ones. 0 never warns.",
+        description="Average number of recordings like those of the training until a false warning of drift. A lower "
+        "number also detects true drift sooner; 0 never warns.",
     )
     last_replica: bool = Field(
-        False, description="This replica has no others beside it: many internal errors turn /health red, not /readyz."
+        False,
+        description="Whether this is the only replica. Many internal errors then turn `/health` red, not `/readyz`.",
     )
 
-    # what is accepted
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_bytes, description="Largest recording, in bytes.")
     max_seconds: Annotated[float, Field(gt=0)] = Field(
-        _LIMITS.max_seconds, description="Longest recording, in seconds of sound."
+        _LIMITS.max_seconds, description="Longest recording, in seconds."
     )
-    max_channels: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_channels, description="Most channels.")
+    max_channels: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_channels, description="Most channels of a recording.")
     min_sample_rate: Annotated[int, Field(ge=1)] = Field(
         _LIMITS.min_sample_rate, description="Lowest sample rate, in Hz."
     )
     max_sample_rate: Annotated[int, Field(ge=1)] = Field(
         _LIMITS.max_sample_rate, description="Highest sample rate, in Hz."
     )
-    max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest `windows` a request may ask for.")
+    max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest number of `windows` in a request.")
 
     @field_validator("port", mode="before")
     @classmethod
     def _not_a_service_link(cls, value: Any) -> Any:
-        # Kubernetes puts CCMUSIC_PORT=tcp://10.0.0.1:7860 into every pod beside a Service named ccmusic.
+        # Kubernetes sets CCMUSIC_PORT=tcp://10.0.0.1:7860 in the pods of a namespace with a Service named ccmusic.
         return cls.model_fields["port"].default if isinstance(value, str) and "://" in value else value
 
     @property
     def faults_at_start(self) -> tuple[str, ...]:
-        """The names in `faults`; none unless faults may be injected."""
+        """The names in `faults`; none unless `fault_injection` is on."""
         return tuple(filter(None, self.faults.split(","))) if self.fault_injection else ()
 
     @property
     def admin_secret(self) -> str | None:
-        """The admin token, from its setting or its file; None closes the admin calls."""
+        """The admin token, from its setting or its file; None if there is none."""
         if self.admin_token is not None:
             return self.admin_token.get_secret_value()
         if self.admin_token_file is not None:
@@ -212,7 +217,7 @@ class Settings(BaseSettings):
 
     @property
     def decode_limits(self) -> DecodeLimits:
-        """The bounds that every recording is decoded under."""
+        """The limits under which every recording is decoded."""
         return DecodeLimits(
             max_bytes=self.max_upload_bytes,
             max_channels=self.max_channels,
@@ -230,25 +235,41 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line over environment over file over defaults."""
+        """Return the sources, the one that takes precedence first: command line, environment, file."""
         sources = [init_settings, env_settings]
         if path := os.environ.get("CCMUSIC_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
         return tuple(sources)
 
 
+SECTIONS = {
+    "host": "Listening",
+    "model": "Model",
+    "admin_token": "Administration",
+    "workers": "Work",
+    "heartbeat_seconds": "Supervision",
+    "max_upload_bytes": "Limits of a recording",
+}
+"""Headings of docs/settings.md, each by the first field of its section."""
+
+
 def asked_precision(settings: Settings) -> Literal["float32", "bfloat16", "int8"] | None:
-    """The precision that is asked for; None leaves it to the model's card."""
+    """Return the configured precision; None if the model's card chooses."""
     return None if settings.precision == "auto" else settings.precision
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Read the configuration; what the command line set comes as keyword arguments.
+    """Read the configuration.
+
+    Parameters
+    ----------
+    **overrides
+        Values of the command line, which take precedence; None counts as not set.
 
     Raises
     ------
     InvalidSettings
-        A value is not allowed, or a ``CCMUSIC_*`` variable or a key of the file is unknown; the text names it.
+        A value is not allowed, or a ``CCMUSIC_*`` variable or a key of the file is unknown. The text names it.
     """
     _refuse_unknown_variables()
     path = os.environ.get("CCMUSIC_CONFIG")
@@ -265,14 +286,14 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 _OTHERS = ("CCMUSIC_BRIDGE_", "CCMUSIC_TEST_")
-"""Variables of the bridge to WeCom, which has its own check, and of the test suite."""
+"""Variables of the bridge to WeCom, which checks them itself, and of the test suite."""
 
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
-"""What Kubernetes puts into a pod's environment for a Service whose name begins with ccmusic."""
+"""Variables that Kubernetes sets in a pod for a Service whose name begins with ccmusic."""
 
 
 def _refuse_unknown_variables() -> None:
-    """A misspelt variable would otherwise be ignored in silence, and the default believed to be what was asked for."""
+    """Refuse a misspelt variable, which would otherwise be ignored without a message."""
     known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"CCMUSIC_CONFIG"}
     for name in os.environ:
         ours = name.startswith("CCMUSIC_") and not name.startswith(_OTHERS)

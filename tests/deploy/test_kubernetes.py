@@ -27,7 +27,7 @@ import pytest
 import yaml
 
 import ccmusic
-from ccmusic.operations.gate import EXIT_UNREACHABLE
+from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.settings import Settings
 from deploy.kubelet import KINDS, read_container
 from support.running_server import RunningServer, running_server
@@ -446,7 +446,7 @@ def test_the_gate_says_yes_to_a_good_service_and_no_to_none(server):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         closed = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        assert _run([closed if word == url else word.replace("240", "1") for word in written]) == EXIT_UNREACHABLE
+        assert _run([closed if word == url else word.replace("240", "1") for word in written]) == ExitCode.UNREACHABLE
 
 
 def _run(command: list[str]) -> int:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from starlette.routing import Match
 
-from ccmusic.cli import _parser
+from ccmusic.cli import build_parser
 from ccmusic.errors import SLUGS, AudioError, CcmusicError, InvalidParameter
 from ccmusic.health import state
 from ccmusic.serving import checks
@@ -238,7 +238,7 @@ def test_what_a_page_tells_to_type_is_there(name: str, make_settings: Any) -> No
     commands = [line.split(" #")[0] for block in blocks(text, "sh") for line in block.splitlines()]
     for line in commands:
         if line.startswith("ccmusic "):
-            assert _parser().parse_args(shlex.split(line)[1:])
+            assert build_parser().parse_args(shlex.split(line)[1:])
     routes = create_app(make_settings()).router.routes
     for method, path in _requests(text):
         scope = {"type": "http", "method": method, "path": path, "root_path": ""}

@@ -176,9 +176,9 @@ def test_the_times_of_the_unit_fit_those_of_the_service():
 
 
 def test_exit_codes_that_a_restart_cannot_change_are_left_alone():
-    from ccmusic.cli import EXIT_SETTINGS, EXIT_USAGE
+    from ccmusic.commands.exit_codes import ExitCode
 
-    assert set(map(int, setting("RestartPreventExitStatus").split())) == {EXIT_USAGE, EXIT_SETTINGS}
+    assert set(map(int, setting("RestartPreventExitStatus").split())) == {ExitCode.USAGE, ExitCode.SETTINGS}
 
 
 def test_the_settings_of_the_example_are_settings():

@@ -55,7 +55,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_from_folders_to_answers(train: Train, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train() == 0
     out, err = capsys.readouterr()
-    assert "On 6 recordings of artists that it has not heard" in out
+    assert "On 6 recordings of artists that are not in the training set" in out
     assert f"CCMUSIC_MODEL={tmp_path / 'mine'} ccmusic serve" in out
     assert "few recordings are held out of" in err
 
@@ -134,7 +134,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
     monkeypatch.setattr(run, "fit_head", interrupted)
     assert train("--epochs", "6") == 130
-    assert "with --resume goes on" in capsys.readouterr().err
+    assert "with --resume to continue" in capsys.readouterr().err
     assert not (tmp_path / "mine").exists()
     assert train("--epochs", "6", "--resume") == 0
     assert epochs == [1, 2, 3, 4, 5, 6]
@@ -185,7 +185,7 @@ def test_other_files_are_not_overwritten(train: Train, tmp_path: Path, capsys: p
     assert "holds other things than a model" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert train(out="file") == 2
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("tune", "missing", "extra"), [("head", "onnx", "train-tools"), ("all", "torch", "train")])

@@ -8,10 +8,12 @@ from collections import namedtuple
 import pytest
 
 from ccmusic import cli
+from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.health import failed
 from ccmusic.health.memory import MemoryUse
 from ccmusic.operations import machine
-from ccmusic.operations.doctor import EXIT_NOT_NOTICED, EXIT_NOT_RECOVERED, EXIT_SICK, diagnose, inject
+from ccmusic.operations.doctor import diagnose
+from ccmusic.operations.drill import DrillOutcome, run_drill
 from support.bands_model import write_model
 from support.running_server import running_server
 from support.stub_http import stub_http
@@ -77,7 +79,7 @@ def words(lines, name):
 
 
 def test_a_machine_that_is_fit(lines):
-    assert diagnose(None, lines.append) == 0
+    assert diagnose(None, lines.append)
     found = verdicts(lines)
     assert set(found) == {
         "python", "libraries", "cores", "memory", "temporary files", "model", "port", "clock", "processes"
@@ -89,7 +91,7 @@ def test_a_machine_that_is_fit(lines):
 
 def test_a_refused_setting_is_named_and_the_rest_is_told(lines, monkeypatch):
     monkeypatch.setenv("CCMUSIC_PORT", "high")
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert "CCMUSIC_PORT" in words(lines, "settings")
     assert "python" in verdicts(lines)
 
@@ -104,7 +106,7 @@ def test_a_bad_model(lines, monkeypatch, tmp_path, network, reason):
     else:
         (directory / "model.onnx").write_bytes(network)
     monkeypatch.setenv("CCMUSIC_MODEL", str(directory))
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert verdicts(lines)["model"] == "FAIL"
     assert reason in words(lines, "model")
 
@@ -118,13 +120,13 @@ def test_a_library_that_cannot_be_imported(lines, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(machine.importlib, "import_module", broken)
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert "wrong architecture" in words(lines, "soxr")
 
 
 def test_an_old_python(lines, monkeypatch):
     monkeypatch.setattr(machine.platform, "python_version_tuple", lambda: ("3", "9", "1"))
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert verdicts(lines)["python"] == "FAIL"
 
 
@@ -132,20 +134,20 @@ def test_a_port_that_another_holds(lines, monkeypatch):
     with stub_http(lambda method, path: (200, b"hello")) as url:
         monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
         monkeypatch.setenv("CCMUSIC_PORT", url.rpartition(":")[2])
-        assert diagnose(None, lines.append) == EXIT_SICK
+        assert not diagnose(None, lines.append)
     assert "not CCMusic" in words(lines, "port")
 
 
 def test_a_port_that_we_hold(lines, monkeypatch, server):
     monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
     monkeypatch.setenv("CCMUSIC_PORT", server.url.rpartition(":")[2])
-    assert diagnose(None, lines.append) == 0
+    assert diagnose(None, lines.append)
     assert "answers on" in words(lines, "port")
 
 
 def test_an_address_of_another_machine(lines, monkeypatch):
     monkeypatch.setenv("CCMUSIC_HOST", "192.0.2.1")  # reserved for documentation
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert verdicts(lines)["port"] == "FAIL"
 
 
@@ -154,7 +156,7 @@ def test_a_temporary_directory_that_cannot_be_written_to(lines, monkeypatch):
         observe = staticmethod(lambda: failed("no space left (ENOSPC) in /tmp"))
 
     monkeypatch.setattr("ccmusic.health.disk_check", lambda directory: Full)
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert "no space left" in words(lines, "temporary files")
 
 
@@ -163,7 +165,7 @@ def test_little_room_little_memory_many_workers_are_warnings(lines, monkeypatch)
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda directory: usage(100, 99, 1))
     monkeypatch.setattr("ccmusic.health.memory.memory_use", lambda: MemoryUse(2**30, 2**30 + 1, "cgroup"))
     monkeypatch.setenv("CCMUSIC_WORKERS", "200")
-    assert diagnose(None, lines.append) == 0
+    assert diagnose(None, lines.append)
     found = verdicts(lines)
     assert (found["temporary files"], found["memory"], found["cores"]) == ("warn", "warn", "warn")
 
@@ -200,13 +202,13 @@ def test_a_clock_that_runs_backwards(lines, monkeypatch):
 
     machine_time = machine.time
     monkeypatch.setattr(machine, "time", Clock())
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert verdicts(lines)["clock"] == "FAIL"
 
 
 def test_a_process_that_does_not_start(lines, monkeypatch):
     monkeypatch.setattr(machine, "_nothing", os._exit)  # called without the status that it wants
-    assert diagnose(None, lines.append) == EXIT_SICK
+    assert not diagnose(None, lines.append)
     assert verdicts(lines)["processes"] == "FAIL"
 
 
@@ -215,8 +217,8 @@ def test_a_check_that_raises_has_not_passed(lines, monkeypatch):
         raise RuntimeError("cannot look")
         yield
 
-    monkeypatch.setattr("ccmusic.operations.doctor.MACHINE", (broken,))
-    assert diagnose(None, lines.append) == EXIT_SICK
+    monkeypatch.setattr("ccmusic.operations.doctor.MACHINE_CHECKS", (broken,))
+    assert not diagnose(None, lines.append)
     assert "cannot look" in lines[0]
 
 
@@ -224,21 +226,21 @@ def test_a_check_that_raises_has_not_passed(lines, monkeypatch):
 
 
 def test_a_service_that_is_well(lines, server):
-    assert diagnose(server.url, lines.append) == 0
+    assert diagnose(server.url, lines.append)
     found = verdicts(lines)
     assert [found[name] for name in ("/startupz", "/livez", "/readyz", "/health", "service")] == ["ok"] * 5
     assert "50 calls of /health" in words(lines, "latency")
 
 
 def test_the_command(server, capsys):
-    assert cli.main(["doctor", "--url", server.url]) == cli.EXIT_OK
+    assert cli.main(["doctor", "--url", server.url]) == ExitCode.OK
     assert "/livez" in capsys.readouterr().out
 
 
 def test_a_service_that_is_not_there(lines):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    assert diagnose(url, lines.append) == EXIT_SICK
+    assert not diagnose(url, lines.append)
     assert "is it running" in words(lines, "/livez")
 
 
@@ -250,7 +252,7 @@ def test_a_service_that_is_ill(lines):
     }
     body = GREEN | {"status": "error", "message": "Health check failed: disk: no space left", "checks": checks}
     with stub_http(lambda method, path: (503, body) if path == "/health" else (200, GREEN)) as url:
-        assert diagnose(url, lines.append) == EXIT_SICK
+        assert not diagnose(url, lines.append)
     found = verdicts(lines)
     assert (found["/readyz"], found["/health"]) == ("ok", "FAIL")
     assert (found["check disk"], found["check speed"], "check model" in found) == ("FAIL", "warn", False)
@@ -259,7 +261,7 @@ def test_a_service_that_is_ill(lines):
 
 def test_something_else_that_answers(lines):
     with stub_http(lambda method, path: (200, b"welcome")) as url:
-        assert diagnose(url, lines.append) == EXIT_SICK
+        assert not diagnose(url, lines.append)
     assert "not CCMusic" in words(lines, "service")
 
 
@@ -272,7 +274,7 @@ def test_a_slow_service(lines, monkeypatch):
         return 200, GREEN
 
     with stub_http(slow) as url:
-        assert diagnose(url, lines.append) == EXIT_SICK
+        assert not diagnose(url, lines.append)
     assert verdicts(lines)["latency"] == "FAIL"
 
 
@@ -291,31 +293,34 @@ def test_a_slow_service(lines, monkeypatch):
     ],
 )
 def test_a_fault_is_noticed_and_mended(lines, server, fault, cause):
-    assert inject(server.url, fault, TOKEN, worker=1, echo=lines.append) == 0
+    assert run_drill(server.url, fault, TOKEN, worker=1, echo=lines.append) == DrillOutcome.PASSED
     assert f"{fault} injected" in lines[0]
     assert any(cause in line for line in lines[1:])
-    assert "green for good after" in lines[-1]
+    assert "recovered after" in lines[-1]
 
 
 def test_a_blocked_loop_is_noticed(lines, server):
-    assert inject(server.url, "block-loop", TOKEN, size=3.0, echo=lines.append) == 0
+    assert run_drill(server.url, "block-loop", TOKEN, size=3.0, echo=lines.append) == DrillOutcome.PASSED
     assert any(" red: " in line for line in lines)  # which light is asked while it is blocked, chance decides
 
 
 def test_a_fault_that_nobody_notices(lines, server):
     # shorter than a heart may pause
-    assert inject(server.url, "hold-gil", TOKEN, size=0.01, timeout_seconds=1.5, echo=lines.append) == EXIT_NOT_NOTICED
+    assert (
+        run_drill(server.url, "hold-gil", TOKEN, size=0.01, timeout_seconds=1.5, echo=lines.append)
+        == DrillOutcome.NOT_NOTICED
+    )
 
 
 def test_the_drill_command_takes_the_token_from_a_file_or_the_environment(server, tmp_path, capsys, monkeypatch):
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     drill = ["doctor", "--url", server.url, "--inject", "kill"]
-    assert cli.main([*drill, "--token-file", str(file)]) == cli.EXIT_OK
+    assert cli.main([*drill, "--token-file", str(file)]) == ExitCode.OK
     assert "kill injected" in capsys.readouterr().out
     monkeypatch.setenv("CCMUSIC_ADMIN_TOKEN", TOKEN)
-    assert cli.main(drill) == cli.EXIT_OK
-    assert cli.main([*drill, "--token-file", str(tmp_path / "absent")]) == cli.EXIT_USAGE
+    assert cli.main(drill) == ExitCode.OK
+    assert cli.main([*drill, "--token-file", str(tmp_path / "absent")]) == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
@@ -323,7 +328,7 @@ def test_the_drill_command_takes_the_token_from_a_file_or_the_environment(server
     [("kill", "wrong", "401"), ("kill", "", "401"), ("fire", TOKEN, "must be one of kill")],
 )
 def test_what_the_service_refuses_is_not_injected(lines, server, fault, token, reason):
-    assert inject(server.url, fault, token, echo=lines.append) == EXIT_SICK
+    assert run_drill(server.url, fault, token, echo=lines.append) == DrillOutcome.NOT_INJECTED
     assert reason in lines[-1]
 
 
@@ -335,7 +340,7 @@ def test_nothing_is_broken_that_is_not_green(lines):
         return 503, GREEN | {"message": "loading"}
 
     with stub_http(ill) as url:
-        assert inject(url, "kill", TOKEN, echo=lines.append) == EXIT_SICK
+        assert run_drill(url, "kill", TOKEN, echo=lines.append) == DrillOutcome.NOT_INJECTED
     assert "loading" in lines[-1]
     assert "POST" not in asked
 
@@ -360,7 +365,7 @@ class Breaking:
 def test_a_service_that_does_not_recover(lines):
     service = Breaking(mends=False)
     with stub_http(service) as url:
-        assert inject(url, "kill", TOKEN, timeout_seconds=1.0, echo=lines.append) == EXIT_NOT_RECOVERED
+        assert run_drill(url, "kill", TOKEN, timeout_seconds=1.0, echo=lines.append) == DrillOutcome.NOT_RECOVERED
     assert any("/health red: out of order" in line for line in lines)
     assert service.cleared == 1
 
@@ -368,7 +373,7 @@ def test_a_service_that_does_not_recover(lines):
 def test_what_holds_until_cleared_is_cleared_once_noticed(lines):
     service = Breaking(mends=True)
     with stub_http(service) as url:
-        assert inject(url, "error", TOKEN, timeout_seconds=10.0, echo=lines.append) == 0
+        assert run_drill(url, "error", TOKEN, timeout_seconds=10.0, echo=lines.append) == DrillOutcome.PASSED
     assert service.cleared == 1
 
 
@@ -381,5 +386,5 @@ def test_a_worker_that_is_not_up_is_not_green(lines):
         return 200, GREEN | {"workers": workers, "restarts": {"total": int(state["injected"])}}
 
     with stub_http(answer) as url:
-        assert inject(url, "kill", TOKEN, timeout_seconds=1.5, echo=lines.append) == EXIT_NOT_RECOVERED
+        assert run_drill(url, "kill", TOKEN, timeout_seconds=1.5, echo=lines.append) == DrillOutcome.NOT_RECOVERED
     assert any("a worker was replaced (0 -> 1)" in line for line in lines)

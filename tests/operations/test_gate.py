@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from ccmusic import cli
+from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.errors import InvalidParameter, ModelFileNotFound
 from ccmusic.genres import LABELS
 from ccmusic.inference.aggregate import window_probabilities
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
-from ccmusic.operations.gate import EXIT_GREEN, EXIT_NOT_GREEN, EXIT_UNREACHABLE, EXIT_WRONG_ANSWER, gate
+from ccmusic.operations.gate import GateOutcome, gate
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.running_server import running_server
 from support.stub_http import stub_http
@@ -76,15 +77,15 @@ def server():
 
 
 def test_waits_for_the_real_service_and_compares_its_golden_answers(server, lines):
-    assert gate(server.url, echo=lines.append) == EXIT_GREEN
+    assert gate(server.url, echo=lines.append) == GateOutcome.GREEN
     assert lines[-2] == "gate: green"
     assert lines[-1].startswith("gate: 4 golden answers of ccmusic-embedded")
 
 
 def test_the_command(server, capsys):
-    assert cli.main(["gate", server.url, "--timeout", "60"]) == cli.EXIT_OK
+    assert cli.main(["gate", server.url, "--timeout", "60"]) == ExitCode.OK
     assert "golden answers" in capsys.readouterr().out
-    assert cli.main(["gate", server.url, "--no-golden"]) == cli.EXIT_OK
+    assert cli.main(["gate", server.url, "--no-golden"]) == ExitCode.OK
     assert capsys.readouterr().out == "gate: green\n"
 
 
@@ -92,13 +93,13 @@ def test_another_model_needs_its_card(tmp_path, lines):
     card = write_model(tmp_path / "bands") / CARD_NAME
     other = write_model(tmp_path / "other", band_network(0.2))
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(card.parent)) as running:
-        assert gate(running.url, echo=lines.append) == EXIT_GREEN
+        assert gate(running.url, echo=lines.append) == GateOutcome.GREEN
         assert "NOT COMPARED" in lines[-1]
-        assert gate(running.url, card=card, echo=lines.append) == EXIT_GREEN
+        assert gate(running.url, card=card, echo=lines.append) == GateOutcome.GREEN
         assert lines[-1].startswith("gate: 2 golden answers of bands")
-        assert gate(running.url, card=card.parent, echo=lines.append) == EXIT_GREEN
+        assert gate(running.url, card=card.parent, echo=lines.append) == GateOutcome.GREEN
         # healthy, and not what was meant to be deployed
-        assert gate(running.url, card=other, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert gate(running.url, card=other, echo=lines.append) == GateOutcome.WRONG_ANSWER
         assert "it serves the model" in lines[-1]
 
 
@@ -106,25 +107,25 @@ def test_every_output_of_the_network_is_compared(tmp_path, lines):
     directory = write_world_model(tmp_path)
     right = read_card(directory / CARD_NAME)
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(directory)) as running:
-        assert gate(running.url, card=directory, echo=lines.append) == EXIT_GREEN
+        assert gate(running.url, card=directory, echo=lines.append) == GateOutcome.GREEN
         assert lines[-1].startswith("gate: 2 golden answers of bands")
         golden = tuple(clip.model_copy(update={"heads": {"world": clip.heads["world"][::-1]}}) for clip in right.golden)
         (tmp_path / "wrong").mkdir()
         wrong = right.model_copy(update={"golden": golden}).save(tmp_path / "wrong")
-        assert gate(running.url, card=wrong, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert gate(running.url, card=wrong, echo=lines.append) == GateOutcome.WRONG_ANSWER
         assert "a probability is off by" in lines[-1]
 
 
 def test_a_model_with_labels_of_its_own(tmp_path, lines):
     directory = write_own_model(tmp_path)
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(directory)) as running:
-        assert gate(running.url, card=directory, echo=lines.append) == EXIT_GREEN
+        assert gate(running.url, card=directory, echo=lines.append) == GateOutcome.GREEN
     assert lines[-1].startswith("gate: 2 golden answers of bands")
 
 
 def test_a_real_service_that_never_gets_green(tmp_path, lines):
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(tmp_path / "nowhere")) as running:
-        assert gate(running.url, timeout_seconds=3, echo=lines.append) == EXIT_NOT_GREEN
+        assert gate(running.url, timeout_seconds=3, echo=lines.append) == GateOutcome.NOT_GREEN
     assert f"Model file not found: {tmp_path / 'nowhere'}" in lines[-1]
 
 
@@ -134,14 +135,14 @@ def test_a_real_service_that_never_gets_green(tmp_path, lines):
 def test_unreachable(lines):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert gate(f"http://127.0.0.1:{port}", timeout_seconds=0.5, echo=lines.append) == EXIT_UNREACHABLE
+    assert gate(f"http://127.0.0.1:{port}", timeout_seconds=0.5, echo=lines.append) == GateOutcome.UNREACHABLE
     assert "refused" in lines[-1]
 
 
 def test_something_that_takes_connections_and_says_nothing_is_unreachable(lines):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert gate(url, timeout_seconds=0.5, echo=lines.append) == EXIT_UNREACHABLE
+        assert gate(url, timeout_seconds=0.5, echo=lines.append) == GateOutcome.UNREACHABLE
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_something_that_takes_connections_and_says_nothing_is_unreachable(lines)
 )
 def test_never_green(replies, words, lines):
     with stub_http(lambda method, path: replies[path]) as url:
-        assert gate(url, timeout_seconds=0.6, echo=lines.append) == EXIT_NOT_GREEN
+        assert gate(url, timeout_seconds=0.6, echo=lines.append) == GateOutcome.NOT_GREEN
     assert words in lines[-1]
     assert len(lines) == 2  # the cause once, although it was asked several times, and the verdict
 
@@ -171,7 +172,7 @@ def test_a_line_whenever_the_cause_changes(lines):
         return green(method, path)
 
     with stub_http(answer) as url:
-        assert gate(url, golden=False, echo=lines.append) == EXIT_GREEN
+        assert gate(url, golden=False, echo=lines.append) == GateOutcome.GREEN
     assert lines == [
         "gate: not green: /readyz: loading",
         "gate: not green: /readyz: the model is broken",
@@ -182,7 +183,7 @@ def test_a_line_whenever_the_cause_changes(lines):
 def test_right_golden_answers(lines):
     replies = [(503, {}), *in_full(right_answers())]  # busy at first, which is not wrong
     with stub_http(classifying(replies)) as url:
-        assert gate(url, echo=lines.append) == EXIT_GREEN
+        assert gate(url, echo=lines.append) == GateOutcome.GREEN
     assert lines[-1].startswith("gate: 4 golden answers")
 
 
@@ -209,36 +210,36 @@ def off_by(error):
 )
 def test_wrong_golden_answers(replies, words, lines):
     with stub_http(classifying(replies)) as url:
-        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
     assert lines[-1].startswith("gate: wrong golden answer: ")
     assert words in lines[-1]
 
 
 def test_an_error_within_the_tolerance_is_another_machine(lines):
     with stub_http(classifying(off_by(0.01))) as url:
-        assert gate(url, echo=lines.append) == EXIT_GREEN
+        assert gate(url, echo=lines.append) == GateOutcome.GREEN
 
 
 def test_an_unknown_model_must_at_least_agree_with_itself(lines):
     first, second, *_ = ((200, predictions(p)) for p in right_answers())
     unknown = [{"sha256": "f" * 64}]
     with stub_http(classifying([first], unknown)) as url:
-        assert gate(url, echo=lines.append) == EXIT_GREEN
+        assert gate(url, echo=lines.append) == GateOutcome.GREEN
     assert "NOT COMPARED" in lines[-1]
     with stub_http(classifying([first, second], unknown)) as url:
-        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
     assert "two different answers" in lines[-1]
 
 
 @pytest.mark.parametrize("models", [[], [{}], {}])
 def test_green_without_a_model_is_a_lie(models, lines):
     with stub_http(classifying([(200, {})], models)) as url:
-        assert gate(url, echo=lines.append) == EXIT_WRONG_ANSWER
+        assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
 
 
 def test_always_busy_is_not_green_in_time(lines):
     with stub_http(classifying([(503, {})])) as url:
-        assert gate(url, timeout_seconds=0.8, echo=lines.append) == EXIT_NOT_GREEN
+        assert gate(url, timeout_seconds=0.8, echo=lines.append) == GateOutcome.NOT_GREEN
     assert "did not answer a golden clip" in lines[-1]
 
 
@@ -246,7 +247,7 @@ def test_a_clip_longer_than_the_window_is_not_compared(tmp_path, lines):
     card = write_model(tmp_path / "bands", window_seconds=1.0)
     sha256 = read_card(card / CARD_NAME).sha256
     with stub_http(classifying([(200, predictions(right_answers()[0]))], [{"sha256": sha256}])) as url:
-        assert gate(url, card=card, echo=lines.append) == EXIT_GREEN
+        assert gate(url, card=card, echo=lines.append) == GateOutcome.GREEN
     assert "NOT COMPARED" in lines[-1]
 
 
@@ -269,16 +270,16 @@ def test_a_path_before_the_service_and_no_scheme(lines):
         return green(method, path.removeprefix("/music"))
 
     with stub_http(answer) as url:
-        assert gate(f"{url.removeprefix('http://')}/music/", golden=False, echo=lines.append) == EXIT_GREEN
+        assert gate(f"{url.removeprefix('http://')}/music/", golden=False, echo=lines.append) == GateOutcome.GREEN
     assert seen == ["/music/readyz", "/music/health"]
 
 
 def test_no_proxy_is_asked(lines, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with stub_http(green) as url:
-        assert gate(url, golden=False, echo=lines.append) == EXIT_GREEN
+        assert gate(url, golden=False, echo=lines.append) == GateOutcome.GREEN
 
 
 def test_deep_json_is_no_crash(lines):
     with stub_http(lambda method, path: (200, b"[" * 100_000)) as url:
-        assert gate(url, timeout_seconds=0.4, echo=lines.append) == EXIT_NOT_GREEN
+        assert gate(url, timeout_seconds=0.4, echo=lines.append) == GateOutcome.NOT_GREEN

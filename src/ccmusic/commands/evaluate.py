@@ -1,84 +1,56 @@
-"""``ccmusic evaluate``: the flags, and the way from them to the report."""
+"""``ccmusic evaluate``: measure a model on labelled recordings."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ccmusic.commands import arguments
+from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.messages import stage_printer, warn
 from ccmusic.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from ccmusic.evaluation.labelled_data import Columns, LabelledData
+    from ccmusic.evaluation.labelled_data import LabelledData
     from ccmusic.evaluation.model_answers import ModelAnswer
     from ccmusic.evaluation.report import Answers, Findings
     from ccmusic.models.card import Card
     from ccmusic.settings import Settings
 
-EXIT_OK = 0
-EXIT_SOME_FAILED = 1
-
 LENGTHS = "0.3,1,3,10,30"
 
 
-def add_commands(commands: Any) -> None:
-    """Register ``evaluate`` with the command line's subparsers."""
+def add_command(commands: Any) -> None:
+    """Add ``evaluate`` to the command line."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure a model on your own labelled recordings, or compare two",
-        description="Prints accuracy, F1 of each label, calibration, accuracy over the length heard, and by group; "
-        "with --against the difference of two models and how sure it is. Exit code 1: some recordings could not be "
-        "used.",
+        help="measure a model on your own labelled recordings, or compare two models",
+        description="Prints accuracy, the F1 score of each label, calibration, and the accuracy on shorter cuts and by "
+        "group. With --against it prints the difference between two models and its confidence interval. The exit code "
+        "is 1 if some recordings could not be used.",
+        epilog="Example: ccmusic evaluate --data my_music --out report",
     )
-    add_data_arguments(parser)
-    parser.add_argument("--model", help="embedded or a model directory (default: the setting)")
-    parser.add_argument("--against", metavar="MODEL", help="a second model, compared with the first")
+    arguments.add_data(parser)
+    arguments.add_jobs(parser)
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    arguments.add_model(parser)
+    parser.add_argument("--against", metavar="MODEL", help="a second model, which is compared with the first")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write report.md with pictures, report.json, answers.csv"
     )
-    parser.add_argument("--group", metavar="COLUMN", help="column of the CSV by which the measures are broken down")
+    parser.add_argument("--group", metavar="COLUMN", help="column of the CSV; the scores are also given for each value")
     parser.add_argument(
-        "--lengths", default=LENGTHS, metavar="S,...", help=f"cuts in seconds that are tried, or none ({LENGTHS})"
+        "--lengths",
+        default=LENGTHS,
+        metavar="S,...",
+        help=f"lengths in seconds of the shorter cuts that are also classified, or none (default: {LENGTHS})",
     )
     parser.set_defaults(run=_run)
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """What ``train`` and ``evaluate`` are told of the recordings, and how they run."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="DIR_OR_CSV",
-        help="a folder for each label (and in it, if known, one for each artist), or a CSV with path, label, artist",
-    )
-    for name, meaning in (("path", "the recording"), ("label", "its label"), ("artist", "who must not be split")):
-        parser.add_argument(
-            f"--{name}-column", default=name, metavar="NAME", help=f"the CSV's column with {meaning} (default: {name})"
-        )
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes that read recordings (default: one a core)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def columns(options: argparse.Namespace) -> Columns:
-    """What the CSV calls its columns."""
-    from ccmusic.evaluation.labelled_data import Columns
-
-    return Columns(options.path_column, options.label_column, options.artist_column)
-
-
-def jobs(options: argparse.Namespace) -> int:
-    """How many processes read recordings."""
-    from ccmusic.parallel import processors
-
-    if options.jobs is not None and options.jobs < 1:
-        raise InvalidParameter("--jobs", f"must be 1 or more, not {options.jobs}")
-    return options.jobs or processors()
-
-
 def parse_lengths(text: str) -> tuple[float, ...]:
-    """Read ``--lengths``, ascending.
+    """Return the lengths in ``--lengths``, in seconds, sorted.
 
     Raises
     ------
@@ -96,25 +68,25 @@ def parse_lengths(text: str) -> tuple[float, ...]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Here and not above: `--help` need not wait for the network's runtime.
+    # imported late: `--help` must not wait for ONNX Runtime
     from ccmusic.evaluation.labelled_data import read_labelled
     from ccmusic.evaluation.report import drawing, summary, write
     from ccmusic.settings import read_settings
 
     settings = read_settings(model=options.model)
-    data = read_labelled(options.data, columns(options))
+    data = read_labelled(options.data, arguments.columns(options))
     if options.group is not None and any(options.group not in r.columns for r in data.recordings):
         known = ", ".join(data.recordings[0].columns) or "none: a folder has no columns"
         raise InvalidParameter("--group", f"must be a column of the CSV ({known}), not {options.group!r}")
     if options.out is not None:
-        drawing()  # what it lacks is said before the work and not after it
+        drawing()  # a missing library is reported before the work, not after it
     findings = _findings(options, settings, data, parse_lengths(options.lengths))
     if options.out is not None:
         write(findings, options.out)
     print(summary(findings), end="")
     if options.out is not None:
         print(f"\nwritten: {options.out / 'report.md'}")
-    return EXIT_SOME_FAILED if findings.refused else EXIT_OK
+    return ExitCode.SOME_FAILED if findings.refused else ExitCode.OK
 
 
 def _findings(
@@ -122,31 +94,39 @@ def _findings(
 ) -> Findings:
     from tqdm import tqdm
 
-    from ccmusic.classifier import prepared
+    from ccmusic.classifier import prepare_model
     from ccmusic.evaluation.model_answers import classify_all, load_card
     from ccmusic.evaluation.report import Findings
     from ccmusic.scoring.comparison import paired_bootstrap
 
     names = [settings.model] + ([options.against] if options.against is not None else [])
-    locations = [prepared(settings.model_copy(update={"model": name}), quiet=options.quiet) for name in names]
+    locations = [
+        prepare_model(
+            settings.model_copy(update={"model": name}),
+            on_stage=stage_printer(quiet=options.quiet),
+            on_caveat=warn,
+            progress=not options.quiet,
+        )
+        for name in names
+    ]
     cards = [load_card(location, settings.decode_limits) for location in locations]
     _same_labels(data, cards, names)
     with tqdm(total=len(data), unit="recording", disable=True if options.quiet else None, leave=False) as bar:
-        heard, refused = classify_all(
+        answered, refused = classify_all(
             locations,
             [recording.path for recording in data.recordings],
             lengths,
-            jobs=min(jobs(options), len(data)),
+            jobs=min(arguments.jobs(options), len(data)),
             limits=settings.decode_limits,
             on_done=bar.update,
         )
-    used = [row for row, answers in enumerate(heard) if answers is not None]
+    used = [row for row, answers in enumerate(answered) if answers is not None]
     if not used:
         path, why = next(iter(refused.items()))
         raise InvalidParameter("--data", f"has no recording that can be used; {path}: {why}")
     data, labels = data.select(used), cards[0].labels
     models = tuple(
-        _answers(name, card, labels, [answers[place] for answers in heard if answers is not None])
+        _answers(name, card, labels, [answers[place] for answers in answered if answers is not None])
         for place, (name, card) in enumerate(zip(names, cards, strict=True))
     )
     units = data.units
@@ -174,28 +154,23 @@ def _same_labels(data: LabelledData, cards: list[Card], names: list[str]) -> Non
         )
 
 
-def _answers(name: str, card: Card, labels: tuple[str, ...], heard: list[ModelAnswer]) -> Answers:
+def _answers(name: str, card: Card, labels: tuple[str, ...], answered: list[ModelAnswer]) -> Answers:
     import numpy as np
 
     from ccmusic.evaluation.report import Answers
     from ccmusic.inference.result import ModelIdentity
 
     order = [card.labels.index(label) for label in labels]
-    lengths = sorted({seconds for one in heard for seconds in one.by_seconds})
+    lengths = sorted({seconds for one in answered for seconds in one.by_seconds})
     by_seconds = {}
     for seconds in lengths:
-        rows = [row for row, one in enumerate(heard) if seconds in one.by_seconds]
-        cuts = [heard[row].by_seconds[seconds][:, order] for row in rows]
+        rows = [row for row, one in enumerate(answered) if seconds in one.by_seconds]
+        cuts = [answered[row].by_seconds[seconds][:, order] for row in rows]
         by_seconds[seconds] = (np.concatenate(cuts), np.repeat(rows, [len(cut) for cut in cuts]))
     return Answers(
         name,
         ModelIdentity(card.name, card.version, card.sha256),
-        np.stack([one.probabilities for one in heard])[:, order],
-        np.array([one.uncertain for one in heard]),
+        np.stack([one.probabilities for one in answered])[:, order],
+        np.array([one.uncertain for one in answered]),
         by_seconds,
     )
-
-
-def tell(text: str) -> None:
-    """Say something that is no result."""
-    print(f"ccmusic: {text}", file=sys.stderr, flush=True)

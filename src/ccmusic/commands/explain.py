@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ccmusic.commands import arguments
+from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.messages import warn
 from ccmusic.errors import CcmusicError, InvalidParameter
 
 if TYPE_CHECKING:
     from ccmusic.inference.occlusion import Explanation
-    from ccmusic.inference.result import TrackResult
 
 N_PARTS = 3
-"""So many of the strongest parts are printed."""
+"""Number of the strongest parts that are printed."""
 
 
-def add_commands(commands: Any) -> None:
-    """Register ``explain`` with the command line's subparsers."""
-    explain = commands.add_parser("explain", help="say which part of a recording speaks for its genre")
-    explain.add_argument("file", type=Path, metavar="FILE")
-    explain.add_argument("--window", type=int, metavar="N", help="this window, counted from 1 (default: the clearest)")
-    explain.add_argument("--genre", metavar="G", help="this genre, such as Dance_pop (default: the likeliest)")
-    explain.add_argument(
-        "--windows", default="whole", metavar="W", help="whole, first30, or how many windows (default: whole)"
+def add_command(commands: Any) -> None:
+    """Add ``explain`` to the command line."""
+    parser = commands.add_parser(
+        "explain",
+        help="show which part of a recording supports its genre",
+        description="Silences one part of a window after the other, and prints how much less likely the genre becomes. "
+        "A part is an octave during a stretch of time.",
+        epilog="Example: ccmusic explain song.mp3 --out why.png",
     )
-    explain.add_argument("--out", type=Path, metavar="PATH", help="write a picture (.png) or every number (.json)")
-    explain.add_argument("--model", help="embedded, a model directory or a checkpoint (default: the setting)")
-    explain.set_defaults(run=_explain)
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--window", type=int, metavar="N", help="window, counted from 1 (default: the clearest)")
+    parser.add_argument("--genre", metavar="G", help="genre, such as Dance_pop (default: the likeliest)")
+    arguments.add_windows(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="also write a picture (.png) or all numbers (.json) to this file"
+    )
+    arguments.add_model(parser)
+    parser.set_defaults(run=_run)
 
 
-def _explain(options: argparse.Namespace) -> int:
-    # Here and not above: `--help` need not wait for the network's runtime.
+def _run(options: argparse.Namespace) -> int:
+    # imported late: `--help` must not wait for ONNX Runtime
     from ccmusic.audio.windows import parse_windows
     from ccmusic.classifier import open_pipeline
     from ccmusic.inference.occlusion import ExplainPlan
@@ -46,42 +51,45 @@ def _explain(options: argparse.Namespace) -> int:
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
     explain = ExplainPlan(window=None if options.window is None else options.window - 1, genre=options.genre)
-    pipeline = open_pipeline(settings, threads=settings.workers, quiet=True)
+    pipeline = open_pipeline(settings, threads=settings.workers, on_caveat=warn)
     try:
         result = pipeline.classify(options.file, plan, explain=explain)
     except InvalidParameter:
         raise
     except CcmusicError as error:
-        print(f"ccmusic: {options.file}: {error}", file=sys.stderr)
-        return 1
-    (saliency,) = result.explanations
-    print("\n".join(_lines(saliency, result)))
+        warn(f"{options.file}: {error}")
+        return ExitCode.SOME_FAILED
+    (explanation,) = result.explanations
+    print("\n".join(explanation_lines(explanation, len(result.windows))))
     if options.out is not None:
-        _write(options.out, saliency)
-    return 0
+        _write(options.out, explanation)
+    return ExitCode.OK
 
 
-def _lines(saliency: Explanation, result: TrackResult) -> list[str]:
-    window = f"window {saliency.window + 1} of {len(result.windows)}"
+def explanation_lines(explanation: Explanation, n_windows: int) -> list[str]:
+    """Return what is printed of an explanation: a sentence, the window, and its `N_PARTS` strongest parts."""
+    import numpy as np
+
     lines = [
-        saliency.words(),
-        f"{window}, {saliency.start_seconds:.1f} to {saliency.end_seconds:.1f} s: {saliency.probability:.1%}",
+        explanation.words(),
+        f"window {explanation.window + 1} of {n_windows}, {explanation.start_seconds:.1f} to "
+        f"{explanation.end_seconds:.1f} s: {explanation.probability:.1%}",
     ]
-    octaves, blocks = saliency.without.shape
-    for place in np.argsort(-saliency.evidence, axis=None, kind="stable")[: min(N_PARTS, octaves * blocks)]:
-        octave, block = divmod(int(place), blocks)
-        start, end = saliency.edges_seconds[block : block + 2]
+    _, n_blocks = explanation.without.shape
+    for place in np.argsort(-explanation.evidence, axis=None, kind="stable")[:N_PARTS]:
+        octave, block = divmod(int(place), n_blocks)
+        start, end = explanation.edges_seconds[block : block + 2]
         lines.append(
             f"  without C{octave + 1} to B{octave + 1}, {start:.1f} to {end:.1f} s: "
-            f"{saliency.without[octave, block]:.1%}"
+            f"{explanation.without[octave, block]:.1%}"
         )
     return lines
 
 
-def _write(path: Path, saliency: Explanation) -> None:
+def _write(path: Path, explanation: Explanation) -> None:
     if path.suffix == ".json":
-        path.write_text(json.dumps(saliency.as_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         return
     from ccmusic.ui.explanation import explanation_png
 
-    path.write_bytes(explanation_png(saliency))
+    path.write_bytes(explanation_png(explanation))

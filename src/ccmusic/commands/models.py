@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.messages import stage_printer
 from ccmusic.errors import InvalidParameter, ModelError, ModelFileNotFound
 
 if TYPE_CHECKING:
@@ -15,27 +17,53 @@ if TYPE_CHECKING:
 FEATURES = ("cqt", "mel")
 
 
-def add_commands(commands: Any) -> None:
-    """Register ``models`` with the command line's subparsers."""
+def add_command(commands: Any) -> None:
+    """Add ``models`` and its actions to the command line."""
     models = commands.add_parser("models", help="list, import and fetch models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
 
-    listing = actions.add_parser("list", help="the models at hand")
+    listing = actions.add_parser(
+        "list",
+        help="list the available models",
+        description="Lists the embedded model, the models of the model repository, and the imported ones.",
+        epilog="Example: ccmusic models list",
+    )
     listing.set_defaults(run=_list)
 
-    importing = actions.add_parser("import", help="make a model directory of a PyTorch checkpoint")
-    importing.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or the folder that holds it")
-    importing.add_argument("--out", type=Path, metavar="DIR", help="directory to make (default: in the cache)")
-    importing.add_argument("--features", choices=FEATURES, help="what it was trained on, if its folder does not say so")
-    importing.add_argument("--audio", type=Path, metavar="DIR", help="your recordings, to measure its precisions on")
-    importing.add_argument("--quiet", action="store_true", help="do not tell what is being done")
+    importing = actions.add_parser(
+        "import",
+        help="convert a PyTorch checkpoint into a model directory",
+        description="Converts an official checkpoint, compares the result with the checkpoint on real windows, and "
+        "measures other precisions. The model goes into the cache, where CCMUSIC_MODEL=PATH finds it. With --features "
+        "or --out it is used by its directory, which the command prints.",
+        epilog="Example: ccmusic models import ./vgg19_bn_cqt/save.pt",
+    )
+    importing.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or its folder")
+    importing.add_argument("--out", type=Path, metavar="DIR", help="model directory to make (default: in the cache)")
+    importing.add_argument(
+        "--features",
+        choices=FEATURES,
+        help="the spectrogram that it was trained on, if neither folder nor file is named for it",
+    )
+    importing.add_argument(
+        "--audio", type=Path, metavar="DIR", help="recordings on which the precisions are measured (default: ours)"
+    )
+    importing.add_argument("--quiet", action="store_true", help="do not print the stages")
     importing.set_defaults(run=_import)
 
-    pulling = actions.add_parser("pull", help="fetch a checkpoint from a hub, and import it")
-    pulling.add_argument("reference", help="such as ccmusic-database/music_genre or hf://OWNER/NAME/FOLDER@REVISION")
+    pulling = actions.add_parser(
+        "pull",
+        help="fetch a checkpoint from a hub and import it",
+        epilog="Example: ccmusic models pull ccmusic-database/music_genre",
+    )
+    pulling.add_argument(
+        "reference",
+        metavar="REFERENCE",
+        help="such as ccmusic-database/music_genre or hf://OWNER/NAME/FOLDER@REVISION",
+    )
     pulling.add_argument("--endpoint", help="address of a mirror (default: the setting)")
-    pulling.add_argument("--offline", action="store_true", help="only what was fetched before")
-    pulling.add_argument("--quiet", action="store_true", help="no progress bar")
+    pulling.add_argument("--offline", action="store_true", help="use only what was fetched before")
+    pulling.add_argument("--quiet", action="store_true", help="show no progress")
     pulling.set_defaults(run=_pull)
 
 
@@ -61,12 +89,11 @@ def _list(_: argparse.Namespace) -> int:
         where = "embedded" if place == EMBEDDED_DIRECTORY else place
         print(f"{card.name} {card.version}  {card.sha256[:12]}  {card.precision}{also}  {genres}")
         print(f"    CCMUSIC_MODEL={where}")
-    return 0
+    return ExitCode.OK
 
 
 def _import(options: argparse.Namespace) -> int:
     from ccmusic.checkpoints.convert import import_checkpoint
-    from ccmusic.classifier import stage_printer
     from ccmusic.models.store import CHECKPOINT_NAME
     from ccmusic.settings import read_settings
 
@@ -76,14 +103,15 @@ def _import(options: argparse.Namespace) -> int:
         checkpoint /= CHECKPOINT_NAME
     if not checkpoint.is_file():
         raise ModelFileNotFound(str(checkpoint))
+    checkpoint = checkpoint.absolute()
     directory = options.out
     if directory is None:
         name = checkpoint.parent.name if checkpoint.name == CHECKPOINT_NAME else checkpoint.stem
         directory = settings.model_cache / "imported" / name
-    elif directory.exists() and any(directory.iterdir()) and not (directory / "card.json").is_file():
-        raise InvalidParameter("--out", f"is {directory}, which holds other things than a model: name another")
+    else:
+        check_output_directory(directory)
     imported = import_checkpoint(
-        checkpoint.absolute(),
+        checkpoint,
         directory.absolute(),
         features=options.features,
         audio=settings.import_audio,
@@ -91,12 +119,12 @@ def _import(options: argparse.Namespace) -> int:
         on_stage=stage_printer(quiet=options.quiet),
     )
     print(_report(imported))
-    return 0
+    return ExitCode.OK
 
 
 def _pull(options: argparse.Namespace) -> int:
     from ccmusic.checkpoints.prepare import cached, fetch
-    from ccmusic.classifier import preparing_options, stage_printer
+    from ccmusic.classifier import import_options
     from ccmusic.models.card import CARD_NAME, read_card
     from ccmusic.models.store import locate
     from ccmusic.settings import read_settings
@@ -108,13 +136,25 @@ def _pull(options: argparse.Namespace) -> int:
             "REFERENCE", f"must name a hub's repository, such as OWNER/NAME, not {location.configured}"
         )
     on_stage = stage_printer(quiet=options.quiet)
-    how = preparing_options(settings, progress=not options.quiet)
+    how = import_options(settings, progress=not options.quiet)
     checkpoint = fetch(location, how, on_stage)
     directory = cached(checkpoint, how, on_stage)
-    print(
-        f"{checkpoint}\n{_table(read_card(directory / CARD_NAME))}\nserve it:  CCMUSIC_MODEL={directory} ccmusic serve"
-    )
-    return 0
+    print(checkpoint, _table(read_card(directory / CARD_NAME)), _how_to_serve(directory), sep="\n")
+    return ExitCode.OK
+
+
+def check_output_directory(directory: Path) -> None:
+    """Refuse a path that cannot become a model directory without a loss.
+
+    Raises
+    ------
+    InvalidParameter
+        It is a file, or a folder with other things than a model.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InvalidParameter("--out", f"is {directory}, which is not a directory: name another")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "card.json").is_file():
+        raise InvalidParameter("--out", f"is {directory}, which holds other things than a model: name another")
 
 
 def _report(imported: Imported) -> str:
@@ -124,13 +164,17 @@ def _report(imported: Imported) -> str:
             f"{card.name} {card.version}: {imported.n_keys} tensors, {imported.n_parameters:,} parameters, as expected",
             f"converted: on real windows within {imported.max_logit_error:.2g} of {imported.reference}'s logits",
             _table(card),
-            f"serve it:  CCMUSIC_MODEL={imported.directory} ccmusic serve",
+            _how_to_serve(imported.directory),
         )
     )
 
 
+def _how_to_serve(directory: Path) -> str:
+    return f"serve it:  CCMUSIC_MODEL={directory} ccmusic serve"
+
+
 def _table(card: Card) -> str:
-    """The precisions of a model, the one that runs marked."""
+    """Return the precisions of a model as a table. A star marks the one that runs."""
     lines = [f"{'':2}{'precision':10} {'runtime':12} {'ms/window':>10} {'top-1':>7} {'shift':>8}  (against float32)"]
     for network in card.networks:
         mark = "* " if network is card else "  "

@@ -1,54 +1,63 @@
-"""``ccmusic wecom-bridge``: the flags, and the server's life."""
+"""``ccmusic wecom-bridge``: send Alertmanager's alerts to a WeCom group robot."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-EXIT_OK = 0
-EXIT_ADDRESS = 4
+from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.messages import warn
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 
-def add_commands(commands: Any) -> None:
-    """Register ``wecom-bridge`` with the command line's subparsers."""
+_NUMBERS: dict[Any, type] = {int: int, float: float}
+
+
+def add_command(commands: Any) -> None:
+    """Add ``wecom-bridge`` to the command line."""
     parser = commands.add_parser(
         "wecom-bridge",
-        help="bring Alertmanager's alerts to a WeCom group robot",
-        description="Takes Alertmanager's webhooks and posts to a WeCom group robot; by mail when WeCom does not take "
-        "them. Every flag is also a variable: CCMUSIC_BRIDGE_ROBOT_URL_FILE for --robot-url-file, and so on.",
+        help="send Alertmanager's alerts to a WeCom group robot",
+        description="Receives Alertmanager's webhooks and posts them to a WeCom group robot. If WeCom does not accept "
+        "a message, it is sent by mail. Each flag is also a variable, such as CCMUSIC_BRIDGE_ROBOT_URL_FILE.",
+        epilog="Example: ccmusic wecom-bridge --robot-url-file robot --mention zhangsan",
     )
-    parser.add_argument("--host", help="address to listen on (default: 0.0.0.0)")
-    parser.add_argument("--port", type=int, help="port (default: 7861; 0: any free one)")
-    parser.add_argument("--robot-url-file", metavar="FILE", help="the robot's key or whole webhook URL; required")
-    parser.add_argument("--token-file", metavar="FILE", help="bearer token that callers must have (default: none)")
-    parser.add_argument("--mention", metavar="ID,...", help="WeCom users whom a critical alert mentions, or all")
-    parser.add_argument("--timezone", metavar="ZONE", help="of the times in messages (default: Asia/Shanghai)")
-    parser.add_argument(
-        "--deadline-seconds", type=float, metavar="S", help="for WeCom, before the mail goes out (default: 30)"
-    )
-    parser.add_argument(
-        "--per-minute", type=int, metavar="N", help="most messages to the robot in a minute (default: 20, WeCom's own)"
-    )
-    parser.add_argument(
-        "--remember-seconds", type=float, metavar="S", help="no second message for the same within (default: 600)"
-    )
-    parser.add_argument(
-        "--heartbeat-seconds", type=float, metavar="S", help="silence that is reported (default: 300; 0: off)"
-    )
-    parser.add_argument("--smtp-host", metavar="HOST", help="mail server of the second channel (default: none)")
-    parser.add_argument("--smtp-port", type=int, metavar="N", help="its port (default: 587)")
-    parser.add_argument("--smtp-security", choices=("starttls", "tls", "none"), help="default: starttls")
-    parser.add_argument("--smtp-from", metavar="ADDRESS", help="sender")
-    parser.add_argument("--smtp-to", metavar="ADDRESS,...", help="recipients")
-    parser.add_argument("--smtp-user", metavar="NAME", help="for a server that asks for one")
-    parser.add_argument("--smtp-password-file", metavar="FILE", help="the user's password")
+    parser.add_later = _add_settings
     parser.set_defaults(run=_run)
 
 
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each field of `BridgeSettings`. The settings check the values, whichever way they come."""
+    from ccmusic.alerting.settings import BridgeSettings
+
+    for name, field in BridgeSettings.model_fields.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_NUMBERS.get(field.annotation, str),
+            choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else None,
+            metavar=None if get_origin(field.annotation) is Literal else _metavar(name, field),
+            help=f"{(field.description or '').rstrip('.').replace('%', '%%')} ({_default(field)})",
+        )
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    """Return what the help shows for the value: a number, or the last word of the name."""
+    if field.annotation in _NUMBERS:
+        return "N"
+    return name.rpartition("_")[2].upper() + (",..." if isinstance(field.default, tuple) else "")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "default: none" if field.default in (None, ()) else f"default: {field.default}"
+
+
 def _run(options: argparse.Namespace) -> int:
-    # Here and not above: a command line should start at once.
+    # imported late: `--help` must be fast
     from ccmusic.alerting.server import serve
     from ccmusic.alerting.settings import BridgeSettings, read_bridge_settings
 
@@ -57,10 +66,9 @@ def _run(options: argparse.Namespace) -> int:
     try:
         serve(settings)
     except OSError as error:
-        print(
-            f"ccmusic: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "stop what holds it, or choose another with --port",
-            file=sys.stderr,
+        warn(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "stop the program that uses the port, or choose another port with --port"
         )
-        return EXIT_ADDRESS
-    return EXIT_OK
+        return ExitCode.ADDRESS
+    return ExitCode.OK

@@ -1,37 +1,58 @@
-"""One drill with a running service: break something on purpose, and watch whether it notices and mends itself."""
+"""Cause one fault in a running service, and watch whether the service notices it and recovers."""
 
 from __future__ import annotations
 
 import threading
 import time
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ccmusic.operations.asking import Answer, Echo, ask
-
-EXIT_PASSED = 0
-EXIT_NOT_INJECTED = 9
-EXIT_NOT_NOTICED = 10
-EXIT_NOT_RECOVERED = 11
+from ccmusic.operations.http_client import Print, Response, request
 
 POLL_SECONDS = 0.02
 POLL_TIMEOUT_SECONDS = 1.0
-"""A probe that has not answered for so long counts as red."""
+"""A probe that does not answer within this time counts as red."""
 STEADY_SECONDS = 1.0
-"""How long everything must stay green before the service counts as mended."""
+"""Everything must stay green for this time before the service counts as recovered."""
 INJECT_SECONDS = 90.0
 PROBES = ("/livez", "/readyz", "/health")
 UP = ("idle", "busy", "testing")
+"""States of a worker that works."""
 NEED_JOBS = ("hang-next", "lock-next", "segfault-next", "leak", "error")
+"""Faults that only show while recordings are classified."""
 NEED_RESTART = ("exit-at-start", "skew-resampler", "skew-hop", "skew-db")
+"""Faults that only show in a worker that starts."""
+
+
+class DrillOutcome(Enum):
+    """How a drill ends."""
+
+    PASSED = auto()
+    NOT_INJECTED = auto()
+    NOT_NOTICED = auto()
+    NOT_RECOVERED = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What a service says of itself at one moment: each light (None: green) and how many workers were replaced."""
+class Observation:
+    """What a service reports at one moment.
 
-    lights: dict[str, str | None] = field(default_factory=dict)
+    Attributes
+    ----------
+    probes : dict of str to (str or None)
+        The cause of each probe that is red; None for one that is green.
+    restarts : int or None
+        Number of workers that were replaced since the start; None if it is not known.
+    last_restart : str
+        Reason and cause of the last of them.
+    n_workers : int
+    all_up : bool
+        Whether every worker works.
+    """
+
+    probes: dict[str, str | None] = field(default_factory=dict)
     restarts: int | None = None
     last_restart: str = ""
     n_workers: int = 0
@@ -39,10 +60,21 @@ class _Look:
 
     @property
     def green(self) -> bool:
-        return not any(self.lights.values()) and self.all_up
+        """Whether every probe is green and every worker works."""
+        return not any(self.probes.values()) and self.all_up
+
+    def changes_since(self, last: Observation) -> list[str]:
+        """Return a line for each probe that changed its colour, and one for replaced workers."""
+        lines = []
+        for name, cause in self.probes.items():
+            if (cause is None) != (last.probes.get(name) is None):
+                lines.append(f"{name} green" if cause is None else f"{name} red: {cause}")
+        if None not in (self.restarts, last.restarts) and self.restarts != last.restarts:
+            lines.append(f"a worker was replaced ({last.restarts} -> {self.restarts}): {self.last_restart}")
+        return lines
 
 
-def inject(
+def run_drill(
     url: str,
     fault: str,
     token: str,
@@ -50,12 +82,12 @@ def inject(
     worker: int = 0,
     size: float | None = None,
     timeout_seconds: float = 60.0,
-    echo: Echo = print,
-) -> int:
-    """Bring about a fault in a running service, and tell when it is noticed and when it is mended.
+    echo: Print = print,
+) -> DrillOutcome:
+    """Cause a fault in a running service, and report when it is noticed and when the service has recovered.
 
-    The service must allow it (``CCMUSIC_FAULT_INJECTION``). Faults that hold until cleared are cleared once they have
-    been noticed; those that need a recording to show get recordings.
+    The service must allow it (``CCMUSIC_FAULT_INJECTION``). A fault that lasts until it is cleared is cleared once it
+    has been noticed. If a fault only shows while recordings are classified, recordings are sent.
 
     Parameters
     ----------
@@ -65,24 +97,19 @@ def inject(
     token : str
         The admin token.
     worker : int
-        Which worker it strikes.
+        Number of the worker that gets the fault.
     size : float, optional
-        How much of it; what that means is the fault's own.
+        Size of the fault; its unit depends on the fault.
     timeout_seconds : float
-        For noticing and mending together.
+        For noticing and recovering together.
     echo : callable
-        Told the timeline.
-
-    Returns
-    -------
-    int
-        0: noticed and mended. 9: it could not be injected. 10: nothing was noticed. 11: it was not mended.
+        Is called with each line of the timeline.
     """
-    before = _look(url)
+    before = _observe(url)
     if not before.green:
-        red = next((f"{path}: {cause}" for path, cause in before.lights.items() if cause), "a worker is not up")
-        echo(f"doctor: not injected, as the service is not green to begin with: {red}")
-        return EXIT_NOT_INJECTED
+        red = next((f"{path}: {cause}" for path, cause in before.probes.items() if cause), "a worker is not up")
+        echo(f"doctor: not injected, because the service is not green to begin with: {red}")
+        return DrillOutcome.NOT_INJECTED
     admin = _Admin(url, token, echo)
     over = threading.Event()
     if fault in NEED_JOBS:
@@ -92,7 +119,7 @@ def inject(
     began = time.monotonic()
     try:
         if not admin.call("POST", f"/debug/faults/{quote(fault, safe='')}?{urlencode(query)}"):
-            return EXIT_NOT_INJECTED
+            return DrillOutcome.NOT_INJECTED
         echo(f"{0:8.3f} s  {fault} injected")
         if fault in NEED_RESTART:
             admin.call("POST", "/debug/restart-workers")
@@ -102,61 +129,54 @@ def inject(
         admin.clear()
 
 
-def _watch(url: str, before: _Look, began: float, deadline: float, admin: _Admin, echo: Echo) -> int:
+def _watch(url: str, before: Observation, began: float, deadline: float, admin: _Admin, echo: Print) -> DrillOutcome:
     pause = threading.Event()
     last, noticed_at, green_since = before, None, None
     while (now := time.monotonic()) < deadline:
-        look = _look(url)
-        for line in _changes(last, look):
+        observation = _observe(url)
+        for line in observation.changes_since(last):
             echo(f"{time.monotonic() - began:8.3f} s  {line}")
             if noticed_at is None:
                 noticed_at = time.monotonic()
         if noticed_at is not None:
-            admin.clear()  # else what holds until cleared could never be mended
-            green_since = (green_since or now) if look.green else None
+            admin.clear()  # a fault that lasts until it is cleared would prevent the recovery
+            green_since = (green_since or now) if observation.green else None
             if green_since is not None and now - green_since >= STEADY_SECONDS:
-                times = f"noticed after {noticed_at - began:.3f} s, green for good after {green_since - began:.3f} s"
-                echo(f"doctor: {times}")
-                return EXIT_PASSED
-        last = look
+                echo(f"doctor: noticed after {noticed_at - began:.3f} s, recovered after {green_since - began:.3f} s")
+                return DrillOutcome.PASSED
+        last = observation
         pause.wait(POLL_SECONDS)
     if noticed_at is None:
         echo("doctor: nothing was noticed")
-        return EXIT_NOT_NOTICED
-    echo(f"doctor: noticed after {noticed_at - began:.3f} s, but not mended within the time")
-    return EXIT_NOT_RECOVERED
+        return DrillOutcome.NOT_NOTICED
+    echo(f"doctor: noticed after {noticed_at - began:.3f} s, but not recovered within the time")
+    return DrillOutcome.NOT_RECOVERED
 
 
-def _changes(last: _Look, look: _Look) -> list[str]:
-    """What is new, in words."""
-    lines = []
-    for name, cause in look.lights.items():
-        if (cause is None) != (last.lights.get(name) is None):
-            lines.append(f"{name} green" if cause is None else f"{name} red: {cause}")
-    if None not in (look.restarts, last.restarts) and look.restarts != last.restarts:
-        lines.append(f"a worker was replaced ({last.restarts} -> {look.restarts}): {look.last_restart}")
-    return lines
-
-
-def _look(url: str) -> _Look:
-    lights: dict[str, str | None] = {}
+def _observe(url: str) -> Observation:
+    probes: dict[str, str | None] = {}
     body: Any = None
     for path in PROBES:
         try:
-            answer = ask(url, path, timeout_seconds=POLL_TIMEOUT_SECONDS)
+            response = request(url, path, timeout_seconds=POLL_TIMEOUT_SECONDS)
         except OSError as error:
-            lights[path] = f"no answer: {error}"
+            probes[path] = f"no answer: {error}"
             continue
-        lights[path] = None if answer.status == 200 else str(answer.field("message") or f"status {answer.status}")
+        probes[path] = None if response.status == 200 else str(response.field("message") or f"status {response.status}")
         if path == "/health":
-            body = answer.json()
+            body = response.json()
+    return read_observation(probes, body)
+
+
+def read_observation(probes: dict[str, str | None], body: Any) -> Observation:
+    """Return what the JSON of ``/health`` reports of the workers, with the probes; `body` may be anything."""
     if not isinstance(body, dict):
-        return _Look(lights)
+        return Observation(probes)
     restarts = body.get("restarts") or {}
     last = restarts.get("last") or {}
     workers = body.get("workers") or []
-    return _Look(
-        lights,
+    return Observation(
+        probes,
         restarts.get("total"),
         f"{last.get('reason')}: {last.get('cause')}",
         len(workers),
@@ -165,30 +185,30 @@ def _look(url: str) -> _Look:
 
 
 class _Admin:
-    """The calls that need the token."""
+    """The requests that need the admin token."""
 
-    def __init__(self, url: str, token: str, echo: Echo) -> None:
+    def __init__(self, url: str, token: str, echo: Print) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
         self._echo = echo
         self._to_clear = False
 
     def call(self, method: str, path: str) -> bool:
-        """Whether the service did it; the reason is told when not."""
+        """Return whether the service did it. If not, the reason is printed."""
         try:
-            answer = ask(self._url, path, method, headers=self._headers, timeout_seconds=INJECT_SECONDS)
+            response = request(self._url, path, method, headers=self._headers, timeout_seconds=INJECT_SECONDS)
         except OSError as error:
-            answer = Answer(0, str(error).encode())
-        if 200 <= answer.status < 300:
+            response = Response(0, str(error).encode())
+        if 200 <= response.status < 300:
             self._to_clear = self._to_clear or method == "POST"
             return True
-        reason = answer.field("error") or answer.field("detail") or answer.body[:200].decode(errors="replace")
-        hint = "; is CCMUSIC_FAULT_INJECTION on?" if answer.status == 404 else ""
-        self._echo(f"doctor: {method} {path}: {answer.status} {reason}{hint}")
+        reason = response.field("error") or response.field("detail") or response.body[:200].decode(errors="replace")
+        hint = "; is CCMUSIC_FAULT_INJECTION on?" if response.status == 404 else ""
+        self._echo(f"doctor: {method} {path}: {response.status} {reason}{hint}")
         return False
 
     def clear(self) -> None:
-        """End what holds until cleared, once."""
+        """Clear the faults that last until they are cleared, once."""
         if self._to_clear:
             self._to_clear = False
             self.call("DELETE", "/debug/faults")
@@ -200,6 +220,6 @@ def _send_recordings(url: str, over: threading.Event) -> None:
     clip = recording("chords", 2.0)
     while not over.is_set():
         try:
-            ask(url, "/v1/classify", "POST", body=clip, headers={"Content-Type": "audio/wav"}, timeout_seconds=30.0)
+            request(url, "/v1/classify", "POST", body=clip, headers={"Content-Type": "audio/wav"}, timeout_seconds=30.0)
         except OSError:
-            over.wait(POLL_SECONDS)  # what breaks here is what is looked for
+            over.wait(POLL_SECONDS)  # the fault may break the connection

@@ -1,4 +1,4 @@
-"""Is this machine fit to serve? What `ccmusic doctor` looks at when no service runs."""
+"""The checks that `ccmusic doctor` makes of this machine."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ccmusic.errors import CcmusicError
-from ccmusic.operations.asking import Answer, ask
+from ccmusic.operations.http_client import Response, request
 from ccmusic.version import SERVICE
 
-if TYPE_CHECKING:  # the rest is imported where it is used: a command line should start at once
+if TYPE_CHECKING:  # imported late: the command line must start fast
     from ccmusic.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
 IMPORT_NAMES = {"pillow": "PIL"}
-"""Of packages whose modules have another name than they."""
+"""The modules of packages that have another name than their module."""
 WORKER_BYTES = 300 * 2**20
-"""What a worker takes while it listens to a few minutes of sound, generously."""
+"""Memory of a worker that classifies a recording of a few minutes, with a margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the diagnosis."""
+    """One result of a check."""
 
     verdict: Literal["ok", "warn", "FAIL"]
     name: str
-    words: str
+    text: str
 
 
 def _python(_: Settings) -> Iterator[Finding]:
-    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if tuple(map(int, platform.python_version_tuple()[:2])) >= OLDEST_PYTHON:
-        yield Finding("ok", "python", words)
+        yield Finding("ok", "python", text)
     else:
-        yield Finding("FAIL", "python", f"{words}; install {'.'.join(map(str, OLDEST_PYTHON))} or later")
+        yield Finding("FAIL", "python", f"{text}; install {'.'.join(map(str, OLDEST_PYTHON))} or later")
 
 
 def _libraries(settings: Settings) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _libraries(settings: Settings) -> Iterator[Finding]:
         try:
             importlib.import_module(IMPORT_NAMES.get(name, name.replace("-", "_")))
             found.append(f"{name} {importlib.metadata.version(name)}")
-        except Exception as error:  # whatever a broken library raises as it is imported
+        except Exception as error:  # a broken library may raise anything when it is imported
             yield Finding("FAIL", name, f"cannot be imported: {error}; install the locked packages again")
     yield Finding("ok", "libraries", ", ".join(found))
     if settings.page and importlib.util.find_spec("gradio") is None:
@@ -66,17 +66,17 @@ def _libraries(settings: Settings) -> Iterator[Finding]:
 
 def _cores(settings: Settings) -> Iterator[Finding]:
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    words = f"{cores:g} to run on"
+    text = f"{cores:g} available"
     if (quota := cpu_quota(Path("/sys/fs/cgroup"))) is not None and quota < cores:
-        cores, words = quota, f"{words}, of which the control group allows the time of {quota:g}"
+        cores, text = quota, f"{text}, of which the control group allows {quota:g}"
     if settings.workers > max(1.0, cores):
-        yield Finding("warn", "cores", f"{words}; {settings.workers} workers get in each other's way: lower the number")
+        yield Finding("warn", "cores", f"{text}; {settings.workers} workers are more than the cores: use fewer")
     else:
-        yield Finding("ok", "cores", f"{words}; {settings.workers} workers")
+        yield Finding("ok", "cores", f"{text}; {settings.workers} workers")
 
 
 def cpu_quota(group: Path) -> float | None:
-    """Cores' worth of time that the control group (version 2, else 1) allows; None without a limit."""
+    """Return the number of cores that the control group (version 2, else 1) allows; None without a limit."""
     try:
         if (group / "cpu.max").is_file():
             quota, period = (group / "cpu.max").read_text().split()
@@ -92,14 +92,14 @@ def _memory(settings: Settings) -> Iterator[Finding]:
 
     use = memory_use()
     if use is None:
-        yield Finding("warn", "memory", "this system does not tell how much there is")
+        yield Finding("warn", "memory", "this system does not report its memory")
         return
     free, wanted = use.limit_bytes - use.used_bytes, settings.workers * WORKER_BYTES
-    words = f"{free / 2**30:.1f} of {use.limit_bytes / 2**30:.1f} GiB are free, by the {use.limited_by}'s limit"
+    text = f"{free / 2**30:.1f} of {use.limit_bytes / 2**30:.1f} GiB are free, by the {use.limited_by}'s limit"
     if free < wanted:
-        yield Finding("warn", "memory", f"{words}; {settings.workers} workers may want {wanted / 2**30:.1f}: use fewer")
+        yield Finding("warn", "memory", f"{text}; {settings.workers} workers may need {wanted / 2**30:.1f}: use fewer")
     else:
-        yield Finding("ok", "memory", words)
+        yield Finding("ok", "memory", text)
 
 
 def _temporary(settings: Settings) -> Iterator[Finding]:
@@ -108,13 +108,13 @@ def _temporary(settings: Settings) -> Iterator[Finding]:
     directory = tempfile.gettempdir()
     seen = disk_check(directory).observe()
     free = shutil.disk_usage(directory).free
-    words = f"{directory} can be written to, {free / 2**30:.1f} GiB are free"
+    text = f"{directory} can be written to, {free / 2**30:.1f} GiB are free"
     if seen is not None and seen.status == "fail":
         yield Finding("FAIL", "temporary files", f"{seen.cause}; make room, or name another directory with TMPDIR")
     elif free < settings.max_upload_bytes:
-        yield Finding("warn", "temporary files", f"{words}, less than one upload may have: make room")
+        yield Finding("warn", "temporary files", f"{text}, less than the largest upload: make room")
     else:
-        yield Finding("ok", "temporary files", words)
+        yield Finding("ok", "temporary files", text)
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
@@ -124,13 +124,13 @@ def _model(settings: Settings) -> Iterator[Finding]:
     try:
         pipeline = open_pipeline(settings)
     except CcmusicError as error:
-        words = f"{type(error).__name__}: {error}; look at CCMUSIC_MODEL ({settings.model}), or fetch the model again"
-        yield Finding("FAIL", "model", words)
+        text = f"{type(error).__name__}: {error}; check CCMUSIC_MODEL ({settings.model}), or fetch the model again"
+        yield Finding("FAIL", "model", text)
         return
     seconds = time.perf_counter() - began
-    held = pipeline.identity
-    words = f"{held.name} {held.version} {held.sha256[:12]} on {pipeline.backend}: hash right, golden clips right"
-    yield Finding("ok", "model", f"{words}, {seconds:.2f} s in all")
+    identity = pipeline.identity
+    text = f"{identity.name} {identity.version} {identity.sha256[:12]} on {pipeline.backend}"
+    yield Finding("ok", "model", f"{text}: hash right, golden clips right, {seconds:.2f} s in total")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -140,23 +140,23 @@ def _port(settings: Settings) -> Iterator[Finding]:
         listen(settings.host, settings.port).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            words = f"{settings.host}:{settings.port}: {error.strerror}; choose another with CCMUSIC_PORT"
-            yield Finding("FAIL", "port", words)
+            text = f"{settings.host}:{settings.port}: {error.strerror}; choose another port with CCMUSIC_PORT"
+            yield Finding("FAIL", "port", text)
             return
     else:
         yield Finding("ok", "port", f"{settings.host}:{settings.port} is free")
         return
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
     try:
-        answer = ask(f"http://{host}:{settings.port}", "/health")
+        response = request(f"http://{host}:{settings.port}", "/health")
     except OSError as error:
-        answer = Answer(0, str(error).encode())
-    if answer.field("service") == SERVICE:
-        words = f"CCMusic {answer.field('version')} answers on {settings.port} already: {answer.field('status')}"
-        yield Finding("ok", "port", words)
+        response = Response(0, str(error).encode())
+    if response.field("service") == SERVICE:
+        text = f"CCMusic {response.field('version')} answers on {settings.port} already: {response.field('status')}"
+        yield Finding("ok", "port", text)
     else:
-        words = f"{settings.port} is held by something that is not CCMusic; stop it, or choose another: CCMUSIC_PORT"
-        yield Finding("FAIL", "port", words)
+        text = f"{settings.port} is used by a program that is not CCMusic; stop it, or set CCMUSIC_PORT"
+        yield Finding("FAIL", "port", text)
 
 
 def _clock(_: Settings) -> Iterator[Finding]:
@@ -165,9 +165,11 @@ def _clock(_: Settings) -> Iterator[Finding]:
     threading.Event().wait(0.05)
     passed = time.monotonic() - before
     if readings != sorted(readings) or not 0.04 < passed < 5.0:
-        yield Finding("FAIL", "clock", "the monotonic clock does not run as it should; every deadline hangs on it")
+        yield Finding("FAIL", "clock", "the monotonic clock is wrong; every deadline depends on it")
     elif wall < time.mktime((2025, 1, 1, 0, 0, 0, 0, 0, 0)):
-        yield Finding("warn", "clock", f"the wall clock says {time.strftime('%Y-%m-%d')}: set it, for the log's sake")
+        yield Finding(
+            "warn", "clock", f"the wall clock says {time.strftime('%Y-%m-%d')}: set it, because the log uses it"
+        )
     else:
         yield Finding("ok", "clock", "the monotonic clock runs steadily")
 
@@ -181,20 +183,20 @@ def _fork_server(settings: Settings) -> Iterator[Finding]:
     process = context.Process(target=_nothing)  # type: ignore[attr-defined]  # BaseContext's own have it
     process.start()
     process.join(60)
-    words = f"{method}: a process started and ended within {time.perf_counter() - began:.2f} s"
+    text = f"{method}: a process started and ended within {time.perf_counter() - began:.2f} s"
     if process.exitcode != 0:
         process.kill()
-        yield Finding("FAIL", "processes", f"{method}: a process ended with {process.exitcode}; look at ulimit -u")
+        yield Finding("FAIL", "processes", f"{method}: a process ended with {process.exitcode}; check ulimit -u")
     elif method != "forkserver":
-        yield Finding("warn", "processes", f"{words}; without a fork server a lost worker is replaced more slowly")
+        yield Finding("warn", "processes", f"{text}; without a fork server a lost worker is replaced more slowly")
     else:
-        yield Finding("ok", "processes", words)
+        yield Finding("ok", "processes", text)
 
 
 def _nothing() -> None:
-    """What a process does that is only to start and end."""
+    """Do nothing: the process starts and ends."""
 
 
-MACHINE: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+MACHINE_CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _python, _libraries, _cores, _memory, _temporary, _model, _port, _clock, _fork_server,
 )  # fmt: skip

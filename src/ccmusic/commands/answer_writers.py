@@ -1,0 +1,89 @@
+"""The forms in which ``ccmusic classify`` prints its answers: JSON, CSV and a table.
+
+Each writer prints an answer as soon as it has it, and returns how many recordings failed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+Answers = Iterator[tuple[Path, dict[str, Any]]]
+"""Each recording with its answer as the API gives it, or with ``error``: ``type`` and ``detail``."""
+
+NAME_COLUMNS = 34
+
+
+def write_json(answers: Answers, out: TextIO, _: int) -> int:
+    """Print one JSON object per line."""
+    n_failed = 0
+    for file, answer in answers:
+        n_failed += "error" in answer
+        print(json.dumps({"file": str(file), **answer}, ensure_ascii=False), file=out, flush=True)
+    return n_failed
+
+
+def write_csv(answers: Answers, out: TextIO, top_k: int) -> int:
+    """Print one row per recording, with `top_k` genres and their probabilities."""
+    n_failed = 0
+    ranks = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ("genre", "probability")]
+    writer = csv.writer(out)
+    writer.writerow(["file", "duration_seconds", "classic_probability", "flags", *ranks, "error"])
+    for file, answer in answers:
+        if "error" in answer:
+            n_failed += 1
+            writer.writerow([file, "", "", "", *[""] * len(ranks), "{type}: {detail}".format(**answer["error"])])
+            continue
+        cells = [cell for p in answer["predictions"] for cell in (p["genre"], p["probability"])]
+        cells += [""] * (len(ranks) - len(cells))
+        classic = _classic(answer)
+        row = [file, answer["duration_seconds"], "" if classic is None else classic, " ".join(answer["flags"])]
+        writer.writerow([*row, *cells, ""])
+    return n_failed
+
+
+def write_table(answers: Answers, out: TextIO, _: int) -> int:
+    """Print one line per recording for people to read."""
+    n_failed = 0
+    for file, answer in answers:
+        n_failed += "error" in answer
+        text = "  {type}: {detail}".format(**answer["error"]) if "error" in answer else f" {_table_cells(answer)}"
+        print(f"{fit(file.name or str(file), NAME_COLUMNS)}{text}", file=out, flush=True)
+    return n_failed
+
+
+def _table_cells(answer: dict[str, Any]) -> str:
+    genres = ", ".join(f"{p['label_en']} {100 * p['probability']:.0f}%" for p in answer["predictions"])
+    shown = dict.fromkeys([*answer["flags"], *filter(None, [answer["odd"]])])  # silence may be in both
+    flags = f"  [{', '.join(shown)}]" if shown else ""
+    if (level := answer.get("sure_level")) and level != max(map(int, answer["levels"])):
+        flags = f"  [sure only of {answer['levels'][str(level)][0]['label_en']}]{flags}"
+    classic = _classic(answer)
+    side = "" if classic is None else f"{f'classical {100 * classic:.0f}%':>14}  "
+    return f"{answer['duration_seconds']:7.1f} s  {side}{genres}{flags}"
+
+
+def _classic(answer: dict[str, Any]) -> float | None:
+    """Return the probability of classical music; None in a taxonomy without that group."""
+    if answer["taxonomy"] != "ccmusic":
+        return None
+    return next(float(p["probability"]) for p in answer["levels"]["2"] if p["genre"] == "Classic")
+
+
+def fit(text: str, width: int) -> str:
+    """Pad or shorten a text to `width` terminal columns. A Chinese character takes two."""
+    columns = 0
+    kept = ""
+    for character in text:
+        columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if columns > width:
+            return kept[:-1] + "…"
+        kept += character
+    return kept + " " * (width - columns)
+
+
+WRITERS = {"json": write_json, "csv": write_csv, "table": write_table}

@@ -1,0 +1,38 @@
+"""The exit codes of ``ccmusic``."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """One way in which a command ends.
+
+    Attributes
+    ----------
+    meaning : str
+        One sentence for people.
+    """
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """Make the integer `value` that carries a sentence."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    OK = 0, "Success."
+    SOME_FAILED = 1, "At least one recording could not be used. The others were."
+    USAGE = 2, "The arguments are not allowed."
+    SETTINGS = 3, "The configuration is not allowed. The message names the setting."
+    ADDRESS = 4, "The server cannot listen on the address."
+    MODEL = 5, "The model cannot be loaded, fetched or imported."
+    NOT_GREEN = 6, "gate: the service did not become healthy before the deadline."
+    WRONG_ANSWER = 7, "gate: the service is healthy, but its answer to a golden clip is wrong."
+    UNREACHABLE = 8, "gate: the service could not be reached before the deadline."
+    DOCTOR_FAILED = 9, "doctor: a check failed, or the fault could not be injected."
+    NOT_NOTICED = 10, "doctor --inject: the service did not notice the fault."
+    NOT_RECOVERED = 11, "doctor --inject: the service noticed the fault, but did not recover from it in time."
+    INTERRUPTED = 130, "The command was interrupted with Ctrl-C."

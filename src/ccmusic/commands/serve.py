@@ -1,0 +1,55 @@
+"""``ccmusic serve``: start the page and the HTTP API."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from typing import Any
+
+from ccmusic.commands import arguments
+from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.messages import warn
+
+
+def add_command(commands: Any) -> None:
+    """Add ``serve`` to the command line."""
+    parser = commands.add_parser(
+        "serve",
+        help="start the page and the HTTP API",
+        description="Serves until SIGTERM or Ctrl-C. SIGTERM answers what was accepted, and then ends with exit code "
+        "0. All other settings are CCMUSIC_* variables; `ccmusic settings` lists them.",
+        epilog="Example: ccmusic serve --port 8080 --workers 2",
+    )
+    parser.add_argument("--host", help="address to listen on (default: the setting, 0.0.0.0)")
+    parser.add_argument("--port", type=int, help="port; 0 lets the system choose (default: the setting, 7860)")
+    arguments.add_model(parser)
+    parser.add_argument("--workers", type=int, help="number of worker processes (default: the setting, one per core)")
+    parser.add_argument(
+        "--no-page", action="store_const", const=False, dest="page", help="serve the API without the page"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    started_at = time.monotonic()
+    from ccmusic.serving.server import serve
+    from ccmusic.settings import read_settings
+    from ccmusic.ui.mount import page_attached
+
+    settings = read_settings(
+        host=options.host, port=options.port, model=options.model, workers=options.workers, page=options.page
+    )
+    logging.getLogger().setLevel(settings.log_level.upper())
+    try:
+        serve(settings, started_at, page_attached)
+    except OSError as error:
+        addresses = f"{settings.host}:{settings.port}"
+        if settings.management_port is not None:
+            addresses += f" or {settings.management_host}:{settings.management_port}"
+        warn(
+            f"cannot listen on {addresses}: {error.strerror}; stop the program that uses the port, or choose another "
+            "port with --port or CCMUSIC_PORT (CCMUSIC_MANAGEMENT_PORT)"
+        )
+        return ExitCode.ADDRESS
+    return ExitCode.OK
