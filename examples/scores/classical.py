@@ -46,7 +46,7 @@ def pachelbel_canon() -> Piece:
     return Piece(
         "pachelbel_canon.ogg",
         "Pachelbel: Canon in D, for strings",
-        "帕赫贝尔:D大调卡农(弦乐)",
+        "帕赫贝尔：D 大调卡农（弦乐）",
         "Classic",
         84,
         43,
@@ -75,7 +75,7 @@ def bach_prelude() -> Piece:
     return Piece(
         "bach_prelude_c.ogg",
         "Bach: Prelude in C major, BWV 846, for piano",
-        "巴赫:C大调前奏曲 BWV 846(钢琴)",
+        "巴赫：C 大调前奏曲 BWV 846（钢琴）",
         "Classic",
         96,
         46,
@@ -161,7 +161,7 @@ def beethoven_ode() -> Piece:
     return Piece(
         "beethoven_ode_to_joy.ogg",
         "Beethoven: Ode to Joy, for orchestra",
-        "贝多芬:欢乐颂(管弦乐)",
+        "贝多芬：欢乐颂（管弦乐）",
         "Classic",
         156,
         68,
@@ -229,7 +229,7 @@ def mozart_nachtmusik() -> Piece:
     return Piece(
         "mozart_nachtmusik.ogg",
         "Mozart: Eine kleine Nachtmusik, for string quartet",
-        "莫扎特:G大调弦乐小夜曲(弦乐四重奏)",
+        "莫扎特：G 大调弦乐小夜曲（弦乐四重奏）",
         "Classic",
         132,
         59,

@@ -85,7 +85,7 @@ def dance_pop() -> Piece:
     return Piece(
         "dance_pop.ogg",
         "Dance pop: saw lead, synth bass, four on the floor",
-        "流行舞曲:锯齿波主音与合成贝斯",
+        "流行舞曲：锯齿波主音与合成贝斯",
         "Non_classic",
         124,
         51,
@@ -156,7 +156,7 @@ def rock() -> Piece:
     return Piece(
         "rock.ogg",
         "Rock: power chords and a lead guitar",
-        "摇滚:强力和弦与主音吉他",
+        "摇滚：强力和弦与主音吉他",
         "Non_classic",
         144,
         68,
@@ -205,7 +205,7 @@ def acoustic_pop() -> Piece:
     return Piece(
         "acoustic_pop.ogg",
         "Acoustic pop: strummed steel guitar and a shaker",
-        "原声流行:钢弦吉他扫弦与沙锤",
+        "原声流行：钢弦吉他扫弦与沙锤",
         "Non_classic",
         98,
         44,
@@ -248,7 +248,7 @@ def soul() -> Piece:
     return Piece(
         "soul.ogg",
         "Soul: electric piano, bass and ghost notes",
-        "灵魂乐:电钢琴、贝斯与鬼音鼓点",
+        "灵魂乐：电钢琴、贝斯与鬼音鼓点",
         "Non_classic",
         76,
         32,

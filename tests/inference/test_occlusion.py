@@ -51,7 +51,7 @@ def test_the_windows_that_speak_most_for_the_genre_are_explained_in_their_order(
 def test_what_speaks_for_a_genre_is_said_in_words():
     found = saliency(o1b2=0.2, o1b3=0.3)
     assert found.words() == "Opera: mostly the bass between 22 and 23 s"
-    assert found.words("zh") == "歌剧 / 戏曲:主要因为第 22 至 23 秒的低音"
+    assert found.words("zh") == "歌剧 / 戏曲：主要依据是第 22 至 23 秒的低音"
 
 
 def test_what_lasts_has_no_time():

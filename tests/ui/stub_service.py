@@ -30,10 +30,12 @@ TESTED = SelfTestState(passed=True, age_seconds=5.0, seconds=0.02, best_seconds=
 MODEL = ModelIdentity("stub", "1.2.3", "0123456789abcdef" * 4)
 
 
-def snapshot(model_status: str, message: str | None, uptime_seconds: float, **state: object) -> ServiceSnapshot:
+def snapshot(
+    model_status: str, code: str = "ok", message: str | None = None, uptime_seconds: float = 1.0, **state: object
+) -> ServiceSnapshot:
     """A snapshot with one check, which fails if there is a message; `state` are fields of its `SupervisorState`."""
-    every = frozenset({"health", "startupz", "readyz"})
-    check = CheckResult("model", every, "fail" if message else "pass", message, message=message)
+    affects = frozenset({"health", "startupz", "readyz"})
+    check = CheckResult("model", affects, "fail" if message else "pass", message, message=message, code=code)
     return ServiceSnapshot(
         service="stub",
         version="0",
@@ -101,10 +103,10 @@ class StubService:
     def snapshot(self) -> ServiceSnapshot:
         if not self.ready:
             starting = (WorkerRecord(0, "starting", 7, 0, 0),)
-            return snapshot("loading", "Model is still loading...", 1.0, workers=starting)
+            return snapshot("loading", "loading", "Model is still loading...", workers=starting)
         workers = (WorkerRecord(0, "idle", 7, 0, 2),)
         served = ServedModel(MODEL, "stub", self.taxonomies)
-        return snapshot("ready", None, 3700.0, workers=workers, served=served, self_test=TESTED)
+        return snapshot("ready", uptime_seconds=3700.0, workers=workers, served=served, self_test=TESTED)
 
 
 def stub_app(service: StubService, settings: Settings) -> FastAPI:

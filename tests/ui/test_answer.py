@@ -70,7 +70,7 @@ def test_a_clip_sent_before_the_model_is_ready_gets_a_notice(clip):
 
 def test_a_model_that_failed_is_not_reported_as_loading(clip):
     service = StubService(ModelNotReady("Model loading failed: no such operator"))
-    service.snapshot = lambda: snapshot("error", "Model loading failed: no such operator", 1.0)
+    service.snapshot = lambda: snapshot("error", "load_failed", "Model loading failed: no such operator")
     got = answer(service, clip)
     assert "could not be loaded" in got.notice
     assert "still loading" not in got.notice
@@ -110,9 +110,38 @@ def test_a_missing_clip_gets_a_notice():
 def test_there_is_a_readiness_notice_until_the_chosen_model_is_ready():
     assert readiness_html(StubService().snapshot(), "en") == ""
     assert "still loading" in readiness_html(StubService(ready=False).snapshot(), "en")
-    preparing = snapshot("loading", "Model is still loading...", 1.0, preparing="building vgg19_bn")
+    preparing = snapshot("loading", "preparing", "Model is still loading...", preparing="building vgg19_bn")
     assert "converted from its checkpoint" in (html := readiness_html(preparing, "en"))
     assert "building vgg19_bn" in html
-    instead = snapshot("ready", None, 1.0, preparation_caveat="owner/name could not be fetched")
+    instead = snapshot("ready", preparation_caveat="owner/name could not be fetched")
     assert "不是管理员指定的模型" in (html := readiness_html(instead, "zh"))
     assert "owner/name could not be fetched" in html
+
+
+@pytest.mark.parametrize(
+    ("model_status", "code", "words"),
+    [
+        ("loading", "loading", "still loading"),
+        ("loading", "not_started", "still loading"),
+        ("loading", "preparing", "converted from its checkpoint"),
+        ("loading", "file_missing", "model file is missing"),
+        ("error", "file_missing", "model file is missing"),
+        ("error", "load_failed", "could not be loaded"),
+        ("error", "dependency_missing", "could not be loaded"),
+        ("error", "a_new_code", "could not be loaded"),
+        ("ready", "file_missing", ""),  # the model that is loaded still answers
+    ],
+)
+def test_the_readiness_notice_depends_on_the_code_and_not_on_the_message(model_status, code, words):
+    html = readiness_html(snapshot(model_status, code, "any message"), "en")
+    assert words in html
+    assert bool(html) is bool(words)
+    assert ('role="alert"' in html) is (model_status == "error" or (code == "file_missing" and bool(words)))
+
+
+def test_a_clip_sent_while_the_model_file_is_missing_gets_the_cause(clip):
+    service = StubService(ready=False)
+    service.snapshot = lambda: snapshot("loading", "file_missing", "Model file not found: ./save.pt")
+    got = answer(service, clip)
+    assert "model file is missing" in got.notice
+    assert "still loading. Your file" not in got.notice

@@ -13,9 +13,9 @@ from ccmusic.workers.records import WorkerRecord
 from ccmusic.workers.supervisor_state import SupervisorState
 from ui.stub_service import MODEL, StubService, snapshot, track_result
 
-LOADING = snapshot("loading", "Model is still loading...", 2.0)
-MISSING = snapshot("loading", "Model file not found: ./save.pt", 2.0)
-FAILED = snapshot("error", "Model loading failed: <script>", 2.0)
+LOADING = snapshot("loading", "loading", "Model is still loading...")
+MISSING = snapshot("loading", "file_missing", "Model file not found: ./save.pt")
+FAILED = snapshot("error", "load_failed", "Model loading failed: <script>")
 
 
 @pytest.mark.parametrize(

@@ -126,15 +126,15 @@ class Explanation:
 
 _SPREAD = {
     "en": "{genre}: no part decides by itself, it is the whole window",
-    "zh": "{genre}:没有哪一部分单独起决定作用,而是整个窗口",
+    "zh": "{genre}：没有哪个部分单独起决定作用，依据来自整个片段",
 }
-_MOSTLY = {"en": "{genre}: mostly {register} {when}", "zh": "{genre}:主要因为{when}的{register}"}
+_MOSTLY = {"en": "{genre}: mostly {register} {when}", "zh": "{genre}：主要依据是{when}的{register}"}
 _ABOVE_ALL = {
     "en": "{genre}: above all {register} {when}, but other parts too",
-    "zh": "{genre}:尤其因为{when}的{register},但其他部分也有影响",
+    "zh": "{genre}：尤其是{when}的{register}，其他部分也有影响",
 }
 _BETWEEN = {"en": "between {start} and {end} s", "zh": "第 {start} 至 {end} 秒"}
-_THROUGHOUT = {"en": "throughout the window", "zh": "整个窗口"}
+_THROUGHOUT = {"en": "throughout the window", "zh": "整个片段"}
 
 
 def silenced(window_db: np.ndarray, n_blocks: int) -> tuple[list[np.ndarray], tuple[int, int]]:

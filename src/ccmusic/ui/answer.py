@@ -20,6 +20,16 @@ logger = logging.getLogger(__name__)
 
 TOP_CLASSES = 5
 
+_MODEL_NOTICES: dict[str, tuple[cards.Kind, str]] = {
+    "loading": ("warning", "notice.loading"),
+    "preparing": ("warning", "notice.preparing"),
+    "other_model": ("warning", "notice.caveat"),
+    "file_missing": ("error", "error.ModelFileNotFound"),
+    "load_failed": ("error", "error.ModelLoadFailed"),
+    "dependency_missing": ("error", "error.ModelLoadFailed"),
+}
+"""Kind and text of the notice about the model, by the code of its health check."""
+
 
 class PageService(Protocol):
     """The part of `ccmusic.serving.service.Service` that the page uses."""
@@ -143,23 +153,28 @@ def failure_html(error: Exception, service: PageService, language: Language) -> 
         logger.error("the page could not answer", exc_info=error)
         return cards.notice_html("error", error_text(error, language))
     if isinstance(error, ModelNotReady):
-        if service.snapshot().model_status == "error":
-            return cards.notice_html("error", text("error.ModelLoadFailed", language), str(error), language)
+        kind, key = _MODEL_NOTICES.get(_model_code(service.snapshot()), ("warning", ""))
+        if kind == "error":
+            return cards.notice_html(kind, text(key, language), str(error), language)
         return cards.notice_html("warning", error_text(error, language))
     return cards.notice_html("error", error_text(error, language), str(error), language)
 
 
 def readiness_html(snapshot: ServiceSnapshot, language: Language) -> str:
     """The notice at the top of the page; empty if the chosen model is ready."""
-    match snapshot.model_status:
-        case "loading" if snapshot.supervisor.preparing is not None:
-            return cards.notice_html(
-                "warning", text("notice.preparing", language), snapshot.supervisor.preparing, language
-            )
-        case "loading":
-            return cards.notice_html("warning", text("notice.loading", language))
-        case "ready" if snapshot.supervisor.caveat is not None:
-            return cards.notice_html("warning", text("notice.caveat", language), snapshot.supervisor.caveat, language)
-        case "error":
-            return cards.notice_html("error", text("error.ModelLoadFailed", language), snapshot.message or "", language)
-    return ""
+    code = _model_code(snapshot)
+    if code not in _MODEL_NOTICES:
+        return ""
+    kind, key = _MODEL_NOTICES[code]
+    state = snapshot.supervisor
+    details = {"loading": None, "preparing": state.preparing, "other_model": state.caveat}
+    return cards.notice_html(kind, text(key, language), details.get(code, snapshot.message) or "", language)
+
+
+def _model_code(snapshot: ServiceSnapshot) -> str:
+    """The code of the health check that states why the chosen model does not answer; ``ok`` if it does."""
+    if snapshot.model_status == "ready":  # a model that is loaded answers, even if its file is missing now
+        return "ok" if snapshot.supervisor.caveat is None else "other_model"
+    codes = [check.code for check in snapshot.checks if check.name in ("model_file", "model")]
+    default = "load_failed" if snapshot.model_status == "error" else "loading"
+    return next((code for code in codes if code in _MODEL_NOTICES), default)

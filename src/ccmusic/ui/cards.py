@@ -14,6 +14,9 @@ from ccmusic.workers.records import WorkerRecord, WorkerState
 SHORT_HASH = 12
 STATUS_REFRESH_SECONDS = 3.0
 
+STARTING_CODES = frozenset({"not_started", "loading", "preparing"})
+"""Codes of health checks that fail during a normal start."""
+
 Kind = Literal["info", "warning", "error"]
 
 LOGO = (
@@ -82,8 +85,8 @@ def colour_of(snapshot: ServiceSnapshot) -> Literal["green", "amber", "red"]:
     """The status light: green if healthy, amber with warnings or while the model loads, red otherwise."""
     if snapshot.healthy:
         return "amber" if snapshot.warnings else "green"
-    starting = snapshot.model_status == "loading" and not (snapshot.message or "").startswith("Model file not found")
-    return "amber" if starting else "red"
+    failing = snapshot.failing("health")
+    return "amber" if failing is not None and failing.code in STARTING_CODES else "red"
 
 
 def status_html(snapshot: ServiceSnapshot, language: Language) -> str:

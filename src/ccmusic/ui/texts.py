@@ -86,6 +86,8 @@ TEXTS: dict[Language, dict[str, str]] = {
         "error.ModelError": "The model cannot give a result at the moment. Please tell the operator of this service.",
         "error.ServiceError": "The service cannot process the recording now. Your file is fine; try again soon.",
         "error.ModelNotReady": "The model is still loading. Your file is fine; try again in a few seconds.",
+        "error.ModelFileNotFound": "The model file is missing, so recognition is not available. "
+                                   "Please tell the operator of this service.",
         "error.ModelLoadFailed": "The model could not be loaded, so recognition is not available. "
                                  "Please tell the operator of this service.",
         "error.Overloaded": "The service is busy. Your file is fine; try again in {seconds} s.",
@@ -206,6 +208,7 @@ TEXTS: dict[Language, dict[str, str]] = {
         "error.ModelError": "模型暂时无法给出结果，请联系服务管理员。",
         "error.ServiceError": "服务暂时无法处理。您的文件没有问题，请稍后重试。",
         "error.ModelNotReady": "模型正在加载。您的文件没有问题，请过几秒再试。",
+        "error.ModelFileNotFound": "找不到模型文件，目前无法识别，请联系服务管理员。",
         "error.ModelLoadFailed": "模型加载失败，目前无法识别，请联系服务管理员。",
         "error.Overloaded": "服务繁忙。您的文件没有问题，请在 {seconds} 秒后重试。",
         "error.InferenceTimeout": "处理时间过长，已停止。请换一段较短的音频，或只识别前 30 秒。",
