@@ -93,7 +93,7 @@ class CcmusicError(Exception):
 
     @property
     def sentence(self) -> str:
-        """The text as the contract fixes it; by default the text of the error."""
+        """The text as docs/contract.md fixes it; by default the text of the error."""
         return str(self)
 
 

@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 SERVICE = "ccmusic-database"
-"""How the service names itself in ``/health``; the contract fixes it."""
+"""How the service names itself in ``/health``; docs/contract.md fixes it."""

@@ -27,7 +27,7 @@ QUERIES = (
     'sum(rate(http_requests_total{job="ccmusic",status=~"5.."}[5m]))'
     ' / sum(rate(http_requests_total{job="ccmusic"}[5m]))',
 )
-"""The contract's, verbatim."""
+"""Those of docs/contract.md, word for word."""
 
 written: list[str] = []
 

@@ -202,7 +202,7 @@ class TrackResult:
         top_k: int | None = None,
         request_id: str | None = None,
     ) -> dict[str, Any]:
-        """The answer as the HTTP API and the command line give it (contract, section 4).
+        """The answer as the HTTP API and the command line give it (docs/contract.md, section 4).
 
         Parameters
         ----------

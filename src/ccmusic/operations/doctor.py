@@ -17,7 +17,7 @@ from ccmusic.version import SERVICE
 
 N_LATENCIES = 50
 PROMISED_SECONDS = 0.01
-"""The contract promises an answer of /health within this time; longer is a warning."""
+"""docs/contract.md promises an answer of /health within this time; longer is a warning."""
 BOUND_SECONDS = 0.1
 """The users' own bound; longer is a failure."""
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ccmusic.errors import InvalidParameter
 
 REQUEST_SECONDS = 5.0
-"""Longest time for the response of a probe; the contract promises milliseconds."""
+"""Longest time for the response of a probe; docs/contract.md promises milliseconds."""
 
 Print = Callable[[str], object]
 """Is called with each line that a person should read."""
