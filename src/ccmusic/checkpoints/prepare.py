@@ -6,11 +6,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccmusic.checkpoints.file_lock import file_lock
 from ccmusic.errors import CacheUnwritable, HubUnreachable, ModelFileNotFound, ModelRefused
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import EMBEDDED, ModelLocation, file_sha256, locate
+
+if TYPE_CHECKING:
+    from ccmusic.checkpoints.convert import Imported
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +132,12 @@ def fetch(location: ModelLocation, options: Options, on_stage: OnStage = lambda 
 
 
 def cached(
-    checkpoint: Path, options: Options, on_stage: OnStage = lambda _: None, *, features: str | None = None
+    checkpoint: Path,
+    options: Options,
+    on_stage: OnStage = lambda _: None,
+    *,
+    features: str | None = None,
+    on_imported: Callable[[Imported], object] = lambda _: None,
 ) -> Path:
     """Import a checkpoint into the cache unless it is there.
 
@@ -144,6 +153,8 @@ def cached(
     features : {"cqt", "mel"}, optional
         The spectrogram that the checkpoint was trained on, where neither its folder nor its file is named for it. An
         entry that was imported with the other one is replaced.
+    on_imported : callable, optional
+        Called with the result of an import; not called if the checkpoint is in the cache already.
 
     Returns
     -------
@@ -173,7 +184,7 @@ def cached(
             entries / f".{directory.name}.lock", lambda: on_stage("waiting for another process that imports it")
         ):
             if not _is_complete(directory, features):
-                import_checkpoint(
+                imported = import_checkpoint(
                     checkpoint,
                     directory,
                     features=features,
@@ -181,6 +192,7 @@ def cached(
                     threads=options.threads,
                     on_stage=on_stage,
                 )
+                on_imported(imported)
     except OSError as error:
         raise CacheUnwritable(
             f"the imported model cannot be kept in {entries} ({error.strerror or error}): "

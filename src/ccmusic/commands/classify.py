@@ -34,7 +34,7 @@ def add_command(commands: Any) -> None:
         "subfolders is classified. A recording that cannot be used gets an error, and the others continue.",
         epilog="Example: ccmusic classify --csv examples > genres.csv",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="recordings, or folders of them")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print a JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print a row per recording")

@@ -77,5 +77,4 @@ def _value(action: argparse.Action) -> str:
 
 
 def _cell(action: argparse.Action) -> str:
-    text = (action.help or "").replace("%%", "%").replace("|", "\\|")
-    return text[:1].upper() + text[1:] + "." if text else ""
+    return (action.help or "").replace("%%", "%").replace("|", "\\|")

@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
         "A part is an octave during a stretch of time.",
         epilog="Example: ccmusic explain song.mp3 --out why.png",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the recording")
     parser.add_argument("--window", type=int, metavar="N", help="window, counted from 1 (default: the clearest)")
     parser.add_argument("--genre", metavar="G", help="genre, such as Dance_pop (default: the likeliest)")
     arguments.add_windows(parser)

@@ -34,8 +34,8 @@ def add_command(commands: Any) -> None:
         "import",
         help="convert a PyTorch checkpoint into a model directory",
         description="Converts an official checkpoint, compares the result with the checkpoint on real windows, and "
-        "measures other precisions. The model goes into the cache, where CCMUSIC_MODEL=PATH finds it. With --features "
-        "or --out it is used by its directory, which the command prints.",
+        "measures other precisions. The result goes into the cache, where CCMUSIC_MODEL=PATH finds it; the "
+        "cache also keeps --features. With --out the result goes into that directory instead.",
         epilog="Example: ccmusic models import ./vgg19_bn_cqt/save.pt",
     )
     importing.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or its folder")
@@ -94,6 +94,9 @@ def _list(_: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     from ccmusic.checkpoints.convert import import_checkpoint
+    from ccmusic.checkpoints.prepare import cached
+    from ccmusic.classifier import import_options
+    from ccmusic.models.card import CARD_NAME, read_card
     from ccmusic.models.store import CHECKPOINT_NAME
     from ccmusic.settings import read_settings
 
@@ -104,21 +107,32 @@ def _import(options: argparse.Namespace) -> int:
     if not checkpoint.is_file():
         raise ModelFileNotFound(str(checkpoint))
     checkpoint = checkpoint.absolute()
-    directory = options.out
-    if directory is None:
-        name = checkpoint.parent.name if checkpoint.name == CHECKPOINT_NAME else checkpoint.stem
-        directory = settings.model_cache / "imported" / name
-    else:
-        check_output_directory(directory)
-    imported = import_checkpoint(
+    on_stage = stage_printer(quiet=options.quiet)
+    if options.out is not None:
+        check_output_directory(options.out)
+        imported = import_checkpoint(
+            checkpoint,
+            options.out.absolute(),
+            features=options.features,
+            audio=settings.import_audio,
+            threads=settings.threads_per_worker,
+            on_stage=on_stage,
+        )
+        print(_report(imported))
+        return ExitCode.OK
+    reports: list[str] = []
+    directory = cached(
         checkpoint,
-        directory.absolute(),
+        import_options(settings),
+        on_stage,
         features=options.features,
-        audio=settings.import_audio,
-        threads=settings.threads_per_worker,
-        on_stage=stage_printer(quiet=options.quiet),
+        on_imported=lambda imported: reports.append(_report(imported)),
     )
-    print(_report(imported))
+    if not reports:
+        card = read_card(directory / CARD_NAME)
+        known = f"{card.name} {card.version}: is in the cache already; delete {directory} to import it again"
+        reports = [known, _table(card), _how_to_serve(directory)]
+    print(*reports, sep="\n")
     return ExitCode.OK
 
 
