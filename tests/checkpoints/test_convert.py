@@ -37,7 +37,6 @@ def test_the_card_describes_the_model(imported):
     assert (card.features.kind, card.drawing is not None, card.window_seconds) == ("cqt_db", True, 11.4)
     assert {network.precision for network in card.networks} >= {"float32", "int8"}
     assert card.metrics["max_logit_error"] == round(made.max_logit_error, 8) < 1e-3
-    assert (card.metrics["tensors"], card.metrics["parameters"]) == (made.n_keys, made.n_parameters)
     assert made.n_keys == len(narrow_state())
     assert made.n_parameters == sum(
         value.size for key, value in narrow_state().items() if not key.endswith(("_mean", "_var", "_tracked"))

@@ -1,4 +1,4 @@
-"""What a precision changes is measured on the windows given, and the fastest that agrees is chosen."""
+"""A precision is measured on the given windows; the fastest network that agrees is chosen."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from ccmusic.models.card import Agreement, GoldenClip, Network
 
 
 class Scripted:
-    """A network that answers with rows of a table, the window's number telling which, and notes how often it ran."""
+    """A network whose logits are the row of a table that the window's number names; it records its batch sizes."""
 
     def __init__(self, table, clock=None, seconds=0.0):
         self.table = np.asarray(table, np.float32)
@@ -53,7 +53,7 @@ def agreement(top1=1.0, milliseconds=50.0, milliseconds_float32=100.0, n=precisi
     )
 
 
-def test_figures_are_those_of_the_windows():
+def test_agreement_is_computed_over_all_windows():
     log = np.log
     reference = Scripted([[log(3), 0], [0, log(3)], [log(3), 0], [log(3), 0]])
     candidate = Scripted([[log(3), 0], [log(3), 0], [log(9) + 1, 1], [log(3), 0]])
@@ -65,12 +65,12 @@ def test_figures_are_those_of_the_windows():
     assert measured.max_logit_error == pytest.approx(log(3) + 1, abs=1e-6)
 
 
-def test_large_logits_overflow_nothing():
+def test_large_logits_do_not_overflow():
     far = Scripted([[1000.0, 0.0]])
     assert measure(far, far, windows(1), threads=1).mean_probability_shift == 0
 
 
-def test_times_are_medians_of_single_windows_in_turns(monkeypatch):
+def test_times_are_medians_of_single_windows_in_alternation(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(precision, "time", clock)
     reference, candidate = Scripted(np.eye(20), clock, 0.2), Scripted(np.eye(20), clock, 0.05)
@@ -80,23 +80,23 @@ def test_times_are_medians_of_single_windows_in_turns(monkeypatch):
     assert reference.sizes == candidate.sizes == [4] * 5 + [1] * (precision.TIMED_ROUNDS + 1)
 
 
-def test_one_slow_round_does_not_count(monkeypatch):
+def test_one_slow_round_does_not_change_the_time(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(precision, "time", clock)
 
-    class Stumbling(Scripted):
+    class SlowOnce(Scripted):
         def logits(self, batch):
             self.clock.now += 100 if len(self.sizes) == 5 else 0
             return super().logits(batch)
 
-    reference, candidate = Scripted(np.eye(2), clock, 0.2), Stumbling(np.eye(2), clock, 0.05)
+    reference, candidate = Scripted(np.eye(2), clock, 0.2), SlowOnce(np.eye(2), clock, 0.05)
     assert measure(reference, candidate, windows(2), threads=1).milliseconds == pytest.approx(50)
 
 
-def test_the_first_single_window_does_not_count(monkeypatch):
+def test_the_first_single_window_is_not_timed(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(precision, "time", clock)
-    monkeypatch.setattr(precision, "TIMED_ROUNDS", 1)  # a median of two would be moved by it
+    monkeypatch.setattr(precision, "TIMED_ROUNDS", 1)  # it would change the median of two
 
     class Allocating(Scripted):
         def logits(self, batch):
@@ -107,38 +107,38 @@ def test_the_first_single_window_does_not_count(monkeypatch):
     assert measure(reference, candidate, windows(2), threads=1).milliseconds == pytest.approx(50)
 
 
-def test_no_windows_are_refused():
+def test_an_empty_array_of_windows_is_refused():
     with pytest.raises(InvalidParameter, match="windows must hold at least one"):
         measure(Scripted([[0, 1]]), Scripted([[0, 1]]), windows(0), threads=1)
 
 
-def test_the_fastest_within_99_percent_is_chosen():
+def test_the_fastest_that_agrees_on_99_percent_is_chosen():
     exact = network("float32")
-    brain, whole = network("bfloat16", agreement(milliseconds=60), "openvino"), network("int8", agreement(0.99))
-    assert choose([exact, brain, whole]) is whole
-    assert choose([exact, brain, network("int8", agreement(0.9899))]) is brain
+    bfloat16, int8 = network("bfloat16", agreement(milliseconds=60), "openvino"), network("int8", agreement(0.99))
+    assert choose([exact, bfloat16, int8]) is int8
+    assert choose([exact, bfloat16, network("int8", agreement(0.9899))]) is bfloat16
 
 
-def test_float32_stays_where_none_is_faster_or_agrees():
+def test_float32_is_chosen_if_no_other_is_faster_and_agrees():
     exact = network("float32")
     assert choose([exact]) is exact
     assert choose([exact, network("int8", agreement(milliseconds=100.0))]) is exact
     assert choose([exact, network("int8", agreement(0.98, 1.0))]) is exact
 
 
-def test_too_few_windows_prove_nothing():
+def test_a_comparison_on_too_few_windows_does_not_count():
     exact = network("float32")
     assert choose([exact, network("int8", agreement(n=precision.MIN_WINDOWS - 1))]) is exact
 
 
-def test_speed_is_told_by_the_float32_beside_it():
-    # measured in a quiet minute and in a busy one
-    quiet = network("int8", agreement(milliseconds=60, milliseconds_float32=100))
+def test_speed_is_relative_to_float32_in_the_same_measurement():
+    # one was measured on an idle machine, the other on a busy one
+    idle = network("int8", agreement(milliseconds=60, milliseconds_float32=100))
     busy = network("bfloat16", agreement(milliseconds=80, milliseconds_float32=200), "openvino")
-    assert choose([network("float32"), quiet, busy]) is busy
+    assert choose([network("float32"), idle, busy]) is busy
 
 
-def test_of_equally_fast_ones_the_better_agreeing_then_the_earlier_is_chosen():
+def test_of_equally_fast_networks_the_one_that_agrees_better_or_comes_first_is_chosen():
     exact = network("float32")
     worse, better = network("int8", agreement(0.99)), network("bfloat16", agreement(1.0), "openvino")
     assert choose([exact, worse, better]) is better
@@ -146,7 +146,7 @@ def test_of_equally_fast_ones_the_better_agreeing_then_the_earlier_is_chosen():
     assert choose([exact, alike, better]) is alike
 
 
-def test_there_must_be_one_in_float32():
+def test_exactly_one_network_must_be_in_float32():
     for networks in ([], [network("int8", agreement())], [network("float32"), network("int8")]):
         with pytest.raises(InvalidParameter, match="must hold one network in float32"):
             choose(networks)

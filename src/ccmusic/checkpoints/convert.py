@@ -140,13 +140,7 @@ def import_checkpoint(
             )
             if network is not None:
                 networks.append(network)
-        metrics = {
-            "reference": reference,
-            "max_logit_error": round(error, 8),
-            "reference_windows": N_REFERENCE,
-            "tensors": n_keys,
-            "parameters": n_parameters,
-        }
+        metrics = {"reference": reference, "max_logit_error": round(error, 8), "reference_windows": N_REFERENCE}
         card = _final_card(draft, networks, metrics)
         card.save(building)
         building.chmod(0o755)  # mkdtemp permits access only to the user who runs this

@@ -1,7 +1,7 @@
-"""What another precision changes in a network's answers and in its time, and which precision runs by default.
+"""Measures how another precision changes a network's answers and time, and chooses the precision that runs by default.
 
-Every precision is compared with the same network in float32 on the same windows, because a network that was not
-measured on real windows may have lost a class without anyone noticing.
+Each precision is compared with the same network in float32 on the same real windows. Without this measurement a
+network could lose a class without anyone noticing.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from ccmusic.inference.aggregate import softmax
 from ccmusic.models.card import Agreement, Network
 
 MIN_TOP1 = 0.99
-"""Share of the windows for which a network must name the same genre as in float32, to run by default."""
+"""To run by default, a network must have the same top genre as float32 for at least this share of the windows."""
 MIN_WINDOWS = 100
-"""With fewer, one window that is named otherwise is more than `MIN_TOP1` allows, and none proves nothing."""
+"""With fewer windows, a single difference exceeds what `MIN_TOP1` allows, and no difference proves little."""
 TIMED_ROUNDS = 15
-"""How often a single window is timed in either network, after one answer that is not."""
+"""Timed answers of each network to a single window; one more before them is not timed."""
 WINDOWS_PER_BATCH = 4
 
 
-class _Answers(Protocol):
-    """A loaded network, of `ccmusic.inference.backend`."""
+class _Network(Protocol):
+    """A loaded network, such as a `ccmusic.inference.backend.Backend`."""
 
     def logits(self, windows: np.ndarray) -> np.ndarray: ...
 
 
-def measure(reference: _Answers, candidate: _Answers, windows: np.ndarray, threads: int) -> Agreement:
-    """Compare a network with the one in float32.
+def measure(reference: _Network, candidate: _Network, windows: np.ndarray, threads: int) -> Agreement:
+    """Compare a network with the same network in float32.
 
     Parameters
     ----------
     reference, candidate : Backend
-        In float32, and in the other precision; both on the same number of threads.
+        The network in float32 and in the other precision, both with the same number of threads.
     windows : np.ndarray [shape=(n_windows, ...), dtype=float32]
-        Real ones. The times are of one window at a time, both networks in turns, so that whatever else the machine
-        does meets both.
+        Inputs made of real recordings. Times are measured for one window at a time, alternating between the networks,
+        so that other load on the machine affects both.
     threads : int
-        On which both run; it is only noted.
+        The number of threads of both, for the record.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def measure(reference: _Answers, candidate: _Answers, windows: np.ndarray, threa
     InvalidParameter
         There are no windows.
     NonFiniteOutput
-        A network answered NaN or infinity.
+        A network gave NaN or infinity.
     """
     if not len(windows):
         raise InvalidParameter("windows", "must hold at least one window to compare precisions on")
@@ -72,34 +72,34 @@ def measure(reference: _Answers, candidate: _Answers, windows: np.ndarray, threa
 
 
 def choose(networks: Sequence[Network]) -> Network:
-    """The network that runs by default: the fastest that names the same genre as float32 for 99 of 100 windows.
+    """The network to run by default: the fastest that agrees with float32 on at least 99 % of the windows.
 
     Parameters
     ----------
     networks : sequence of Network
-        The one in float32, without an agreement, and others with theirs.
+        One in float32 without an agreement, and others with one.
 
     Returns
     -------
     Network
-        One of them. float32 where no other is faster than it was in the same measurement, agrees well enough, and was
-        compared on at least `MIN_WINDOWS` windows. Of two equally fast, the one that agrees better; of those, the
-        earlier.
+        The one in float32, unless another was faster than it in the same measurement, agrees well enough, and was
+        compared on at least `MIN_WINDOWS` windows. If two are equally fast, the one that agrees better; if they agree
+        equally, the earlier.
 
     Raises
     ------
     InvalidParameter
-        There is not exactly one network in float32.
+        Not exactly one network is in float32.
     """
     exact = [network for network in networks if network.agreement is None]
     if [network.precision for network in exact] != ["float32"]:
         raise InvalidParameter("networks", "must hold one network in float32, and an agreement for each of the others")
-    fit = [(_share_of_time(agreement), -agreement.top1, network) for network, agreement in _compared(networks)]
-    return min(fit, key=lambda entry: entry[:2])[2] if fit else exact[0]
+    candidates = [(_share_of_time(agreement), -agreement.top1, network) for network, agreement in _eligible(networks)]
+    return min(candidates, key=lambda entry: entry[:2])[2] if candidates else exact[0]
 
 
-def _compared(networks: Sequence[Network]) -> list[tuple[Network, Agreement]]:
-    """Those that may run by default: faster, compared on enough windows, and agreeing well enough."""
+def _eligible(networks: Sequence[Network]) -> list[tuple[Network, Agreement]]:
+    """The networks that are faster than float32, agree well enough, and were compared on enough windows."""
     return [
         (network, agreement)
         for network in networks
@@ -111,17 +111,17 @@ def _compared(networks: Sequence[Network]) -> list[tuple[Network, Agreement]]:
 
 
 def _share_of_time(agreement: Agreement) -> float:
-    # Networks are not timed at one time, but each beside float32: only these ratios can be compared.
+    # Each network is timed together with float32, at different moments: only these ratios are comparable.
     return agreement.milliseconds / agreement.milliseconds_float32
 
 
-def _logits(backend: _Answers, windows: np.ndarray) -> np.ndarray:
+def _logits(backend: _Network, windows: np.ndarray) -> np.ndarray:
     batches = [windows[first : first + WINDOWS_PER_BATCH] for first in range(0, len(windows), WINDOWS_PER_BATCH)]
     return np.concatenate([backend.logits(batch) for batch in batches])
 
 
-def _milliseconds(backends: Sequence[_Answers], windows: np.ndarray) -> list[float]:
-    """Median time of one window in each."""
+def _milliseconds(backends: Sequence[_Network], windows: np.ndarray) -> list[float]:
+    """Median time for one window in each network."""
     seconds: list[list[float]] = [[] for _ in backends]
     for i in range(TIMED_ROUNDS + 1):
         window = windows[i % len(windows)][None]
@@ -129,4 +129,6 @@ def _milliseconds(backends: Sequence[_Answers], windows: np.ndarray) -> list[flo
             start = time.perf_counter()
             backend.logits(window)
             times.append(time.perf_counter() - start)
-    return [1000 * statistics.median(times[1:]) for times in seconds]  # the first of a batch size allocates
+    return [
+        1000 * statistics.median(times[1:]) for times in seconds
+    ]  # the first answer for a batch size allocates memory

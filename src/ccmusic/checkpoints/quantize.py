@@ -1,12 +1,12 @@
-"""A network in float32 made into one of 8-bit integers, by looking at what happens in it with real pictures.
+"""Quantises a float32 network to 8-bit integers, calibrated on real pictures.
 
-Post-training static quantisation as ONNX Runtime's tool does it (Jacob et al., "Quantization and Training of Neural
-Networks for Efficient Integer-Arithmetic-Only Inference", 2018): each tensor between layers gets a scale from the range
-it had over the pictures, each output channel's weights one of their own, and pairs of QuantizeLinear and
-DequantizeLinear in the file tell any runtime where integers stand.
+Post-training static quantisation with ONNX Runtime's tool (Jacob et al., "Quantization and Training of Neural Networks
+for Efficient Integer-Arithmetic-Only Inference", 2018). The scale of each tensor between layers comes from its range
+over the pictures. The weights of each output channel have a scale of their own. Pairs of QuantizeLinear and
+DequantizeLinear nodes in the file show any runtime which tensors are integers.
 
-The tool's own way through files and temporary directories is not taken: bytes come in and go out.
-``docs/precisions.md`` holds what other settings did to the answers, and ``bench/precisions.py`` measures them again.
+The tool normally works through files and temporary directories; here it gets bytes and returns bytes.
+``docs/precisions.md`` has the effect of other settings on the answers; ``bench/precisions.py`` measures them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from ccmusic.errors import DependencyUnavailable, InvalidParameter, ModelRefused
 
 OPERATIONS = ("Conv", "Flatten", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape")
-"""What is computed in integers, or passes them on; every other operation stays in float32."""
+"""Operations that compute with integers or pass them through; all others stay in float32."""
 HISTOGRAM_BINS = 4096
 
 Ranges = dict[str, tuple[float, float]]
@@ -28,24 +28,24 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How a network is quantised; the defaults are what was measured to be best.
+    """Settings of the quantisation; the defaults gave the best answers in measurements.
 
     Attributes
     ----------
     percentile : float or None
-        Share of a tensor's values, in percent, within its range; the rest is clipped. None: the range has them all.
+        Percentage of a tensor's values that its range includes; the others are clipped. None: all of them.
     per_channel : bool
-        A scale for each output channel of the weights, not one for all.
+        One scale for each output channel of the weights instead of one for all.
     signed_activations : bool
-        Signed with zero in the middle, instead of unsigned with a zero point of their own.
+        Signed integers with the zero point 0 instead of unsigned ones with a zero point for each tensor.
     reduced_range : bool
-        Weights of 7 bits: processors without VNNI add pairs of products in 16 bits, which saturate with 8.
+        Weights of 7 bits. Processors without VNNI add pairs of products in 16 bits, which saturate with 8-bit weights.
     first_in_float : bool
-        The layers that see the input stay in float32: what they round, all others pass on, and they are small.
+        Keep the first layers in float32: their rounding errors affect all other layers, and they are small.
     last_in_float : bool
-        So does the layer that gives the logits.
+        Keep the layer that gives the logits in float32.
     in_float : tuple of str
-        Names of nodes that stay as well.
+        Names of other nodes to keep in float32.
     """
 
     percentile: float | None = None
@@ -60,23 +60,23 @@ class Quantisation:
 def quantize(
     model: bytes, pictures: np.ndarray, how: Quantisation | None = None, *, ranges: Ranges | None = None
 ) -> bytes:
-    """Make a network of 8-bit integers.
+    """Quantise a network to 8-bit integers.
 
     Parameters
     ----------
     model : bytes
         An ONNX file in float32 with one input.
     pictures : np.ndarray [shape=(n, ...), dtype=float32]
-        Of real recordings, of several kinds of music: what the network will be shown.
+        Inputs made of real recordings of several kinds of music.
     how : Quantisation, optional
     ranges : dict of str to (float, float), optional
-        From `activation_ranges` with the same `how`, where one model is quantised in several ways.
+        From `activation_ranges`, to quantise one model in several ways without running it again.
 
     Returns
     -------
     bytes
-        An ONNX file with the same input and output, about a quarter the size. The same model, pictures, processor and
-        version of ONNX Runtime give the same bytes.
+        An ONNX file with the same input and output, about a quarter of the size. The same model, pictures, processor
+        and version of ONNX Runtime give the same bytes.
 
     Raises
     ------
@@ -85,10 +85,10 @@ def quantize(
     InvalidParameter
         There are no pictures.
     ModelRefused
-        Not an ONNX model, or its answers to these pictures are not numbers.
+        Not an ONNX model, or it gives NaN or infinity for these pictures.
     """
     _require_onnx()
-    # Here and not above: they need the package onnx, which serving does without.
+    # Imported late: they need the package onnx, which serving does not.
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -97,7 +97,7 @@ def quantize(
     how = how or Quantisation()
     ranges = ranges or activation_ranges(model, pictures, how.percentile)
     network = _parse(model)
-    add_infer_metadata(network)  # or the tool infers the shapes once more, through a file
+    add_infer_metadata(network)  # otherwise the tool infers the shapes again, through a file
     given, answers = ({tensor.name for tensor in tensors} for tensors in (network.graph.input, network.graph.output))
     nodes = network.graph.node
     first = [node.name for node in nodes if given & set(node.input)] if how.first_in_float else []
@@ -126,9 +126,9 @@ def quantize(
 
 
 def activation_ranges(model: bytes, pictures: np.ndarray, percentile: float | None = None) -> Ranges:
-    """The range of every tensor that `quantize` makes integers of, over some pictures.
+    """The range, over some pictures, of every tensor that `quantize` turns into integers.
 
-    One picture at a time is run, so that only its own tensors are ever held.
+    The pictures are run one at a time, to hold the tensors of one picture only.
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ def activation_ranges(model: bytes, pictures: np.ndarray, percentile: float | No
     _require_onnx()
     if not len(pictures):
         raise InvalidParameter("pictures", "must hold at least one picture to calibrate on")
-    names, session = _opened(model)
+    names, session = _open_with_all_tensors(model)
     (given,) = (node.name for node in session.get_inputs())
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for picture in pictures:
         tensors = session.run(names, {given: picture[None]})
-        low = np.minimum(low, [tensor.min() for tensor in tensors])  # NaN stays
+        low = np.minimum(low, [tensor.min() for tensor in tensors])  # NaN propagates
         high = np.maximum(high, [tensor.max() for tensor in tensors])
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ModelRefused("the network computes NaN or infinity with real pictures, and cannot be quantised")
@@ -161,12 +161,12 @@ def activation_ranges(model: bytes, pictures: np.ndarray, percentile: float | No
     for picture in pictures:
         for i, tensor in enumerate(session.run(names, {given: picture[None]})):
             counts[i] += np.histogram(tensor, HISTOGRAM_BINS, (low[i], high[i]))[0]
-    clipped = (_clipped(*entry, percentile) for entry in zip(counts, low, high, strict=True))
+    clipped = (_percentile_range(*entry, percentile) for entry in zip(counts, low, high, strict=True))
     return dict(zip(names, clipped, strict=True))
 
 
-def _clipped(counts: np.ndarray, low: float, high: float, percentile: float) -> tuple[float, float]:
-    """The range within which so many percent of the values lie, half of the others on either side."""
+def _percentile_range(counts: np.ndarray, low: float, high: float, percentile: float) -> tuple[float, float]:
+    """The range that contains this percentage of the values, with equal shares of the others below and above."""
     edges = np.linspace(low, high, len(counts) + 1)
     below = np.cumsum(counts) / counts.sum()
     tail = (100 - percentile) / 200
@@ -174,8 +174,8 @@ def _clipped(counts: np.ndarray, low: float, high: float, percentile: float) -> 
     return float(edges[first]), float(edges[min(int(last) + 1, len(counts))])
 
 
-def _opened(model: bytes) -> tuple[list[str], Any]:
-    """Names of the tensors between the operations, and a session that gives all of them."""
+def _open_with_all_tensors(model: bytes) -> tuple[list[str], Any]:
+    """Names of the tensors between the operations, and a session that outputs all of them."""
     import onnxruntime
 
     network = _parse(model)
@@ -187,9 +187,9 @@ def _opened(model: bytes) -> tuple[list[str], Any]:
     answers = {output.name for output in graph.output}
     graph.output.extend(known[name] for name in names if name not in answers)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # sums in one order: the same ranges each time
+    options.intra_op_num_threads = 1  # one order of summation: the same ranges each time
     options.log_severity_level = 3
-    # fused operations would not give the tensors between them
+    # fused operations would not output the tensors between them
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     augmented = network.SerializeToString()
     return names, onnxruntime.InferenceSession(augmented, options, providers=["CPUExecutionProvider"])
@@ -201,7 +201,7 @@ def _parse(model: bytes) -> Any:
     try:
         network = onnx.load_model_from_string(model)
         return onnx.shape_inference.infer_shapes(network, strict_mode=True)
-    except Exception as error:  # onnx and the library that it reads with have no class in common
+    except Exception as error:  # onnx and protobuf have no common exception class
         raise ModelRefused(f"the network to quantise is not an ONNX model: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""The interpreters of one architecture among each other, on networks a sixteenth as wide, and what they refuse."""
+"""ONNX, NumPy and torch give the same logits for each architecture, on networks a sixteenth as wide."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from support.checkpoints import narrow_state, pictures
 
 N_LABELS = 9
 MAX_LOGIT_ERROR = 1e-5
-"""Narrow networks answer between -3 and 3, and add fewer numbers than those of full size."""
+"""The logits of narrow networks are between -3 and 3, and sum fewer numbers than those of full size."""
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)
-def test_the_interpreters_agree_at_any_width_batch_and_number_of_labels(name):
+def test_all_implementations_agree_for_any_batch_size_and_number_of_labels(name):
     state = narrow_state(name, N_LABELS)
     session = onnxruntime.InferenceSession(
         architectures.build_onnx(name, state, N_LABELS), providers=["CPUExecutionProvider"]
@@ -39,7 +39,7 @@ def test_the_interpreters_agree_at_any_width_batch_and_number_of_labels(name):
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)
-def test_the_file_is_the_same_every_time_and_says_nothing_of_its_making(name):
+def test_the_file_is_the_same_every_time_and_contains_no_metadata(name):
     model = architectures.build_onnx(name, narrow_state(name), 16)
     assert model == architectures.build_onnx(name, narrow_state(name), 16)
     parsed = onnx.load_model_from_string(model)
@@ -53,7 +53,7 @@ def test_the_file_is_the_same_every_time_and_says_nothing_of_its_making(name):
     assert (picture.name, logits.name, sizes) == ("picture", "logits", [["batch", 3, 224, 224], ["batch", 16]])
 
 
-def test_batch_normalisation_and_layer_scales_are_folded():
+def test_batch_normalisation_and_layer_scales_are_folded_into_weights():
     for name in architectures.ARCHITECTURES:
         model = onnx.load_model_from_string(architectures.build_onnx(name, narrow_state(name), 16))
         operators = {node.op_type for node in model.graph.node}
@@ -61,11 +61,11 @@ def test_batch_normalisation_and_layer_scales_are_folded():
 
 
 @pytest.mark.parametrize(("features", "n_labels", "widths"), [(25088, 16, (3958, 629, 100)), (768, 16, (289, 110, 42))])
-def test_the_heads_widths_are_geometric(features, n_labels, widths):
+def test_the_widths_of_the_head_are_geometric(features, n_labels, widths):
     assert head.widths(features, n_labels) == widths
 
 
-def test_a_parameter_that_is_missing_or_otherwise_is_named():
+def test_the_error_names_a_missing_or_different_parameter():
     state = narrow_state("vit_b_16")
     with pytest.raises(ModelRefused, match=r"'class_token' is float32 \[1, 48\], expected float32 \[1, 1, 48\]"):
         architectures.build_onnx("vit_b_16", state | {"class_token": np.zeros((1, 48), np.float32)}, 16)
@@ -74,12 +74,12 @@ def test_a_parameter_that_is_missing_or_otherwise_is_named():
         architectures.reference_logits("vit_b_16", state, pictures(), "numpy")
 
 
-def test_another_architecture_or_framework_is_refused(monkeypatch):
+def test_an_unknown_architecture_or_framework_is_refused(monkeypatch):
     with pytest.raises(InvalidParameter, match=r"architecture must be one of vgg19_bn, vit_b_16.*not 'resnet50'"):
         architectures.manifest("resnet50", 16)
     with pytest.raises(InvalidParameter, match="framework must be torch or numpy, not 'jax'"):
         architectures.reference_logits("vgg19_bn", narrow_state(), pictures(), "jax")
-    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
-    with pytest.raises(InvalidParameter, match="torch is not installed here; use numpy"):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    with pytest.raises(InvalidParameter, match="torch is not installed; use numpy"):
         architectures.reference_logits("vgg19_bn", narrow_state(), pictures(), "torch")
     assert architectures.reference_logits("vgg19_bn", narrow_state(), pictures()[:1])[1] == "numpy"

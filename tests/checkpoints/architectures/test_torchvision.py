@@ -1,7 +1,7 @@
-"""Each backbone against the real torchvision: its keys, its parameters, and its logits for computed weights.
+"""Each backbone is compared with the real torchvision: keys, parameters, and logits for computed weights.
 
-The golden answers are made by ``tests/data/make_torchvision_golden.py``. The networks are of full size, so each is
-built once, and let go before the next.
+``tests/data/make_torchvision_golden.py`` makes the golden logits. The networks have full size, so each is built once,
+and released before the next.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ COMPUTED = runpy.run_path(str(DATA / "computed_weights.py"))
 GOLDEN = json.loads((DATA / "torchvision_golden.json").read_text())
 N_LABELS = 16
 
-# The golden logits lie between -10 and 10 and differ between the two pictures by 1 to 5. float32 carries 7 digits, and
-# dozens of layers of sums in another order cost one or two of them; a wrong epsilon, the commonest slip, costs four.
+# The golden logits are between -10 and 10 and differ between the two pictures by 1 to 5. float32 has 7 digits; other
+# orders of summation in dozens of layers lose one or two of them; a wrong epsilon, the commonest mistake, loses four.
 MAX_LOGIT_ERROR = 1e-4
 
-# Of torchvision's original networks, with the 1000 classes of ImageNet, as its documentation publishes them.
+# Of torchvision's original networks with the 1000 classes of ImageNet, from its documentation.
 PUBLISHED_PARAMETERS = {
     "vgg19_bn": 143_678_248,
     "vit_b_16": 86_567_656,
@@ -46,11 +46,11 @@ def network(request):
     return name, COMPUTED["state"](architectures.manifest(name, N_LABELS))
 
 
-def answers_of_onnx_runtime(model: bytes, pictures: np.ndarray) -> np.ndarray:
+def logits_of_onnx_runtime(model: bytes, pictures: np.ndarray) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    # one picture, then both: the batch is free
+    # one picture, then both: any batch size
     (one,), (two,) = (session.run(["logits"], {"picture": part}) for part in (pictures[:1], pictures))
     assert np.abs(one - two[:1]).max() < MAX_LOGIT_ERROR
     return two
@@ -64,7 +64,7 @@ def test_the_keys_are_torchvisions(name):
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)
-def test_the_parameters_are_as_many_as_published(name):
+def test_the_number_of_parameters_is_the_published_one(name):
     architecture = architectures.architecture(name)
     expected = architectures.manifest(name, N_LABELS)
     assert architectures.n_parameters(expected) == GOLDEN[name]["parameters"]
@@ -77,12 +77,12 @@ def test_the_parameters_are_as_many_as_published(name):
     assert without_head + original_head == PUBLISHED_PARAMETERS[name] == GOLDEN[name]["original_parameters"]
 
 
-def test_every_interpreter_answers_as_torchvision_does(network):
+def test_every_implementation_gives_torchvisions_logits(network):
     name, state = network
     pictures, expected = COMPUTED["pictures"](), np.array(GOLDEN[name]["logits"])
-    answers = {"ONNX Runtime": answers_of_onnx_runtime(architectures.build_onnx(name, state, N_LABELS), pictures)}
+    answers = {"ONNX Runtime": logits_of_onnx_runtime(architectures.build_onnx(name, state, N_LABELS), pictures)}
     for framework in ["numpy"] + ["torch"] * (importlib.util.find_spec("torch") is not None):
-        # these are slower, so they are asked for the last picture only
+        # slower, so only for the last picture
         answers[framework], _ = architectures.reference_logits(name, state, pictures[-1:], framework)
     errors = {source: float(np.abs(logits - expected[-len(logits) :]).max()) for source, logits in answers.items()}
     assert max(errors.values()) < MAX_LOGIT_ERROR, errors

@@ -1,7 +1,11 @@
-"""The backbones of ccMusic's public checkpoints, each written once, and what can be made of one.
+"""The backbones of ccMusic's public checkpoints, each written once.
 
-`manifest` says what a checkpoint must hold, `build_onnx` turns one into the file that serving runs, and
-`reference_logits` computes the answer a second time, in torch where it is installed and in NumPy everywhere.
+Three functions use them: `manifest` lists the parameters that a checkpoint must have, `build_onnx` makes the ONNX file
+that serving runs, and `reference_logits` computes the logits a second time, with torch or NumPy, to compare.
+
+- `ops`: the operations of which the backbones consist, as an abstract class
+- `vgg`, `vit`, `convnext`, `inception`, `swin`: one backbone each; `head`: the layers that ccMusic adds to each
+- ``manifest``, ``onnx_graph``, ``numpy_reference``, ``torch_reference``: one implementation of the operations each
 """
 
 from __future__ import annotations
@@ -32,24 +36,24 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A backbone, and how ccMusic's head hangs on it.
+    """A backbone, and where ccMusic's head is in it.
 
     Attributes
     ----------
     name : str
-        torchvision's.
+        torchvision's name.
     backbone : module
         Has ``trunk(ops, picture, width)``, from pictures [batch, 3, 224, 224] to features.
     features : int
-        Length of the features, at width 1.
+        Length of the features at width 1.
     head : str
-        The head's place in the network, as its keys are prefixed.
+        Prefix of the head's keys.
     head_offset : int
-        Layers of the backbone's own under the same prefix.
+        Number of the backbone's own layers under the same prefix.
     stem : str
         Key of the first convolution's weight.
     stem_channels : int
-        Its outputs, at width 1.
+        Its output channels at width 1.
     """
 
     name: str
@@ -66,12 +70,12 @@ class Architecture:
         return f"{self.head}.{self.head_offset + head.LINEAR_LAYERS[-1]}.weight"
 
     def logits(self, ops: Ops[T], picture: T, n_labels: int, width: float = 1.0) -> T:
-        """Logits [batch, n_labels] of pictures [batch, 3, 224, 224], by any interpreter."""
+        """Logits [batch, n_labels] of pictures [batch, 3, 224, 224], with any implementation of the operations."""
         features: T = self.backbone.trunk(ops, picture, width)
         return head.logits(ops, features, self.head, self.head_offset, round(self.features * width), n_labels)
 
     def width(self, state: Mapping[str, np.ndarray]) -> float:
-        """Share of torchvision's channels that this checkpoint has; 1.0 for ccMusic's own."""
+        """Number of channels in a checkpoint as a share of torchvision's; 1.0 for ccMusic's own checkpoints."""
         return len(state[self.stem]) / self.stem_channels
 
 
@@ -98,9 +102,8 @@ CHECKPOINTS: dict[str, tuple[str, str]] = {
 }
 """ccMusic's public checkpoints: folder -> backbone and spectrogram."""
 
-
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index")
-"""How the keys end of what a checkpoint holds beside parameters."""
+"""The ends of keys whose values are not trained."""
 
 
 def architecture(name: str) -> Architecture:
@@ -109,7 +112,7 @@ def architecture(name: str) -> Architecture:
     Raises
     ------
     InvalidParameter
-        There is none; the text lists those there are.
+        There is none; the text lists the existing ones.
     """
     try:
         return ARCHITECTURES[name]
@@ -118,7 +121,7 @@ def architecture(name: str) -> Architecture:
 
 
 def manifest(name: str, n_labels: int, width: float = 1.0) -> dict[str, Expected]:
-    """What a checkpoint of this architecture holds.
+    """The parameters of a checkpoint of this architecture.
 
     Parameters
     ----------
@@ -126,7 +129,7 @@ def manifest(name: str, n_labels: int, width: float = 1.0) -> dict[str, Expected
         One of `ARCHITECTURES`.
     n_labels : int
     width : float
-        Every number of channels is multiplied by it: a network small enough for tests and for training.
+        Factor for all numbers of channels; tests use small networks.
 
     Returns
     -------
@@ -139,7 +142,7 @@ def manifest(name: str, n_labels: int, width: float = 1.0) -> dict[str, Expected
 
 
 def n_parameters(expected: Mapping[str, Expected]) -> int:
-    """Numbers that training may change: what networks are compared by; a manifest's buffers are none."""
+    """Number of trainable parameters in a manifest; buffers do not count."""
     return sum(entry.size for key, entry in expected.items() if not key.endswith(BUFFERS))
 
 
@@ -151,23 +154,23 @@ def build_onnx(name: str, state: Mapping[str, np.ndarray], n_labels: int) -> byt
     name : str
         One of `ARCHITECTURES`.
     state : Mapping of str to np.ndarray
-        As `ccmusic.checkpoints.state_dict.read_state_dict` gives it.
+        As `ccmusic.checkpoints.state_dict.read_state_dict` returns it.
     n_labels : int
 
     Returns
     -------
     bytes
         Input ``picture`` [shape=(batch, 3, 224, 224), dtype=float32], output ``logits`` [shape=(batch, n_labels)],
-        the batch free. The same checkpoint gives the same bytes.
+        for any batch size. The same checkpoint gives the same bytes.
 
     Raises
     ------
     InvalidParameter
         There is no such architecture.
     ModelRefused
-        A parameter is missing or of another shape.
+        A parameter is missing or has another shape.
     """
-    from ccmusic.checkpoints.architectures.onnx_graph import OnnxOps  # late: onnx is no dependency of serving
+    from ccmusic.checkpoints.architectures.onnx_graph import OnnxOps  # imported late: needs the extra import
 
     network = architecture(name)
     ops = OnnxOps(state)
@@ -178,7 +181,7 @@ def build_onnx(name: str, state: Mapping[str, np.ndarray], n_labels: int) -> byt
 def reference_logits(
     name: str, state: Mapping[str, np.ndarray], pictures: np.ndarray, framework: str | None = None
 ) -> tuple[np.ndarray, str]:
-    """Compute the logits a second time, by other code than ONNX Runtime's.
+    """Compute the logits without ONNX Runtime.
 
     Parameters
     ----------
@@ -187,20 +190,20 @@ def reference_logits(
     state : Mapping of str to np.ndarray
     pictures : np.ndarray [shape=(batch, 3, 224, 224), dtype=float32]
     framework : {"torch", "numpy"} or None
-        None: torch where it can be imported, else NumPy.
+        None: torch if it is installed, else NumPy.
 
     Returns
     -------
     logits : np.ndarray [shape=(batch, n_labels), dtype=float32]
     framework : str
-        The one that computed them.
+        The framework that computed them.
 
     Raises
     ------
     InvalidParameter
         There is no such architecture or framework.
     ModelRefused
-        A parameter is missing or of another shape.
+        A parameter is missing or has another shape.
     """
     network = architecture(name)
     n_labels, width = len(state[network.last_layer]), network.width(state)
@@ -208,16 +211,16 @@ def reference_logits(
         raise InvalidParameter("framework", f"must be torch or numpy, not {framework!r}")
     if framework != "numpy":
         try:
-            import torch  # late: no dependency of serving, nor of this
+            import torch  # imported late: optional
         except ImportError:
             if framework == "torch":
-                raise InvalidParameter("framework", "torch is not installed here; use numpy") from None
+                raise InvalidParameter("framework", "torch is not installed; use numpy") from None
         else:
             from ccmusic.checkpoints.architectures.torch_reference import TorchOps
 
             with torch.inference_mode():
                 answer = network.logits(TorchOps(state), torch.tensor(pictures), n_labels, width)
             return np.asarray(answer.numpy()), "torch"
-    from ccmusic.checkpoints.architectures.numpy_reference import NumpyOps  # late: it tabulates a function
+    from ccmusic.checkpoints.architectures.numpy_reference import NumpyOps  # imported late: computes a table
 
     return network.logits(NumpyOps(state), pictures, n_labels, width), "numpy"

@@ -1,7 +1,7 @@
-"""ConvNeXt-Base: depthwise 7 x 7 convolutions between perceptrons, in four stages.
+"""ConvNeXt-Base: depthwise 7 x 7 convolutions and perceptrons, in four stages.
 
 Source: Liu et al., "A ConvNet for the 2020s" (2022); key names and results are torchvision's ``convnext_base``.
-Channels come last here, but for the convolutions, so that norms and perceptrons find their axis where they want it.
+Outside of the convolutions the channels are the last axis, as layer norms and perceptrons need it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The head that ccMusic puts in the place of a backbone's last layer: four linear layers of geometric widths.
+"""The head with which ccMusic replaces a backbone's last layer: four linear layers whose widths fall geometrically.
 
-Source: the evaluation network of the public ``ccmusic-database/music_genre``, whose layer numbers the keys carry.
+Source: the evaluation network of the public ``ccmusic-database/music_genre``; the keys have its layer numbers.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from ccmusic.checkpoints.architectures.ops import Ops, T
 
 LINEAR_LAYERS = (1, 4, 7, 9)
-"""Where the linear layers lie among dropouts and ReLUs."""
+"""Positions of the linear layers among dropouts and ReLUs."""
 
 
 def widths(features: int, n_labels: int) -> tuple[int, int, int]:
-    """Outputs of the three hidden layers, from the widest: equal ratios between features and labels, but for rounding.
+    """Outputs of the three hidden layers, the widest first: equal ratios from features to labels, but for rounding.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def logits(ops: Ops[T], x: T, prefix: str, offset: int, features: int, n_labels:
     ops : Ops
     x : T [shape=(batch, features)]
     prefix : str
-        Where the head hangs in the network, ``classifier`` or the like.
+        Prefix of the head's keys, such as ``classifier``.
     offset : int
-        Layers that stand before the head's own under the same prefix.
+        Number of layers before the head's own under the same prefix.
     features, n_labels : int
 
     Returns

@@ -1,7 +1,7 @@
-"""Inception-v3: blocks of parallel convolutions, wide ones as a row and a column.
+"""Inception-v3: blocks of parallel convolutions; large kernels are split into a row and a column.
 
 Source: Szegedy et al., "Rethinking the Inception architecture for computer vision" (2016); key names and results are
-torchvision's ``inception_v3`` without its change of the input's scale, at ccMusic's 224 x 224 instead of 299 x 299.
+torchvision's ``inception_v3`` without its rescaling of the input, at ccMusic's 224 x 224 instead of 299 x 299.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ccmusic.checkpoints.architectures.ops import Ops, Pair, T
 
 EPSILON = 1e-3
 AUXILIARY_LABELS = 1000
-"""Of a second classifier, which only training uses; ccMusic leaves it as ImageNet has it."""
+"""Outputs of the auxiliary classifier, which only training uses; ccMusic keeps ImageNet's 1000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution with batch normalisation and ReLU, over the same rows and columns unless it strides."""
+    """A convolution with batch normalisation and ReLU; without a stride, and if padded, the size stays the same."""
 
     name: str
     out: int
@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One of a block's parallel ways: perhaps a pooling, a chain, and perhaps two last layers side by side."""
+    """A parallel branch of a block: optional pooling, a chain of layers, and optionally two parallel last layers."""
 
     layers: tuple[Layer, ...] = ()
     ends: tuple[Layer, ...] = ()
@@ -47,7 +47,7 @@ ROW, COLUMN = (1, 7), (7, 1)
 
 
 def _chain(name: str, *layers: tuple[int, int | Pair], last_stride: int = 1) -> tuple[Layer, ...]:
-    """Layers ``name_1``, ``name_2`` and so on, of outputs and kernel each."""
+    """Layers ``name_1``, ``name_2`` and so on, each given as outputs and kernel."""
     last = len(layers)
     return tuple(
         Layer(f"{name}_{i}", out, kernel, last_stride if i == last else 1) for i, (out, kernel) in enumerate(layers, 1)
@@ -101,7 +101,7 @@ STEM: tuple[tuple[Layer, ...], ...] = (
     ),
     (Layer("Conv2d_3b_1x1", 80, 1), Layer("Conv2d_4a_3x3", 192, 3, padded=False)),
 )
-"""Two chains; a maximum over 3 x 3 that halves the picture follows each."""
+"""Two chains; a 3 x 3 maximum pooling with stride 2 follows each."""
 BLOCKS: dict[str, Block] = {
     "Mixed_5b": _plain(32),
     "Mixed_5c": _plain(64),
@@ -115,14 +115,14 @@ BLOCKS: dict[str, Block] = {
     "Mixed_7b": _EXPANDED,
     "Mixed_7c": _EXPANDED,
 }
-"""The auxiliary classifier hangs on Mixed_6e."""
+"""The auxiliary classifier is attached to Mixed_6e."""
 
 
 def trunk(ops: Ops[T], picture: T, width: float) -> T:
     """Features [batch, 2048 * width] of pictures [batch, 3, 224, 224]."""
     x, channels = picture, 3
     for layers in STEM:
-        x, channels = _walk(ops, x, "", channels, layers, width)
+        x, channels = _layers(ops, x, "", channels, layers, width)
         x = ops.max_pool(x, kernel=3, stride=2)
     for name, branches in BLOCKS.items():
         x, channels = _block(ops, x, f"{name}.", channels, branches, width)
@@ -139,14 +139,14 @@ def _block(ops: Ops[T], x: T, prefix: str, channels: int, branches: Block, width
             y = ops.average_pool(y, kernel=3)
         elif branch.pool == "max":
             y = ops.max_pool(y, kernel=3, stride=2)
-        y, inner = _walk(ops, y, prefix, channels, branch.layers, width)
-        ends = [_walk(ops, y, prefix, inner, [end], width) for end in branch.ends] or [(y, inner)]
+        y, inner = _layers(ops, y, prefix, channels, branch.layers, width)
+        ends = [_layers(ops, y, prefix, inner, [end], width) for end in branch.ends] or [(y, inner)]
         parts += [end for end, _ in ends]
         outs += [out for _, out in ends]
     return ops.concatenate(parts), sum(outs)
 
 
-def _walk(ops: Ops[T], x: T, prefix: str, channels: int, layers: Sequence[Layer], width: float) -> tuple[T, int]:
+def _layers(ops: Ops[T], x: T, prefix: str, channels: int, layers: Sequence[Layer], width: float) -> tuple[T, int]:
     for layer in layers:
         key, out = f"{prefix}{layer.name}", round(layer.out * width)
         x = ops.relu(
@@ -167,7 +167,7 @@ def _walk(ops: Ops[T], x: T, prefix: str, channels: int, layers: Sequence[Layer]
 
 
 def _auxiliary(ops: Ops[T], channels: int, width: float) -> None:
-    """Name what the auxiliary classifier has; nothing of it is computed."""
+    """Register the parameters of the auxiliary classifier, which is not computed."""
     inner, out = round(128 * width), round(768 * width)
     for layer, shape in (("conv0", (inner, channels, 1, 1)), ("conv1", (out, inner, 5, 5))):
         ops.training_only(f"AuxLogits.{layer}.conv.weight", shape)

@@ -1,4 +1,4 @@
-"""An interpreter that only notes which parameters a network asks for."""
+"""The operations as a list of the parameters that they need; nothing is computed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ccmusic.checkpoints.architectures.ops import Array, BatchNorm, Convolution,
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a checkpoint holds under one key.
+    """The parameter that a checkpoint must have under one key.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : str
     values : np.ndarray or None
-        The very numbers, where the architecture determines them.
+        The values, where the architecture determines them.
     optional : bool
-        Whether it may be missing: only training uses it.
+        Whether it may be missing, because only training uses it.
     """
 
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class Expected:
 
 
 class ManifestOps(Ops[None]):
-    """Collects key -> `Expected` in `expected`; values are nothing, and parameters one zero seen through any shape."""
+    """Collects key -> `Expected` in `expected`. Values are None; parameters are zeros that take no memory."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -57,7 +57,7 @@ class ManifestOps(Ops[None]):
         self.parameter(f"{key}.weight", (out, channels))
         if bias:
             self.parameter(f"{key}.bias", (out,))
-        if scale is not None:  # not multiplied here, which would make arrays of the whole size
+        if scale is not None:  # not multiplied, because the product would take memory
             self.parameter(scale, (out, 1, 1))
 
     def attention(self, x: None, inward: tuple[str, str], outward: str, shape: Sequence[int], heads: int,

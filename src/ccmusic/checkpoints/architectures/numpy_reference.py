@@ -1,4 +1,4 @@
-"""The plain NumPy interpreter: slow, obvious, and always installed. The second opinion on what ONNX Runtime answers."""
+"""The operations in plain NumPy: slow, simple and always installed. ONNX Runtime's answers are compared with them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from ccmusic.checkpoints.architectures.ops import Array, BatchNorm, Convolution, Ops
 
 ERF_RANGE, ERF_STEPS = 6.0, 1 << 14
-# linear interpolation at this step is off by at most step^2 / 8 = 7e-8, half of float32's own resolution near 1
+# the error of linear interpolation is at most step^2 / 8 = 7e-8, half of float32's resolution near 1
 _ERF_VALUES = np.array([math.erf(x) for x in np.linspace(-ERF_RANGE, ERF_RANGE, ERF_STEPS + 1)])
 _ERF_RISES = np.append(np.diff(_ERF_VALUES), 0)
 
 
 class NumpyOps(Ops[Array]):
-    """Computes in float32 on arrays of the natural layouts."""
+    """Computes on float32 arrays."""
 
     def _conv(self, x: Array, convolution: Convolution) -> Array:
         weight, (down, right), stride = convolution.weight, convolution.padding, convolution.stride
         padded = np.pad(x, ((0, 0), (0, 0), (down, down), (right, right)))
         rows, columns = (1 + (padded.shape[2 + i] - weight.shape[2 + i]) // stride for i in range(2))
-        depthwise = convolution.groups > 1  # the only grouping there is here: a filter for each channel
+        depthwise = convolution.groups > 1  # no backbone has other groups than one for each channel
         total: Array = np.zeros((len(x), len(weight), rows * columns), np.float32)
         for i in range(weight.shape[2]):
             for j in range(weight.shape[3]):
-                seen = padded[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
-                seen = seen.reshape(*seen.shape[:2], rows * columns)
-                total += weight[:, :, i, j] * seen if depthwise else weight[:, :, i, j] @ seen
+                part = padded[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
+                part = part.reshape(*part.shape[:2], rows * columns)
+                total += weight[:, :, i, j] * part if depthwise else weight[:, :, i, j] @ part
         if convolution.bias is not None:
             total += convolution.bias[:, np.newaxis]
         return total.reshape(len(x), len(weight), rows, columns)
@@ -38,7 +38,7 @@ class NumpyOps(Ops[Array]):
         return np.asarray((x - norm.mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None])
 
     def _linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        rows = x.reshape(-1, x.shape[-1])  # one large product, where numpy would make one for each leading axis
+        rows = x.reshape(-1, x.shape[-1])  # one large product is faster than one for each leading axis
         product: Array = (rows @ weight.T).reshape(*x.shape[:-1], len(weight))
         return product if bias is None else product + bias
 
@@ -52,8 +52,8 @@ class NumpyOps(Ops[Array]):
         return np.asarray(x @ y)
 
     def _softmax(self, x: Array) -> Array:
-        raised = np.exp(x - x.max(axis=-1, keepdims=True))
-        return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+        exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
     def relu(self, x: Array) -> Array:
         return np.maximum(x, 0)
@@ -61,8 +61,8 @@ class NumpyOps(Ops[Array]):
     def gelu(self, x: Array) -> Array:
         steps = (x.astype(np.float64) * math.sqrt(0.5) + ERF_RANGE) * (ERF_STEPS / 2 / ERF_RANGE)
         steps = np.clip(steps, 0, ERF_STEPS)
-        whole = steps.astype(np.int64)  # looked up at once, where np.interp would search
-        erf = (_ERF_VALUES[whole] + (steps - whole) * _ERF_RISES[whole]).astype(np.float32)
+        index = steps.astype(np.int64)  # direct look-up; np.interp would search
+        erf = (_ERF_VALUES[index] + (steps - index) * _ERF_RISES[index]).astype(np.float32)
         return np.asarray(np.float32(0.5) * x * (1 + erf))
 
     def add(self, x: Array, y: Array) -> Array:

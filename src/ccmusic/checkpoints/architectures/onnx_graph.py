@@ -1,8 +1,8 @@
-"""The interpreter that writes an ONNX graph, with nothing but the ``onnx`` package: no torch, no exporter.
+"""The operations as nodes of an ONNX graph, with the ``onnx`` package alone: no torch, no exporter.
 
-What does not depend on the picture is folded here: batch normalisation into the convolution before it (in float64),
-layer scales into the linear layer before them, position biases and masks of windows into one constant. Equal weights
-give equal bytes, and the file holds no note of the machine or the time.
+Computations that do not depend on the picture are done here: batch normalisation is folded into the convolution before
+it (in float64), layer scales into the linear layer before them, position biases and window masks into one constant.
+Equal weights give equal bytes; the file contains no machine name and no time.
 """
 
 from __future__ import annotations
@@ -26,34 +26,33 @@ PICTURE_SHAPE = (3, 224, 224)
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value in the graph: its name, and how many axes it has."""
+    """A value in the graph: its name and its number of axes."""
 
     name: str
     rank: int
 
 
 class OnnxOps(Ops[Value]):
-    """Collects nodes and constants; `build` makes the file of them."""
+    """Collects nodes and constants; `build` returns the file."""
 
     def __init__(self, state: Mapping[str, Array]) -> None:
         super().__init__(state)
         self.picture = Value(INPUT_NAME, 4)
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="ccmusic")
         self._model.opset_import.append(helper.make_opsetid("", OPSET))
-        self._graph = (
-            self._model.graph
-        )  # written in place: helper.make_graph would copy all weights, and make_model too
+        # filled in place, because helper.make_graph and make_model would copy all weights
+        self._graph = self._model.graph
         self._integers: dict[bytes, str] = {}
 
     def build(self, logits: Value, n_labels: int, name: str) -> bytes:
-        """The file whose output is this value.
+        """The ONNX file whose output is this value.
 
         Parameters
         ----------
         logits : Value [shape=(batch, n_labels)]
         n_labels : int
         name : str
-            The graph's.
+            Name of the graph.
 
         Returns
         -------
@@ -76,7 +75,7 @@ class OnnxOps(Ops[Value]):
         return Value(name, rank)
 
     def _constant(self, array: Array) -> str:
-        """Name of a constant; integers, which are axes and orders and come again and again, are stored once."""
+        """The name of a constant. Equal integer arrays (axes and orders, which repeat) are stored once."""
         key = repr(array.shape).encode() + array.tobytes() if array.dtype == np.int64 else b""
         if key and key in self._integers:
             return self._integers[key]
@@ -160,7 +159,7 @@ class OnnxOps(Ops[Value]):
         return self._node("Concat", [part.name for part in parts], 4, axis=1)
 
     def embed(self, x: Value, token: Array, positions: Array) -> Value:
-        # a constant cannot be repeated for a batch that is not known yet, but a row of zeros can be put there
+        # the batch size is unknown, so a constant row cannot be repeated: pad a row of zeros and add the constant
         padded = self._node("Pad", [x.name, self._constant(np.array([0, 1, 0, 0, 0, 0]))], 3)
         return self.add_constant(padded, np.concatenate([positions[:1] + token, positions[1:]]))
 
@@ -171,7 +170,7 @@ class OnnxOps(Ops[Value]):
         return self._node("Gather", [x.name, self._constant(order)], x.rank, axis=1)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        return self._node("Reshape", [x.name, self._constant(np.array([0, *shape]))], 1 + len(shape))  # 0: as it is
+        return self._node("Reshape", [x.name, self._constant(np.array([0, *shape]))], 1 + len(shape))  # 0: unchanged
 
     def transpose(self, x: Value, axes: Sequence[int]) -> Value:
         return self._node("Transpose", [x.name], x.rank, perm=list(axes))

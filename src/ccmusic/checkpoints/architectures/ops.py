@@ -1,9 +1,9 @@
-"""The operations that the backbones are written in, each backbone once, whoever walks through it.
+"""The operations of which the backbones consist, so that each backbone is written once.
 
-A backbone is a function of an `Ops` and a picture. What a picture is depends on the interpreter: an array for
-`NumpyOps` and `TorchOps`, the name of a value in a graph for `OnnxOps`, nothing at all for `ManifestOps`, which only
-notes the parameters asked for. The methods here fetch parameters by torchvision's key names and hand arrays to the
-abstract ones below, which are all that an interpreter writes. The batch is always the first axis and always free.
+A backbone is a function of an `Ops` and a picture. The type of the picture depends on the implementation: an array for
+`NumpyOps`, a tensor for `TorchOps`, a value's name in a graph for `OnnxOps`, None for `ManifestOps`, which only
+collects the parameters. The methods of `Ops` look up parameters by torchvision's keys and pass arrays to its abstract
+methods; an implementation defines only those. The batch is always the first axis, of any size.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class BatchNorm:
 
 
 class Ops(ABC, Generic[T]):
-    """The operations; each takes and gives values of the interpreter's own kind.
+    """The operations; they take and return values of the implementation's own type `T`.
 
     Parameters
     ----------
     state : Mapping of str to np.ndarray
-        Parameters by torchvision's key names.
+        Parameters by torchvision's keys.
     """
 
     def __init__(self, state: Mapping[str, Array]) -> None:
@@ -63,7 +63,7 @@ class Ops(ABC, Generic[T]):
         Raises
         ------
         ModelRefused
-            It is missing, or of another shape or type; `ccmusic.checkpoints.state_dict.check` says so for all at once.
+            It is missing, or has another shape or type. `ccmusic.checkpoints.state_dict.check` reports all such keys.
         """
         try:
             value = self._state[key]
@@ -74,18 +74,18 @@ class Ops(ABC, Generic[T]):
         return value
 
     def known(self, key: str, values: np.ndarray) -> None:
-        """Integers that a checkpoint holds although the architecture determines them, so that they are compared only.
+        """Compare a parameter that the architecture determines with its only valid values.
 
         Raises
         ------
         ModelRefused
-            They are missing or others, so that torchvision would compute something else from them.
+            It is missing or differs, so torchvision would compute something else from it.
         """
         if not np.array_equal(self.parameter(key, values.shape, str(values.dtype)), values):
             raise ModelRefused(f"{key!r} differs from this architecture's")
 
     def training_only(self, key: str, shape: tuple[int, ...], dtype: str = "float32") -> None:
-        """What a checkpoint may hold, but answers do not depend on."""
+        """Register a parameter that only training uses; a checkpoint may omit it."""
 
     def conv(self, x: T, key: str, channels: int, out: int, kernel: int | Pair, stride: int = 1,
              padding: int | Pair = 0, groups: int = 1) -> T:  # fmt: skip
@@ -95,7 +95,7 @@ class Ops(ABC, Generic[T]):
     def conv_norm(self, x: T, conv_key: str, norm_key: str, channels: int, out: int, kernel: int | Pair,
                   stride: int = 1, padding: int | Pair = 0, bias: bool = False, epsilon: float = 1e-5,
                   ) -> T:  # fmt: skip
-        """Convolution and batch normalisation, which an interpreter may fold into one."""
+        """Convolution and batch normalisation, which an implementation may fold into one."""
         convolution = self._convolution(conv_key, channels, out, kernel, stride, padding, 1, bias=bias)
         norm = BatchNorm(
             weight=self.parameter(f"{norm_key}.weight", (out,)),
@@ -108,7 +108,7 @@ class Ops(ABC, Generic[T]):
         return self._conv_norm(x, convolution, norm)
 
     def linear(self, x: T, key: str, channels: int, out: int, bias: bool = True, scale: str | None = None) -> T:
-        """Matrix product over the last axis; `scale` is the key of a factor [out, 1, 1] for each of its outputs."""
+        """Matrix product over the last axis; `scale` is the key of factors [out, 1, 1] for the outputs."""
         weight = self.parameter(f"{key}.weight", (out, channels))
         offset = self.parameter(f"{key}.bias", (out,)) if bias else None
         if scale is not None:
@@ -117,7 +117,7 @@ class Ops(ABC, Generic[T]):
         return self._linear(x, weight, offset)
 
     def perceptron(self, x: T, inward: str, outward: str, channels: int, scale: str | None = None) -> T:
-        """Over the last axis to four times as many channels, a GELU, and back; `scale` as for `linear`."""
+        """Linear layer to four times as many channels, GELU, and linear layer back; `scale` as for `linear`."""
         return self.linear(
             self.gelu(self.linear(x, inward, channels, 4 * channels)), outward, 4 * channels, channels, scale=scale
         )
@@ -129,7 +129,7 @@ class Ops(ABC, Generic[T]):
 
     def attention(self, x: T, inward: tuple[str, str], outward: str, shape: Sequence[int], heads: int,
                   bias: Array | None = None) -> T:  # fmt: skip
-        """Multi-head self-attention within the last but one axis.
+        """Multi-head self-attention over the last but one axis.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Ops(ABC, Generic[T]):
         size = channels // heads
         weight = self.parameter(inward[0], (3 * channels, channels))
         offset = self.parameter(inward[1], (3 * channels,))
-        first = len(groups) + 1  # the axis of the length, until the heads are moved before it
+        first = len(groups) + 1  # the axis of the length, before the heads are moved in front of it
         batch = tuple(range(first))
         parts = []
         for i, factor in enumerate((np.float32(size**-0.5), None, None)):
@@ -181,7 +181,7 @@ class Ops(ABC, Generic[T]):
 
     @abstractmethod
     def _linear(self, x: T, weight: Array, bias: Array | None) -> T:
-        """Weight [out, channels], as torch has it."""
+        """Weight [out, channels], as in torch."""
 
     @abstractmethod
     def _layer_norm(self, x: T, weight: Array, bias: Array, epsilon: float) -> T: ...
@@ -207,23 +207,23 @@ class Ops(ABC, Generic[T]):
 
     @abstractmethod
     def add_constant(self, x: T, constant: Array) -> T:
-        """Sum with an array that is the same for all of the batch."""
+        """Sum with an array that is the same for the whole batch."""
 
     @abstractmethod
     def max_pool(self, x: T, kernel: int, stride: int) -> T:
-        """Maximum over squares, none of which reaches over the edge."""
+        """Maximum over squares, without padding."""
 
     @abstractmethod
     def average_pool(self, x: T, kernel: int) -> T:
-        """Mean over squares around each point, with zeros beyond the edges that count in the mean (stride 1)."""
+        """Mean over squares around each point, stride 1; the zero padding counts in the mean."""
 
     @abstractmethod
     def mean(self, x: T, axes: tuple[int, ...]) -> T:
-        """Mean over these axes, which vanish."""
+        """Mean over these axes, which are removed."""
 
     @abstractmethod
     def concatenate(self, parts: Sequence[T]) -> T:
-        """One after another along the channels of [batch, channels, rows, columns]."""
+        """Concatenation along the channels of [batch, channels, rows, columns]."""
 
     @abstractmethod
     def embed(self, x: T, token: Array, positions: Array) -> T:

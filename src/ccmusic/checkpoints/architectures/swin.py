@@ -1,8 +1,8 @@
-"""Swin-B: self-attention within windows of 7 x 7, which every second block shifts by half a window.
+"""Swin-B: self-attention within windows of 7 x 7; every second block shifts the windows by half their size.
 
 Source: Liu et al., "Swin Transformer: hierarchical vision transformer using shifted windows" (2021); key names and
-results are torchvision's ``swin_b``. Where a picture's rows go when it is shifted and cut into windows is one fixed
-order, and so are the squares of four that merge from stage to stage.
+results are torchvision's ``swin_b``. Shifting a picture and cutting it into windows is one fixed permutation of its
+points, and so is the merging of squares of four between stages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIDE = 224 // PATCH
 WINDOW = 7
 EPSILON = 1e-5
 MASKED = -100.0
-"""torchvision's score for a pair that the shift has brought together from opposite edges."""
+"""torchvision's score for a pair of points that became neighbours only by the shift, from opposite edges."""
 
 
 def trunk(ops: Ops[T], picture: T, width: float) -> T:
@@ -34,7 +34,7 @@ def trunk(ops: Ops[T], picture: T, width: float) -> T:
             x = _merge(ops, x, f"features.{2 * i}", channels, side)
             channels *= 2
         for block in range(blocks):
-            # nothing is left to shift when one window is all of the picture
+            # no shift when one window is the whole picture
             shift = WINDOW // 2 if block % 2 == 1 and side > WINDOW else 0
             x = _block(ops, x, f"features.{2 * i + 1}.{block}", channels, side, heads, shift)
     return ops.mean(ops.layer_norm(x, "norm", channels, EPSILON), (1,))
@@ -42,7 +42,7 @@ def trunk(ops: Ops[T], picture: T, width: float) -> T:
 
 def _merge(ops: Ops[T], x: T, key: str, channels: int, side: int) -> T:
     rows = np.arange(4 * side * side).reshape(side, 2, side, 2)
-    squares = rows.transpose(0, 2, 3, 1)  # downwards before to the right
+    squares = rows.transpose(0, 2, 3, 1)  # down first, then to the right
     x = ops.reshape(ops.rearrange(x, squares.ravel()), (side * side, 4 * channels))
     x = ops.layer_norm(x, f"{key}.norm", 4 * channels, EPSILON)
     return ops.linear(x, f"{key}.reduction", 4 * channels, 2 * channels, bias=False)
@@ -69,7 +69,7 @@ def _windows(picture: np.ndarray, shift: int) -> np.ndarray:
 
 
 def _position_bias(ops: Ops[T], key: str, side: int, heads: int, shift: int) -> Array:
-    """What is added to the scores: [heads, 49, 49] by distance, or with a mask before it [n_windows, heads, 49, 49]."""
+    """The term added to the scores: [heads, 49, 49], or with the mask of a shift [n_windows, heads, 49, 49]."""
     table = ops.parameter(f"{key}.relative_position_bias_table", ((2 * WINDOW - 1) ** 2, heads))
     row, column = np.divmod(np.arange(WINDOW * WINDOW), WINDOW)
     down, right = (place[:, None] - place + WINDOW - 1 for place in (row, column))
@@ -78,7 +78,7 @@ def _position_bias(ops: Ops[T], key: str, side: int, heads: int, shift: int) -> 
     bias: Array = table[index].transpose(2, 0, 1)
     if shift == 0:
         return bias
-    # opposite edges meet in the shifted picture's last windows: which of three strips each row and column came from
+    # the last windows of a shifted picture join opposite edges: number the three strips that rows and columns come from
     strip = np.searchsorted([side - WINDOW, side - shift], np.arange(side), side="right")
     region = _windows(3 * strip[:, None] + strip, shift=0)
     mask = np.where(region[:, :, None] == region[:, None, :], 0, np.float32(MASKED))

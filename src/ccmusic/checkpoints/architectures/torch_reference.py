@@ -1,6 +1,6 @@
-"""The interpreter in eager torch, where torch is installed: the framework that the checkpoints come from.
+"""The operations in eager torch, the framework of the checkpoints, to compare with ONNX Runtime.
 
-This is the one module here that imports torch, so import it late, and only to compare.
+This is the only module here that imports torch. Import it late, and only if torch is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ccmusic.checkpoints.architectures.ops import Array, BatchNorm, Convolution,
 
 
 class TorchOps(Ops[torch.Tensor]):
-    """Computes on float32 tensors; call it under ``torch.inference_mode()``."""
+    """Computes on float32 tensors; use it within ``torch.inference_mode()``."""
 
     def _conv(self, x: torch.Tensor, convolution: Convolution) -> torch.Tensor:
         bias = None if convolution.bias is None else _tensor(convolution.bias)
@@ -80,4 +80,4 @@ class TorchOps(Ops[torch.Tensor]):
 
 
 def _tensor(array: Array) -> torch.Tensor:
-    return torch.tensor(array)  # copied: the checkpoint's arrays lie in a read-only file, which torch warns of
+    return torch.tensor(array)  # a copy: torch warns about arrays in read-only memory

@@ -1,4 +1,4 @@
-"""VGG19-BN: sixteen 3 x 3 convolutions with batch normalisation, halved five times.
+"""VGG19-BN: sixteen 3 x 3 convolutions with batch normalisation; the picture is halved five times.
 
 Source: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015),
 configuration E; key names and results are torchvision's ``vgg19_bn``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ccmusic.checkpoints.architectures.ops import Ops, T
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and convolutions of each stage; a maximum over 2 x 2 follows each."""
+"""Channels and convolutions of each stage; a 2 x 2 maximum pooling follows each."""
 
 
 def trunk(ops: Ops[T], picture: T, width: float) -> T:
@@ -24,4 +24,4 @@ def trunk(ops: Ops[T], picture: T, width: float) -> T:
             x = ops.relu(x)
             channels, layer = out, layer + 3  # convolution, normalisation, ReLU
         x, layer = ops.max_pool(x, kernel=2, stride=2), layer + 1
-    return ops.reshape(x, (channels * 7 * 7,))  # torchvision's adaptive pooling to 7 x 7 changes nothing at 224 x 224
+    return ops.reshape(x, (channels * 7 * 7,))  # at 224 x 224 torchvision's adaptive pooling to 7 x 7 has no effect

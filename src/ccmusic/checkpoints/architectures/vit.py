@@ -1,4 +1,4 @@
-"""ViT-B/16: squares of 16 x 16 as words, through twelve encoder layers of self-attention.
+"""ViT-B/16: patches of 16 x 16 as tokens, through twelve encoder layers of self-attention.
 
 Source: Dosovitskiy et al., "An image is worth 16 x 16 words: transformers for image recognition at scale" (2021); key
 names and results are torchvision's ``vit_b_16``.
@@ -27,5 +27,5 @@ def trunk(ops: Ops[T], picture: T, width: float) -> T:
         x = ops.add(x, ops.attention(y, inward, f"{key}.self_attention.out_proj", (length, channels), HEADS))
         y = ops.layer_norm(x, f"{key}.ln_2", channels, EPSILON)
         x = ops.add(x, ops.perceptron(y, f"{key}.mlp.0", f"{key}.mlp.3", channels))
-    # each row is normalised by itself, and only the token's is asked for
+    # rows are normalised independently, and only the class token's is needed
     return ops.layer_norm(ops.first(x), "encoder.ln", channels, EPSILON)
