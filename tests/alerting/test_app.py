@@ -52,7 +52,7 @@ def test_an_alert_reaches_the_group(bridge, wecom):
     )
 
 
-def test_many_at_once_are_few_messages(bridge, wecom):
+def test_many_alerts_at_once_become_few_messages(bridge, wecom):
     wecom.delay_seconds = 0.2
     bodies = [webhook_body(alert_body(f"A{n}"), groupKey=str(n)) for n in range(30)]
     with ThreadPoolExecutor(30) as pool:
@@ -61,7 +61,7 @@ def test_many_at_once_are_few_messages(bridge, wecom):
     assert all(sum(f"**A{n}**" in text for text in wecom.robot_texts) == 1 for n in range(30))
 
 
-def test_a_retry_is_not_told_twice(bridge, wecom):
+def test_a_retry_is_not_sent_twice(bridge, wecom):
     changed = alert_body()
     changed["annotations"]["description"] = "the measured value is another now"
     for body in (webhook_body(), webhook_body(), webhook_body(changed)):
@@ -72,7 +72,7 @@ def test_a_retry_is_not_told_twice(bridge, wecom):
     assert bridge.metric("ccmusic_wecom_duplicates_total") == 2
 
 
-def test_a_caller_who_leaves_and_comes_again(bridge, wecom):
+def test_a_client_that_disconnects_and_retries(bridge, wecom):
     wecom.delay_seconds = 0.5
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{bridge.url}/alerts", json=webhook_body(), timeout=0.2)
@@ -80,7 +80,7 @@ def test_a_caller_who_leaves_and_comes_again(bridge, wecom):
     assert len(wecom.robot_messages) == 1
 
 
-def test_without_wecom_a_mail(bridge, wecom, smtp, settings):
+def test_without_wecom_a_mail_is_sent(bridge, wecom, smtp, settings):
     wecom.stop()
     with running_bridge(settings(deadline_seconds=0.3), first_pause_seconds=0.05) as quick:
         assert quick.alerts(webhook_body()).json() == {"outcome": "mailed"}
@@ -88,12 +88,12 @@ def test_without_wecom_a_mail(bridge, wecom, smtp, settings):
         assert "找不到模型文件" in smtp.texts[0]
         assert "unreachable" in smtp.texts[0]
         wait_until(lambda: "last_message" in quick.get("/health?verbose").text, "the probe has it")
-        assert quick.get("/readyz").status_code == 200  # it reached somebody
+        assert quick.get("/readyz").status_code == 200  # the message was delivered
         wecom.start()
         assert quick.alerts(webhook_body(alert_body("Next"))).json() == {"outcome": "delivered"}
 
 
-def test_neither_way_is_503_until_one_is_back(wecom, smtp, settings):
+def test_503_until_one_channel_works_again(wecom, smtp, settings):
     wecom.errcode = 93000
     smtp.refuse = "451 later"
     with running_bridge(settings()) as bridge:
@@ -101,7 +101,7 @@ def test_neither_way_is_503_until_one_is_back(wecom, smtp, settings):
         assert answer.status_code == 503
         assert "errcode 93000" in answer.json()["error"]
         wait_until(lambda: bridge.get("/readyz").status_code == 503, "/readyz is 503")
-        assert "nobody took it" in bridge.get("/health").json()["message"]
+        assert "not delivered" in bridge.get("/health").json()["message"]
         assert bridge.get("/livez").status_code == 200
         wecom.errcode = 0
         assert bridge.alerts(webhook_body()).status_code == 200
@@ -109,7 +109,7 @@ def test_neither_way_is_503_until_one_is_back(wecom, smtp, settings):
         assert bridge.metric('ccmusic_wecom_messages_total{outcome="failed"}') == 1
 
 
-def test_a_missing_file_is_seen_before_an_alert_needs_it(bridge, robot_file):
+def test_a_missing_robot_file_is_reported_before_an_alert_needs_it(bridge, robot_file):
     robot_file.unlink()
     wait_until(lambda: bridge.get("/readyz").status_code == 503, "/readyz is 503")
     assert "No such file" in bridge.get("/readyz").json()["message"]
@@ -143,7 +143,7 @@ def test_a_bearer_token(settings, tmp_path, wecom):
         json.dumps(webhook_body(alert_body() | {"labels": {"a": 1}})).encode(),
     ],
 )
-def test_what_is_no_webhook(bridge, content):
+def test_a_body_that_is_not_a_webhook_is_refused(bridge, content):
     for path in ("/alerts", "/heartbeat"):
         answer = httpx.post(bridge.url + path, content=content)
         assert answer.status_code == 400
@@ -167,7 +167,7 @@ def test_a_body_that_does_not_arrive(bridge, monkeypatch):
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_the_dead_mans_switch(settings, wecom, monkeypatch):
+def test_a_lost_heartbeat_is_reported_to_the_group(settings, wecom, monkeypatch):
     monkeypatch.setattr("ccmusic.alerting.watchdog.CHECK_SECONDS", 0.02)
     clock = HandClock()
     with running_bridge(settings(), clock=clock.monotonic, now=clock.now) as bridge:
@@ -187,7 +187,7 @@ def test_the_dead_mans_switch(settings, wecom, monkeypatch):
         assert "5 分 50 秒" in wecom.robot_texts[1]
 
 
-def test_the_key_is_nowhere(settings, wecom, smtp, robot_file, caplog):
+def test_the_key_appears_in_no_output(settings, wecom, smtp, robot_file, caplog):
     caplog.set_level(logging.DEBUG)
     shown = []
     with running_bridge(settings(deadline_seconds=0.2), first_pause_seconds=0.01) as bridge:
@@ -205,7 +205,7 @@ def test_the_key_is_nowhere(settings, wecom, smtp, robot_file, caplog):
     assert "rejected" in caplog.text
 
 
-def test_a_loop_that_ended_asks_for_a_restart(bridge):
+def test_an_ended_task_fails_livez(bridge):
     running = bridge.app.state.bridge
     task = running._tasks[0]
     task.get_loop().call_soon_threadsafe(task.cancel)
@@ -213,7 +213,7 @@ def test_a_loop_that_ended_asks_for_a_restart(bridge):
     assert "outbox has ended" in bridge.get("/livez").json()["message"]
 
 
-def test_ending_waits_for_no_abandoned_call(settings, wecom):
+def test_shutdown_does_not_wait_for_an_abandoned_call(settings, wecom):
     wecom.delay_seconds = 60
 
     def call():

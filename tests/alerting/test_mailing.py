@@ -39,26 +39,26 @@ def test_a_mail_arrives(mail, smtp):
     assert smtp.texts == ["原因\ncause 😀\n"]
 
 
-def test_refused(mail, smtp):
+def test_a_refused_mail(mail, smtp):
     smtp.refuse = "451 later"
     with pytest.raises(NotSent, match="answered 451"):
         mail.send("s", "t", 5)
 
 
-def test_nobody_listens(mail, smtp):
+def test_no_server_listens(mail, smtp):
     smtp.stop()
     with pytest.raises(NotSent, match="refused"):
         mail.send("s", "t", 5)
 
 
-def test_no_tls_where_it_was_asked_for_is_no_mail(smtp, make_bridge_settings):
+def test_no_mail_is_sent_if_required_tls_is_missing(smtp, make_bridge_settings):
     options = {"smtp_host": "127.0.0.1", "smtp_port": smtp.port, "smtp_from": "a@b.c", "smtp_to": "a@b.c"}
     with pytest.raises(NotSent, match="SMTPNotSupportedError"):
         Mail(make_bridge_settings(**options)).send("s", "t", 5)
     assert smtp.mails == []
 
 
-def test_a_server_that_says_nothing(make_bridge_settings):
+def test_a_server_that_does_not_answer(make_bridge_settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = {"smtp_host": "127.0.0.1", "smtp_port": silent.getsockname()[1], "smtp_from": "a", "smtp_to": "b"}
         with pytest.raises(NotSent, match="closed: timed out"):

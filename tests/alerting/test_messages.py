@@ -60,16 +60,16 @@ Model file not found: /models/a/model.onnx
 
 Alertmanager: http://alertmanager:9093
 
-邮件发送的原因：企业微信没有收下这条消息。
-By mail, as WeCom did not take this message: unreachable: Connection refused
+改用邮件发送的原因：企业微信未接收这条消息。
+Sent by mail, because WeCom did not accept this message: unreachable: Connection refused
 """
 
 
-def test_firing():
+def test_a_firing_alert_as_markdown():
     assert markdown(message(alert_body()), SHANGHAI, ["zhangsan", "li.si"]) == (FIRING, 0)
 
 
-def test_resolved_with_its_duration_and_without_a_mention():
+def test_a_resolved_alert_has_its_duration_and_no_mention():
     body = alert_body("CcmusicSlow", resolved=True, severity="warning")
     assert markdown(message(body), UTC, ["zhangsan"]) == (RESOLVED, 0)
 
@@ -79,12 +79,12 @@ def test_only_a_firing_critical_alert_mentions():
         assert "<@" not in markdown(message(body), SHANGHAI, ["zhangsan"])[0]
 
 
-def test_mail():
+def test_an_alert_as_mail():
     words = "unreachable: Connection refused"
     assert mail(message(alert_body()), SHANGHAI, words) == ("[告警 FIRING] CcmusicRed", MAIL)
 
 
-def test_mail_of_many_alerts_names_three_and_tells_all():
+def test_the_subject_names_three_alerts_and_the_mail_lists_all():
     bodies = [alert_body(f"Alert{number}", resolved=True) for number in range(5)]
     subject, text = mail(message(*bodies, n_truncated=2), SHANGHAI, "timeout")
     assert subject == "[已恢复 RESOLVED] Alert0, Alert1, Alert2 +2"
@@ -92,7 +92,7 @@ def test_mail_of_many_alerts_names_three_and_tells_all():
     assert "2 more alerts are not shown" in text
 
 
-def test_what_is_urgent_comes_first():
+def test_urgent_alerts_come_first():
     bodies = (
         alert_body("Mended", resolved=True),
         alert_body("Warning", severity="warning"),
@@ -127,7 +127,7 @@ def test_too_many_alerts_are_counted():
 
 @pytest.mark.parametrize("character", ["a", "中", "😀", "<", "\u202e", "\n", "` "])
 @pytest.mark.parametrize("count", [1, 2, 1000])
-def test_never_longer_than_wecom_takes(character, count):
+def test_a_message_is_never_longer_than_wecom_accepts(character, count):
     body = hostile(character * 5000, severity="critical")
     body["annotations"]["runbook_url"] = "https://runbooks.example.com/" + "a" * 460
     url = "https://alertmanager.example.com/" + "a" * 460
@@ -151,7 +151,7 @@ def test_never_longer_than_wecom_takes(character, count):
         "[a](javascript:alert(1))",
     ],
 )
-def test_a_label_forges_neither_markup_nor_a_mention(text):
+def test_a_label_cannot_inject_markup_or_a_mention(text):
     told, _ = markdown(message(hostile(text)), SHANGHAI, ["zhangsan"])
     plain, _ = markdown(message(hostile("word")), SHANGHAI, ["zhangsan"])
     for markup in "<>[]*`#&\\\n\r\u2028\u2029\x00\x1b\u202e\u200b":
@@ -162,7 +162,7 @@ def test_a_label_forges_neither_markup_nor_a_mention(text):
     "url",
     ["javascript:alert(1)", "/CcmusicRed.md", "https://", "https://[", "ftp://host/a", "https://e.com/" + "a" * 600],
 )
-def test_an_address_that_is_none_becomes_no_link(url):
+def test_an_invalid_address_becomes_no_link(url):
     body = alert_body()
     body["annotations"]["runbook_url"] = url
     text, _ = markdown(message(body, url=url), SHANGHAI)
@@ -177,7 +177,7 @@ def test_an_address_does_not_end_its_link_early():
     assert ">[处理手册 Runbook](https://e.com/a%29%3C@all%3E%5Bb%5D%28c%0Ad%20e)" in text
 
 
-def test_an_alert_with_nothing_but_a_time():
+def test_an_alert_without_labels_or_annotations():
     body = {"status": "firing", "labels": {}, "startsAt": "0001-01-01T00:00:00Z", "endsAt": "0001-01-01T00:00:00Z"}
     text, _ = markdown(message(body, url=""), ZoneInfo("America/New_York"))
     assert text == (

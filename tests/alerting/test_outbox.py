@@ -74,7 +74,7 @@ def count(metrics, name, **labels):
     return metrics.registry.get_sample_value(f"ccmusic_wecom_{name}_total", labels)
 
 
-def test_one_message(outcomes, metrics):
+def test_one_message_is_delivered(outcomes, metrics):
     robot = Channel()
     assert outcomes(robot, None, (news(),)) == ["delivered"]
     assert "CcmusicRed" in robot.taken[0][0]
@@ -82,14 +82,14 @@ def test_one_message(outcomes, metrics):
     assert metrics.registry.get_sample_value("ccmusic_wecom_last_success_timestamp_seconds") > 1e9
 
 
-def test_what_waits_is_merged(outcomes):
+def test_waiting_messages_are_merged(outcomes):
     robot = Channel()
     assert outcomes(robot, None, *[(news(f"A{n}"),) for n in range(4)]) == ["delivered"] * 4
     assert len(robot.taken) == 1
     assert all(f"**A{n}**" in robot.taken[0][0] for n in range(4))
 
 
-def test_what_does_not_fit_goes_in_further_messages_and_nothing_is_lost(outcomes):
+def test_alerts_that_do_not_fit_go_into_further_messages(outcomes):
     robot = Channel()
     assert outcomes(robot, None, *[(news(f"A{n}"),) for n in range(60)]) == ["delivered"] * 60
     texts = [content for (content,) in robot.taken]
@@ -99,20 +99,20 @@ def test_what_does_not_fit_goes_in_further_messages_and_nothing_is_lost(outcomes
     assert not any("not shown" in text for text in texts)
 
 
-def test_what_is_critical_goes_first(outcomes):
+def test_critical_alerts_go_first(outcomes):
     robot = Channel()
     outcomes(robot, None, *[(news(f"A{n}", severity="warning"),) for n in range(60)], (news("Urgent"),))
     assert "**Urgent**" in robot.taken[0][0]
 
 
-def test_no_more_than_the_robot_takes_in_a_minute(outcomes):
+def test_the_rate_limit_of_the_robot_is_kept(outcomes):
     robot = Channel()
     rate = Rate(2, 0.3)
     assert outcomes(robot, None, *[(news(f"A{n}"),) for n in range(5)], rate=rate, together=False) == ["delivered"] * 5
     assert len(rate._taken) <= 2
 
 
-def test_what_waits_for_a_place_is_merged(outcomes):
+def test_messages_that_wait_for_the_rate_limit_are_merged(outcomes):
     robot = Channel()
     rate = Rate(1, 0.2)
     rate.take(time.monotonic())
@@ -120,26 +120,26 @@ def test_what_waits_for_a_place_is_merged(outcomes):
     assert len(robot.taken) == 1
 
 
-def test_no_place_before_the_deadline_is_a_mail(outcomes, metrics):
+def test_a_rate_limit_beyond_the_deadline_leads_to_a_mail(outcomes, metrics):
     robot, second = Channel(), Channel()
     messages = [(news(f"A{n}"),) for n in range(3)]
     rate = Rate(1)
     told = outcomes(robot, second, *messages, rate=rate, together=False, deadline_seconds=0.2)
     assert told == ["delivered", "mailed", "mailed"]
     assert count(metrics, "failures", reason="rate_limited") == 2
-    assert "our own count" in second.taken[0][1]
+    assert "limit of the bridge" in second.taken[0][1]
 
 
-def test_a_busy_robot_is_tried_again(outcomes, metrics):
+def test_a_busy_robot_is_retried(outcomes, metrics):
     robot, second = Channel(busy(), busy()), Channel()
     assert outcomes(robot, second, (news(),)) == ["delivered"]
     assert robot.tries == 3
     assert second.tries == 0
     assert count(metrics, "failures", reason="rejected") == 2
-    assert metrics.trouble is None
+    assert metrics.failure is None
 
 
-def test_what_is_refused_for_good_goes_to_the_second_channel_at_once(outcomes, metrics):
+def test_a_final_refusal_goes_to_the_second_channel_at_once(outcomes, metrics):
     robot, second = Channel(refused()), Channel()
     assert outcomes(robot, second, (news(),)) == ["mailed"]
     assert robot.tries == 1
@@ -147,24 +147,24 @@ def test_what_is_refused_for_good_goes_to_the_second_channel_at_once(outcomes, m
     assert count(metrics, "messages", outcome="mailed") == 1
 
 
-def test_a_robot_that_stays_busy_gives_way_at_the_deadline(outcomes):
+def test_a_robot_that_stays_busy_is_abandoned_at_the_deadline(outcomes):
     robot, second = Channel(*[busy() for _ in range(1000)]), Channel()
     assert outcomes(robot, second, (news(),), deadline_seconds=0.3) == ["mailed"]
     assert robot.tries > 2
 
 
-def test_too_many_messages_are_waited_for(outcomes, monkeypatch):
+def test_the_bridge_waits_after_too_many_messages(outcomes, monkeypatch):
     monkeypatch.setattr("ccmusic.alerting.outbox.RATE_LIMITED_PAUSE_SECONDS", 0.2)
     robot, second = Channel(NotSent("rate_limited", "errcode 45009")), Channel()
     assert outcomes(robot, second, (news(),)) == ["delivered"]
     assert robot.tries == 2
 
 
-def test_neither_channel(outcomes, metrics):
+def test_both_channels_fail(outcomes, metrics):
     robot, second = Channel(refused()), Channel(NotSent("mail", "refused"))
     assert outcomes(robot, second, (news(),)) == ["failed"]
     assert metrics.last_outcome == "failed"
-    assert metrics.trouble == "rejected: errcode 93000; mail: refused"
+    assert metrics.failure == "rejected: errcode 93000; mail: refused"
     assert count(metrics, "failures", reason="mail") == 1
 
 
@@ -172,12 +172,12 @@ def test_no_second_channel(outcomes):
     assert outcomes(Channel(refused()), None, (news(),)) == ["failed"]
 
 
-def test_a_broken_channel_breaks_one_message(outcomes):
+def test_an_exception_in_a_channel_affects_one_message(outcomes):
     robot = Channel(ZeroDivisionError())
     assert outcomes(robot, None, (news(),), (news("Next"),), together=False) == ["failed", "delivered"]
 
 
-def test_a_call_that_never_returns_is_left_to_itself(outcomes, metrics, monkeypatch):
+def test_a_call_that_never_returns_is_abandoned(outcomes, metrics, monkeypatch):
     never = threading.Event()
     monkeypatch.setattr("ccmusic.alerting.outbox.ATTEMPT_SECONDS", -0.9)  # and a second of grace
     try:
@@ -187,7 +187,7 @@ def test_a_call_that_never_returns_is_left_to_itself(outcomes, metrics, monkeypa
     assert count(metrics, "failures", reason="timeout") == 1
 
 
-def test_the_same_news_is_told_once(outcomes, metrics):
+def test_a_repeated_notification_is_sent_once(outcomes, metrics):
     robot = Channel()
     assert outcomes(robot, None, (news(), "key"), (news(), "key"), together=False) == ["delivered"] * 2
     assert outcomes(robot, None, (news(), "key"), (news(), "key")) == ["delivered"] * 2  # while it is being sent
@@ -195,18 +195,18 @@ def test_the_same_news_is_told_once(outcomes, metrics):
     assert count(metrics, "duplicates") == 2
 
 
-def test_what_failed_is_sent_again(outcomes):
+def test_a_failed_notification_is_sent_again(outcomes):
     robot = Channel(refused())
     assert outcomes(robot, None, (news(), "key"), (news(), "key"), together=False) == ["failed", "delivered"]
 
 
-def test_what_was_taken_long_ago_is_told_again(outcomes):
+def test_a_notification_delivered_long_ago_is_sent_again(outcomes):
     robot = Channel()
     outcomes(robot, None, (news(), "key"), (news(), "key"), together=False, remember_seconds=0)
     assert len(robot.taken) == 2
 
 
-def test_all_series_are_there_from_the_start(metrics):
+def test_all_series_exist_from_the_start(metrics):
     text = metrics.render()[0].decode()
     for outcome in ("delivered", "mailed", "failed"):
         assert f'ccmusic_wecom_messages_total{{outcome="{outcome}"}} 0.0' in text

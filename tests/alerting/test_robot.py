@@ -20,7 +20,7 @@ def not_sent(robot, content="x", timeout_seconds=5.0):
     with pytest.raises(NotSent) as caught:
         robot.send(content, timeout_seconds)
     assert KEY not in str(caught.value)
-    assert caught.value.__cause__ is None  # or a traceback would tell what the text does not
+    assert caught.value.__cause__ is None  # otherwise a traceback would show the secret
     return caught.value
 
 
@@ -29,7 +29,7 @@ def test_a_message_arrives_as_markdown(robot, wecom):
     assert wecom.robot_messages == [{"msgtype": "markdown", "markdown": {"content": "**告警** 😀"}}]
 
 
-def test_the_file_may_hold_the_key_alone(tmp_path):
+def test_the_file_may_contain_only_the_key(tmp_path):
     (tmp_path / "robot").write_text(KEY + "\n")
     parts, key = Robot(tmp_path / "robot").address()
     assert parts.geturl() == f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key={KEY}"
@@ -49,16 +49,16 @@ def test_a_new_key_is_read_without_a_restart(robot, robot_file, wecom):
     "content",
     ["", "short", "https://host/no-key", "ftp://host/?key=k", f"https://[/?key={KEY}", f"http://h:x/?key={KEY}"],
 )
-def test_a_file_that_holds_no_robot(robot, robot_file, content):
+def test_a_file_without_a_robot(robot, robot_file, content):
     robot_file.write_text(content)
     failure = not_sent(robot)
     assert (failure.reason, failure.final) == ("secret", True)
-    assert str(robot_file) in failure.words
+    assert str(robot_file) in failure.text
 
 
-def test_no_file(robot, robot_file):
+def test_a_missing_file(robot, robot_file):
     robot_file.unlink()
-    assert "No such file" in not_sent(robot).words
+    assert "No such file" in not_sent(robot).text
 
 
 def test_the_address_is_never_shown(robot):
@@ -73,12 +73,12 @@ def test_error_codes(robot, wecom, errcode, reason, final):
     wecom.errcode = errcode
     failure = not_sent(robot)
     assert (failure.reason, failure.final) == (reason, final)
-    assert f"errcode {errcode}" in failure.words
+    assert f"errcode {errcode}" in failure.text
 
 
-def test_the_stand_in_keeps_wecoms_limits(robot, wecom):
+def test_the_fake_server_enforces_the_limits_of_wecom(robot, wecom):
     robot.send("a" * 4096, 5)
-    assert "max length 4096" in not_sent(robot, "中" * 1366).words
+    assert "max length 4096" in not_sent(robot, "中" * 1366).text
     wecom.per_minute = 2
     robot.send("b", 5)
     assert not_sent(robot).reason == "rate_limited"
@@ -88,14 +88,14 @@ def test_a_key_in_an_error_message_is_left_out(robot_file):
     answer = {"errcode": 93000, "errmsg": f"invalid webhook url {KEY}"}
     with stub_http(lambda method, path: (200, answer)) as url:
         robot_file.write_text(f"{url}/?key={KEY}")
-        assert "***" in not_sent(Robot(robot_file)).words
+        assert "***" in not_sent(Robot(robot_file)).text
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
         ((502, b"<html>bad gateway</html>"), "http_status"),
-        ((302, b""), "http_status"),  # followed, it would take the message elsewhere
+        ((302, b""), "http_status"),  # following it would send the message elsewhere
         ((200, b"<html>welcome</html>"), "bad_answer"),
         ((200, b"[" * 100_000), "bad_answer"),
         ((200, []), "bad_answer"),
@@ -103,21 +103,21 @@ def test_a_key_in_an_error_message_is_left_out(robot_file):
         ((200, b""), "bad_answer"),
     ],
 )
-def test_what_is_not_wecom(robot_file, reply, reason):
+def test_an_answer_that_is_not_from_wecom(robot_file, reply, reason):
     with stub_http(lambda method, path: reply) as url:
         robot_file.write_text(f"{url}/?key={KEY}")
         failure = not_sent(Robot(robot_file))
     assert (failure.reason, failure.final) == (reason, False)
 
 
-def test_nobody_listens(robot, wecom):
+def test_no_server_listens(robot, wecom):
     wecom.stop()
     failure = not_sent(robot)
     assert failure.reason == "unreachable"
-    assert "refused" in failure.words
+    assert "refused" in failure.text
 
 
-def test_a_server_that_says_nothing(robot, wecom):
+def test_a_server_that_does_not_answer(robot, wecom):
     wecom.delay_seconds = 60
     assert not_sent(robot, timeout_seconds=0.2).reason == "timeout"
 

@@ -1,4 +1,4 @@
-"""The dead man's switch, with a clock in the test's hand."""
+"""The watchdog, with a clock that the test controls."""
 
 import asyncio
 
@@ -13,8 +13,8 @@ WATCHDOG = Notification.model_validate(webhook_body(alert_body("CcmusicWatchdog"
 RESOLVED = Notification.model_validate(webhook_body(alert_body("CcmusicWatchdog", resolved=True)))
 
 
-class Told:
-    """Notes messages in place of the outbox."""
+class Sent:
+    """Records messages instead of the outbox."""
 
     def __init__(self):
         self.messages = []
@@ -35,80 +35,80 @@ def clock():
 
 
 @pytest.fixture
-def told():
-    return Told()
+def sent():
+    return Sent()
 
 
 @pytest.fixture
-def heartbeat(clock, told):
-    return Watchdog(300, told, clock=clock.monotonic, now=clock.now)
+def watchdog(clock, sent):
+    return Watchdog(300, sent, clock=clock.monotonic, now=clock.now)
 
 
-def look(heartbeat, times=3):
+def check(watchdog, times=3):
     for _ in range(times):
-        asyncio.run(heartbeat.look())
+        asyncio.run(watchdog.check())
 
 
-def test_silence_is_told_once_and_so_is_its_end(heartbeat, clock, told):
+def test_a_lost_heartbeat_and_its_return_are_each_reported_once(watchdog, clock, sent):
     clock.seconds = 100
-    heartbeat.beat(WATCHDOG)
+    watchdog.note(WATCHDOG)
     clock.seconds = 400
-    look(heartbeat)
-    assert told.states == []  # 300 s, not more
+    check(watchdog)
+    assert sent.states == []  # 300 s, not more
     clock.seconds = 401
-    look(heartbeat)
-    assert told.states == ["firing"]
+    check(watchdog)
+    assert sent.states == ["firing"]
     clock.seconds = 2000
-    heartbeat.beat(WATCHDOG)
-    look(heartbeat)
-    assert told.states == ["firing", "resolved"]
-    lost, back = (message.alerts[0] for message in told.messages)
+    watchdog.note(WATCHDOG)
+    check(watchdog)
+    assert sent.states == ["firing", "resolved"]
+    lost, back = (message.alerts[0] for message in sent.messages)
     assert lost.starts_at == back.starts_at
     assert (back.ends_at - lost.starts_at).total_seconds() == 1900
     assert lost.critical
     assert lost.annotations["runbook_url"] == "https://runbooks.example.com/CcmusicWatchdog.md"
-    assert told.messages[0].external_url == "http://alertmanager:9093"
+    assert sent.messages[0].external_url == "http://alertmanager:9093"
     assert "5 分钟" in lost.annotations["description_zh"]
     assert "5 minutes" in lost.annotations["description"]
 
 
-def test_a_prometheus_that_never_came_up_is_missed_too(heartbeat, clock, told):
+def test_a_prometheus_that_never_started_is_reported(watchdog, clock, sent):
     clock.seconds = 301
-    look(heartbeat)
-    assert told.states == ["firing"]
-    assert "runbook_url" not in told.messages[0].alerts[0].annotations
+    check(watchdog)
+    assert sent.states == ["firing"]
+    assert "runbook_url" not in sent.messages[0].alerts[0].annotations
 
 
-def test_a_resolved_watchdog_is_no_heartbeat(heartbeat, clock, told):
+def test_a_resolved_watchdog_alert_is_not_a_heartbeat(watchdog, clock, sent):
     clock.seconds = 200
-    heartbeat.beat(RESOLVED)
-    assert heartbeat.age_seconds == 200
+    watchdog.note(RESOLVED)
+    assert watchdog.age_seconds == 200
 
 
-def test_news_that_nobody_took_is_told_again(heartbeat, clock, told):
-    told.outcome = "failed"
+def test_an_undelivered_report_is_sent_again(watchdog, clock, sent):
+    sent.outcome = "failed"
     clock.seconds = 301
-    look(heartbeat)
-    assert told.states == ["firing"]
+    check(watchdog)
+    assert sent.states == ["firing"]
     clock.seconds += RETRY_SECONDS
-    told.outcome = "mailed"
-    look(heartbeat)
-    assert told.states == ["firing", "firing"]
+    sent.outcome = "mailed"
+    check(watchdog)
+    assert sent.states == ["firing", "firing"]
 
 
-def test_an_end_of_what_nobody_heard_of_is_no_news(heartbeat, clock, told):
-    told.outcome = "failed"
+def test_the_return_is_not_reported_if_the_loss_was_not_delivered(watchdog, clock, sent):
+    sent.outcome = "failed"
     clock.seconds = 301
-    look(heartbeat)
-    heartbeat.beat(WATCHDOG)
+    check(watchdog)
+    watchdog.note(WATCHDOG)
     clock.seconds += RETRY_SECONDS
-    look(heartbeat)
-    assert told.states == ["firing"]
+    check(watchdog)
+    assert sent.states == ["firing"]
 
 
-def test_off(clock, told):
-    heartbeat = Watchdog(0, told, clock=clock.monotonic, now=clock.now)
+def test_a_limit_of_0_turns_it_off(clock, sent):
+    watchdog = Watchdog(0, sent, clock=clock.monotonic, now=clock.now)
     clock.seconds = 1e6
-    look(heartbeat)
-    assert told.states == []
-    assert not heartbeat.lost
+    check(watchdog)
+    assert sent.states == []
+    assert not watchdog.lost

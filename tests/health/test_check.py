@@ -23,7 +23,7 @@ from ccmusic.health.check import HEALTH_CODES, error_text, result_of
         ([1], "[1]"),
     ],
 )
-def test_a_value_is_one_that_json_can_carry(value, shown):
+def test_a_value_becomes_one_that_json_can_represent(value, shown):
     result = result_of(Check("a", passed), passed(value), 0.0)
     assert (result.value, type(result.value)) == (shown, type(shown))
     assert json.loads(json.dumps(result.value, allow_nan=False)) == shown
@@ -35,7 +35,7 @@ def test_the_sentence_names_check_and_cause():
     assert result_of(check, failed("full", message="Full!"), 0.0).sentence == "Full!"
 
 
-def test_an_error_without_words_is_named_by_its_class():
+def test_an_error_without_text_is_named_by_its_class():
     assert error_text(MemoryError()) == "MemoryError"
     assert error_text(ValueError("x")) == "x"
 

@@ -16,7 +16,7 @@ def printed(code):
     return done.stdout.splitlines()
 
 
-def test_a_disk_that_can_be_written_to_is_left_as_it_was(tmp_path):
+def test_a_writable_directory_passes_and_stays_unchanged(tmp_path):
     assert disk_check(tmp_path).observe().status == "pass"
     assert list(tmp_path.iterdir()) == []
     assert disk_check(tmp_path).affects == {"health"}
@@ -34,7 +34,7 @@ def test_a_disk_that_can_be_written_to_is_left_as_it_was(tmp_path):
     ],
 )
 @pytest.mark.parametrize("call", ["write", "fsync"])
-def test_what_a_disk_says_is_put_in_words(tmp_path, monkeypatch, call, number, words):
+def test_each_error_of_the_disk_has_a_text(tmp_path, monkeypatch, call, number, words):
     def fails(*_):
         raise OSError(number, os.strerror(number))
 
@@ -43,12 +43,12 @@ def test_what_a_disk_says_is_put_in_words(tmp_path, monkeypatch, call, number, w
     assert (observation.status, observation.cause) == ("fail", f"{words} in {tmp_path}")
 
 
-def test_a_directory_that_is_not_there(tmp_path):
+def test_a_missing_directory_fails(tmp_path):
     missing = tmp_path / "missing"
     assert disk_check(missing).observe().cause == f"no such directory (ENOENT) in {missing}"
 
 
-def test_a_disk_that_takes_only_a_part(tmp_path):
+def test_a_partial_write_fails(tmp_path):
     # A real limit of the kernel: the first write is cut short, the next one refused.
     assert printed(f"""
 import resource
@@ -73,7 +73,7 @@ def test_a_full_file_system(tmp_path):
     assert done.stdout == f"no space left (ENOSPC) in {tmp_path}\n"
 
 
-def test_room_is_measured_and_kept(tmp_path):
+def test_space_is_measured_and_kept(tmp_path):
     space = DiskSpace(tmp_path)
     assert space.use is None
     observation = space.check().observe()
@@ -83,13 +83,13 @@ def test_room_is_measured_and_kept(tmp_path):
     assert (observation.unit, space.check().affects) == ("percent", frozenset({"health"}))
 
 
-def test_little_room_is_a_warning_and_turns_no_probe_false(tmp_path):
+def test_little_space_is_a_warning_that_fails_no_probe(tmp_path):
     observation = DiskSpace(tmp_path, warn_share=0.0).check().observe()
     assert observation.status == "warn"
     assert observation.cause.endswith(f" MiB are left in {tmp_path}")
 
 
-def test_room_that_cannot_be_told_is_left_to_the_other_check(tmp_path):
+def test_unknown_space_passes(tmp_path):
     space = DiskSpace(tmp_path / "missing")
     assert space.check().observe().status == "pass"
     assert space.use is None

@@ -42,7 +42,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: AT)
 
 
-def test_plain_and_well():
+def test_plain_json_of_a_healthy_service():
     assert plain(WELL) == {
         "status": "ok",
         "timestamp": 1_700_000_000,
@@ -59,7 +59,7 @@ def test_plain_and_well():
     assert next(iter(plain(WELL))) == "status"
 
 
-def test_plain_and_ill():
+def test_plain_json_of_a_failing_service():
     body = plain(ILL)
     assert body["status"] == "error"
     assert body["message"] == "Health check failed: disk: no space left"
@@ -67,7 +67,7 @@ def test_plain_and_ill():
     assert body["checks"]["workers"] == {"status": "fail", "cause": "none is running", "value": 0, "unit": "workers"}
 
 
-def test_plain_of_another_probe_speaks_of_that_probe():
+def test_plain_json_of_another_probe_lists_its_checks():
     body = plain(ILL, "readyz")
     assert body["message"] == "Health check failed: workers: none is running"
     assert list(body["checks"]) == ["workers"]
@@ -76,7 +76,7 @@ def test_plain_of_another_probe_speaks_of_that_probe():
     assert plain(ILL, "livez")["status"] == "ok"
 
 
-def test_health_json_as_written_down():
+def test_health_json_equals_the_golden_file():
     golden = json.loads(Path(__file__).with_name("health_json.json").read_text(encoding="utf-8"))
     assert {"well": health_json(WELL), "ill": health_json(ILL), "ready": health_json(WELL, "readyz")} == golden
 
@@ -101,7 +101,7 @@ def test_verbose():
     assert verbose(ILL, "livez") == "livez check passed\n"
 
 
-def test_verbose_says_when_the_start_is_not_over():
+def test_verbose_reports_an_incomplete_start():
     waiting = HealthSnapshot(service="a", version="1", checks=())
     assert verbose(waiting, "startupz") == (
         "[-]startup: not every check has been observed yet\nstartupz check failed\n"

@@ -5,7 +5,7 @@ import pytest
 from ccmusic.health import listen
 
 
-def test_it_listens_at_once_without_nagles_delay():
+def test_it_listens_at_once_without_the_delay_of_nagle():
     with listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP  # what asyncio looks at before it turns the delay off
         with socket.create_connection(listener.getsockname(), timeout=5):

@@ -90,7 +90,7 @@ def test_a_missing_file_is_named_as_configured(health, tmp_path, monkeypatch, ca
     assert f"seen from {tmp_path}" in caplog.text
 
 
-def test_a_file_that_goes_long_after_loading_turns_health_alone_red(health, tmp_path):
+def test_a_file_removed_after_loading_fails_only_health(health, tmp_path):
     path = tmp_path / "save.pt"
     path.touch()
     health.load("model", lambda: "loaded", path=path)
@@ -104,7 +104,7 @@ def test_a_file_that_goes_long_after_loading_turns_health_alone_red(health, tmp_
     wait_until(lambda: health.snapshot().healthy, "healthy again", 5)
 
 
-def test_a_loader_added_to_a_running_health_begins_at_once(health):
+def test_a_loader_added_to_a_running_health_starts_at_once(health):
     health.start()
     model = health.load("model", lambda: 3)
     wait_until(lambda: model.state == "ready", "ready", 5)

@@ -32,7 +32,7 @@ def observe_until(check, clock, seconds, step=0.5):
     return observation
 
 
-def test_a_late_loop_fails_life_and_health(watched):
+def test_a_blocked_loop_fails_livez_and_health(watched):
     watch, clock = watched
     check = watch.check(max_lag_seconds=2.0)
     assert check.affects == {"livez", "health"}
@@ -45,22 +45,22 @@ def test_a_late_loop_fails_life_and_health(watched):
     assert watch.lag_seconds == pytest.approx(2.4)
 
 
-def test_a_process_that_was_held_is_no_blocked_loop(watched):
+def test_a_stopped_process_is_not_a_blocked_loop(watched):
     watch, clock = watched
     check = watch.check(max_lag_seconds=2.0)
     clock.now += 60
     observation = check.observe()
-    assert (observation.status, observation.cause) == ("warn", "the whole process stood still for 60.0 s")
+    assert (observation.status, observation.cause) == ("warn", "the whole process was stopped for 60.0 s")
     clock.now += 0.5  # and if the loop does not come round now, it is blocked after all
     assert check.observe().status == "fail"
 
 
-def test_nothing_is_claimed_of_a_loop_that_is_not_watched():
+def test_a_loop_that_is_not_watched_passes():
     assert LoopWatch().check().observe().value is None
     assert LoopWatch().lag_seconds == 0.0
 
 
-def test_the_lag_of_the_last_beat_is_kept():
+def test_the_lag_of_the_last_callback_is_kept():
     async def be_late():
         with LoopWatch() as watch:
             begun = time.monotonic()

@@ -30,7 +30,7 @@ def test_the_limit_of_the_control_group_without_the_cache(tmp_path):
     assert memory_use(root) == MemoryUse(GIB - GIB // 4, 2 * GIB, "cgroup")
 
 
-def test_the_fullest_group_counts_also_when_it_is_an_outer_one(tmp_path):
+def test_the_fullest_group_counts_even_if_it_is_an_outer_one(tmp_path):
     groups = v2("app", 2 * GIB, int(1.9 * GIB), 0) | v2("app/worker", 2 * GIB, GIB, 0)
     assert memory_use(system(tmp_path, groups, "0::/app/worker\n")).used_bytes == int(1.9 * GIB)
 
@@ -40,7 +40,7 @@ def test_in_a_container_the_mount_is_the_group(tmp_path):
     assert memory_use(root) == MemoryUse(GIB, 2 * GIB, "cgroup")
 
 
-def test_the_first_version_of_control_groups(tmp_path):
+def test_version_1_of_control_groups(tmp_path):
     groups = {
         "sys/fs/cgroup/memory/app/memory.limit_in_bytes": str(2 * GIB),
         "sys/fs/cgroup/memory/app/memory.usage_in_bytes": str(GIB),
@@ -55,19 +55,19 @@ def test_the_first_version_of_control_groups(tmp_path):
 
 
 @pytest.mark.parametrize("limit", ["max", str(16 * GIB)])
-def test_without_a_limit_below_it_the_machine_counts(tmp_path, limit):
+def test_without_a_lower_limit_the_machine_counts(tmp_path, limit):
     root = system(tmp_path, v2("app", limit, GIB, 0), "0::/app\n")
     assert memory_use(root) == MemoryUse(2 * GIB, 8 * GIB, "machine")
 
 
-def test_where_nothing_can_be_told_nothing_is_claimed(tmp_path, monkeypatch):
+def test_unknown_memory_passes(tmp_path, monkeypatch):
     assert memory_use(tmp_path) is None
     monkeypatch.setattr(memory, "memory_use", lambda: None)
     assert memory_check().observe().status == "pass"
 
 
 @pytest.mark.parametrize(("percent", "status"), [(89, "pass"), (90, "warn"), (96, "warn"), (97, "fail"), (120, "fail")])
-def test_the_shares(monkeypatch, percent, status):
+def test_warning_and_failure_at_their_shares(monkeypatch, percent, status):
     monkeypatch.setattr(memory, "memory_use", lambda: MemoryUse(percent * GIB, 100 * GIB, "cgroup"))
     observation = memory_check().observe()
     assert (observation.status, observation.value, observation.unit) == (status, percent, "percent")
@@ -76,6 +76,6 @@ def test_the_shares(monkeypatch, percent, status):
     assert memory_check().affects == {"health", "readyz"}
 
 
-def test_this_machine():
+def test_memory_of_this_machine():
     use = memory_use()
     assert 0 < use.used_bytes < use.limit_bytes

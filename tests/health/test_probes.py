@@ -32,7 +32,7 @@ RED = CheckResult("disk", frozenset({"health"}), "fail", "no space left", compon
 
 @pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_probe_that_is_true(probe, method):
+def test_a_probe_that_passes(probe, method):
     answer = client_of(Fixed()).request(method, f"/{probe}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -45,7 +45,7 @@ def test_a_probe_that_is_true(probe, method):
         assert int(answer.headers["content-length"]) == len(answer.content)
 
 
-def test_head_sends_no_body_whatever_the_server_makes_of_one():
+def test_head_sends_no_body():
     sent = []
 
     async def send(message):
@@ -57,7 +57,7 @@ def test_head_sends_no_body_whatever_the_server_makes_of_one():
     assert [message.get("body") for message in sent] == [None, b""]
 
 
-def test_a_probe_that_is_false():
+def test_a_probe_that_fails():
     client = client_of(Fixed(RED))
     answer = client.get("/health")
     assert answer.status_code == 503
@@ -97,7 +97,7 @@ def test_verbose(query):
     assert answer.text == "[-]disk: no space left\nhealth check failed\n"
 
 
-def test_a_word_that_only_contains_verbose_is_another():
+def test_a_parameter_that_only_contains_verbose_is_ignored():
     assert client_of(Fixed()).get("/health?nonverbose").headers["content-type"] == "application/json"
 
 
@@ -117,7 +117,7 @@ def client_second(client):
     return float(route.app._rendered["application/json"][1])
 
 
-def test_the_timestamp_goes_on_though_the_snapshot_does_not(monkeypatch):
+def test_the_timestamp_advances_although_the_snapshot_stays(monkeypatch):
     client = client_of(Fixed())
     monkeypatch.setattr("time.time", lambda: 1000.0)
     assert client.get("/health").json()["timestamp"] == 1000
@@ -125,7 +125,7 @@ def test_the_timestamp_goes_on_though_the_snapshot_does_not(monkeypatch):
     assert client.get("/health").json()["timestamp"] == 1001
 
 
-def test_a_cause_in_any_script_and_of_any_bytes():
+def test_a_cause_may_contain_any_script_and_any_bytes():
     check = CheckResult("file", frozenset({"health"}), "fail", "模型 \udcff", component="file")
     client = client_of(Fixed(check))
     assert client.get("/health").json()["checks"]["file"]["cause"] == "模型 \udcff"
@@ -160,7 +160,7 @@ def test_installed_it_starts_and_stops_with_the_application_around_its_lifespan(
     assert health._thread is None
 
 
-def test_arguments_for_whoever_makes_the_application():
+def test_arguments_for_a_library_that_creates_the_application():
     health = Health("app", "1")
     health.add(Check("a", lambda: failed("x"), {"readyz"}))
     with TestClient(FastAPI(**app_kwargs(health))) as client:

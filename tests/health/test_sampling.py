@@ -24,7 +24,7 @@ def test_waking_samples_within_milliseconds(make_health):
     assert min(took) < 0.02
 
 
-def test_a_burst_of_wakes_is_one_sampling_or_a_few(make_health):
+def test_many_wakes_cause_few_samplings(make_health):
     times = []
     health = make_health(Check("a", lambda: times.append(time.monotonic())), period_seconds=SLOW)
     health.start()
@@ -34,7 +34,7 @@ def test_a_burst_of_wakes_is_one_sampling_or_a_few(make_health):
     assert 2 < len(times) <= 0.2 / state.BURST_SECONDS + 3
 
 
-def test_sampling_that_stopped_is_not_believed(make_health, monkeypatch):
+def test_a_stopped_sampling_fails(make_health, monkeypatch):
     stuck, release = threading.Event(), threading.Event()
     health = make_health()
     health.start()
@@ -57,7 +57,7 @@ def test_sampling_that_stopped_is_not_believed(make_health, monkeypatch):
     release.set()
 
 
-def test_a_snapshot_that_cannot_be_made_leaves_the_last_one_to_grow_old(make_health, monkeypatch):
+def test_after_a_failed_sampling_the_last_snapshot_becomes_stale(make_health, monkeypatch):
     health = make_health(period_seconds=0.05)
     health.start()
     assert health.snapshot().healthy

@@ -51,7 +51,7 @@ def careless_application(health):
         thread.join()
 
 
-def test_it_answers(served):
+def test_the_server_answers(served):
     health, url = served
     assert httpx.get(f"{url}/livez").status_code == 503  # nothing is promised yet
     health.start()
@@ -60,7 +60,7 @@ def test_it_answers(served):
         assert httpx.head(f"{url}/{probe}").headers["content-length"] != "0"
 
 
-def test_an_occupied_port_shows_at_once():
+def test_an_occupied_port_fails_at_once():
     server = HealthServer([], "127.0.0.1", 0)
     try:
         with pytest.raises(OSError, match="in use"):
@@ -69,7 +69,7 @@ def test_an_occupied_port_shows_at_once():
         server.stop()
 
 
-def test_stopping_gives_the_port_back():
+def test_stopping_releases_the_port():
     server = HealthServer([], "127.0.0.1", 0)
     server.start()
     wait_until(lambda: server._server.started, "the server", 10)
@@ -79,7 +79,7 @@ def test_stopping_gives_the_port_back():
     again.stop()
 
 
-def test_a_blocked_application_is_seen_with_its_stack_while_it_is_blocked(served):
+def test_a_blocked_application_is_reported_with_its_stack(served):
     health, url = served
     with careless_application(health) as (main_url, inside, release), httpx.Client(timeout=10) as client:
         assert client.get(f"{main_url}/livez").status_code == 200

@@ -15,7 +15,7 @@ def started(health):
     return health.snapshot()
 
 
-def test_healthy(make_health):
+def test_a_healthy_service(make_health):
     snapshot = started(make_health(Check("a", lambda: passed(3, "s")), Check("b", lambda: None)))
     assert snapshot.healthy
     assert snapshot.message is None
@@ -37,7 +37,7 @@ def test_the_first_failing_check_is_named(make_health):
     assert started(health).message == "Health check failed: disk: no space left"
 
 
-def test_a_check_may_word_the_message_itself(make_health):
+def test_a_check_may_set_the_whole_message(make_health):
     message = started(make_health(Check("a", lambda: failed("c", message="Model is still loading...")))).message
     assert message == "Model is still loading..."
 
@@ -54,12 +54,12 @@ def test_a_check_that_raises_has_not_passed_and_is_logged_once(make_health, capl
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
-def test_what_is_no_observation_has_not_passed(make_health):
+def test_a_result_that_is_not_an_observation_fails(make_health):
     message = started(make_health(Check("a", lambda: True))).message
-    assert message == "Health check failed: check a gave a bool and not an Observation"
+    assert message == "Health check failed: check a returned bool instead of an Observation"
 
 
-def test_a_warning_turns_no_probe_false(make_health):
+def test_a_warning_fails_no_probe(make_health):
     probes = {"health", "startupz", "livez", "readyz"}
     snapshot = started(make_health(Check("a", lambda: warned("nearly full"), probes)))
     assert all(snapshot.passes(probe) for probe in probes)
@@ -67,7 +67,7 @@ def test_a_warning_turns_no_probe_false(make_health):
 
 
 @pytest.mark.parametrize("affected", ["health", "startupz", "livez", "readyz"])
-def test_a_failure_turns_false_what_it_affects_and_nothing_else(make_health, affected):
+def test_a_failure_fails_only_the_probes_that_it_affects(make_health, affected):
     snapshot = started(make_health(Check("a", lambda: failed("x"), {affected})))
     for probe in ("health", "startupz", "livez", "readyz"):
         assert snapshot.passes(probe) == (probe != affected)
@@ -95,13 +95,13 @@ def test_startup_waits_for_the_first_observation(make_health):
     wait_until(lambda: health.snapshot().passes("startupz"), "startup", 5)
 
 
-def test_nothing_is_promised_before_the_start():
+def test_all_probes_fail_before_the_start():
     snapshot = Health("app", "1.0").snapshot()
     assert snapshot.message == "Health check failed: sampling: not started"
     assert not any(snapshot.passes(probe) for probe in ("health", "startupz", "livez", "readyz"))
 
 
-def test_draining_holds_at_once_and_leaves_life_and_startup_alone(make_health):
+def test_draining_takes_effect_at_once_and_does_not_affect_livez_and_startupz(make_health):
     health = make_health(Check("other", lambda: failed("named later")), period_seconds=SLOW)
     assert started(health).passes("readyz")
     health.drain()
@@ -110,7 +110,7 @@ def test_draining_holds_at_once_and_leaves_life_and_startup_alone(make_health):
     assert [snapshot.passes(probe) for probe in ("readyz", "livez", "startupz")] == [False, True, True]
 
 
-def test_drain_is_safe_in_a_signal_handler_on_top_of_a_wake(make_health):
+def test_drain_is_safe_in_a_signal_handler_that_interrupts_a_wake(make_health):
     import signal
 
     health = make_health()
@@ -147,7 +147,7 @@ def test_a_model_status_that_raises_is_a_failure(make_health):
     assert snapshot.model_status == "error"
 
 
-def test_a_subclass_may_know_more():
+def test_a_subclass_may_add_fields():
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Wider(HealthSnapshot):
         workers: int
@@ -164,7 +164,7 @@ def test_a_subclass_may_know_more():
     health.stop()
 
 
-def test_the_decorator_adds_and_gives_the_function_back(make_health):
+def test_the_decorator_adds_and_returns_the_function(make_health):
     health = make_health()
 
     @health.check("database", affects={"health", "readyz"}, component="db", measurement="latency")
@@ -185,11 +185,11 @@ def test_the_decorator_adds_and_gives_the_function_back(make_health):
         lambda: Observation("failed"),
     ],
 )
-def test_what_is_misspelt_is_refused(wrong):
+def test_misspelt_arguments_are_refused(wrong):
     with pytest.raises(ValueError):
         wrong()
 
 
-def test_a_name_is_taken_once(make_health):
-    with pytest.raises(ValueError, match="there is a check 'a' already"):
+def test_a_name_can_be_used_once(make_health):
+    with pytest.raises(ValueError, match="a check named 'a' exists already"):
         make_health(Check("a", passed), Check("a", passed))

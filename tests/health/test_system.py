@@ -15,7 +15,7 @@ def printed(code):
     return done.stdout.splitlines()
 
 
-def test_descriptors_run_out_and_come_back():
+def test_descriptors_run_out_and_become_free_again():
     lines = printed("""
 import os, resource
 from ccmusic.health import descriptor_check
@@ -41,10 +41,10 @@ print(check.observe().status)
     assert lines[0].startswith("Observation(status='pass', cause=None, value=")
     assert lines[1] == "warn 80 of 100 descriptors are open"
     assert lines[2] == "fail 95 of 100 descriptors are open"
-    assert lines[3:] == ["too many open files (EMFILE): none is left to count them with", "pass"]
+    assert lines[3:] == ["too many open files (EMFILE): no descriptor is left to count them", "pass"]
 
 
-def test_the_limit_is_read_anew(monkeypatch):
+def test_the_limit_is_read_each_time(monkeypatch):
     check = descriptor_check()
     assert check.observe().status == "pass"
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 1))
@@ -54,23 +54,23 @@ def test_the_limit_is_read_anew(monkeypatch):
     assert check.affects == {"health", "readyz"}
 
 
-def test_modules_that_are_there():
+def test_installed_modules_pass():
     observation = dependency_check(["json", "os.path", "starlette.routing"]).observe()
     assert (observation.status, observation.value) == ("pass", 3)
 
 
-def test_a_module_that_is_not_there_is_named():
+def test_a_missing_module_is_named():
     observation = dependency_check(["json", "no_such_module.part"]).observe()
     assert observation.code == "dependency_missing"
     assert observation.message == "Health check failed: No module named 'no_such_module'"
 
 
-def test_a_module_whose_import_is_blocked_is_not_there(monkeypatch):
+def test_a_module_whose_import_is_blocked_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "blocked", None)
     assert dependency_check(["blocked"]).observe().code == "dependency_missing"
 
 
-def test_looking_for_a_module_imports_nothing():
+def test_checking_a_module_imports_nothing():
     assert printed("""
 import sys
 from ccmusic.health import dependency_check
@@ -88,7 +88,7 @@ def fake_nvml(*uses):
     )
 
 
-def test_the_fullest_card_counts_and_only_warns(monkeypatch):
+def test_the_fullest_gpu_counts_and_only_warns(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(10, 96))
     observation = gpu_memory_check().observe()
     assert (observation.status, observation.cause) == ("warn", "96 % of 100.0 GiB in use on card 1")
@@ -97,6 +97,6 @@ def test_the_fullest_card_counts_and_only_warns(monkeypatch):
 
 
 @pytest.mark.parametrize("module", [None, fake_nvml(), types.SimpleNamespace(nvmlInit=lambda: 1 / 0)])
-def test_without_a_card_there_is_nothing_to_watch(monkeypatch, module):
+def test_without_a_gpu_there_is_no_check(monkeypatch, module):
     monkeypatch.setitem(sys.modules, "pynvml", module)
     assert gpu_memory_check() is None

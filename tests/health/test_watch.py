@@ -26,7 +26,7 @@ def test_a_periodic_check_passes_until_it_was_observed(health):
     wait_until(lambda: health.snapshot().message == "Health check failed: a: down", "the failure", 5)
 
 
-def test_a_periodic_check_is_observed_again_and_again(health):
+def test_a_periodic_check_is_observed_repeatedly(health):
     count = []
     health.add(Check("a", lambda: count.append(1), period_seconds=0.01))
     health.start()
@@ -37,7 +37,7 @@ def test_a_periodic_check_is_observed_again_and_again(health):
     assert len(count) <= stopped_at + 1
 
 
-def test_a_stuck_check_fails_and_shows_where(health):
+def test_a_stuck_check_fails_with_its_stack(health):
     go = threading.Event()
 
     def hangs():
@@ -56,7 +56,7 @@ def test_a_stuck_check_fails_and_shows_where(health):
     wait_until(lambda: not message(), "all well again", 5)
 
 
-def test_one_stuck_check_holds_up_no_other(health):
+def test_one_stuck_check_delays_no_other(health):
     go, seen = threading.Event(), [passed()]
     health.add(Check("hangs", lambda: go.wait() and None, period_seconds=0.01))
     health.add(Check("other", lambda: seen[0]))
@@ -73,7 +73,7 @@ def test_a_periodic_check_that_raises_has_not_passed(health, caplog):
     wait_until(lambda: health.snapshot().message == "Health check failed: division by zero", "the failure", 5)
 
 
-def test_news_are_logged_once_though_a_number_moves(health, caplog):
+def test_a_change_is_logged_once_even_if_a_number_varies(health, caplog):
     count = iter(range(100, 10_000))
     health.add(Check("a", lambda: failed(f"{next(count)} s late")))
     health.start()

@@ -6,7 +6,7 @@ from ccmusic.inference.result import ModelIdentity, TrackResult, Window
 from ccmusic.models.card import read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.models.training_profile import Reference, Spread
-from ccmusic.monitoring.drift_watch import LEAST_RECORDINGS, SHOWN_RECORDINGS, DriftState, DriftWatch, Expected
+from ccmusic.monitoring.drift_watch import MIN_RECORDINGS, SHOWN_RECORDINGS, DriftState, DriftWatch, Expected
 
 EVEN = (1 / 16,) * 16
 RANKS = tuple(np.linspace(-30, -10, 21))
@@ -33,14 +33,14 @@ def watch_for(expected: Expected | None, recordings: int = 1000) -> DriftWatch:
     return DriftWatch(lambda: expected, recordings)
 
 
-def test_without_a_model_or_a_reference_nothing_is_watched():
+def test_without_a_model_or_a_reference_nothing_is_measured():
     for expected in (None, Expected(MODEL)):
         watch = watch_for(expected)
         watch.note(answer(0))
         assert watch.state().kinds == ()
 
 
-def test_as_expected():
+def test_recordings_as_expected_give_no_warning():
     watch = watch_for(Expected(MODEL, EVEN, REFERENCE))
     for number in range(400):
         watch.note(answer(number))
@@ -50,14 +50,14 @@ def test_as_expected():
     assert all(kind.statistic < 1 for kind in state.kinds)
 
 
-def test_a_single_album_is_no_drift():
+def test_a_single_album_is_not_drift():
     watch = watch_for(Expected(MODEL, EVEN))
-    for number in range(LEAST_RECORDINGS - 1):
+    for number in range(MIN_RECORDINGS - 1):
         watch.note(answer(number, genre=8))
     (kind,) = watch.state().kinds
     assert kind.statistic >= 1
     assert not kind.drifted
-    watch.note(answer(LEAST_RECORDINGS, genre=8))
+    watch.note(answer(MIN_RECORDINGS, genre=8))
     assert watch.state().drifted
 
 
@@ -85,26 +85,26 @@ def test_a_level_that_changes(level, change):
 def test_the_confidence_is_that_of_the_windows_and_not_of_their_mean():
     spread = Spread(mean=0.8, variance=0.01, quantiles=tuple(np.linspace(0.6, 1.0, 21)))
     watch = watch_for(Expected(MODEL, None, Reference(recordings=9, confidence=spread)))
-    windows = tuple(Window(0.0, 10.0, row) for row in (np.eye(16) * 0.8)[:4])  # each sure, and of another genre
+    windows = tuple(Window(0.0, 10.0, row) for row in (np.eye(16) * 0.8)[:4])  # each certain, and each of another genre
     for number in range(50):
         watch.note(answer(number, windows=windows))
     (kind,) = watch.state().kinds
     assert kind.mean == pytest.approx(0.8)
 
 
-def test_what_cannot_be_compared_is_not_counted():
+def test_a_recording_that_cannot_be_compared_is_not_counted():
     watch = watch_for(Expected(MODEL, EVEN))
     watch.note(answer(0, flags=("too_short",)))
     watch.note(answer(1, flags=("silence", "uncertain")))
     watch.note(answer(2, model=ModelIdentity("m", "2", "b" * 64)))
     assert watch.state().recordings == 0
     for _ in range(300):
-        watch.note(answer(3))  # a monitor's clip, again and again
+        watch.note(answer(3))  # the clip of a monitor, repeatedly
     assert watch.state().recordings == 1
     assert watch.state().drifted == ()
 
 
-def test_another_model_begins_anew():
+def test_another_model_starts_over():
     expected = Expected(MODEL, EVEN)
     watch = DriftWatch(lambda: expected, 1000)
     for number in range(100):
@@ -116,7 +116,7 @@ def test_another_model_begins_anew():
     assert (watch.state().recordings, watch.state().drifted) == (1, ())
 
 
-def test_none_at_all_when_it_is_turned_off():
+def test_nothing_is_counted_when_it_is_turned_off():
     watch = watch_for(Expected(MODEL, EVEN), recordings=0)
     for number in range(SHOWN_RECORDINGS):
         watch.note(answer(number, genre=8))
@@ -134,7 +134,7 @@ def test_the_mix_is_of_the_models_own_labels():
     taxonomy = taxonomy_of("own", ("sea", "wind", "rain"))
     watch = watch_for(Expected(MODEL, (0.4, 0.3, 0.3), taxonomy=taxonomy))
     leaves = np.array([0.1, 0.1, 0.8])
-    for number in range(LEAST_RECORDINGS + 50):
+    for number in range(MIN_RECORDINGS + 50):
         watch.note(answer(number, probabilities={3: leaves + 1e-6 * number}, taxonomy=taxonomy))
     (drifted,) = watch.state().drifted
     assert (drifted.group.label, drifted.change) == ("rain", "more")

@@ -6,14 +6,14 @@ from ccmusic.monitoring.evidence import CEILING, STAKES, Evidence
 NONE = np.zeros(1)
 
 
-def test_the_first_recording_by_hand():
+def test_the_first_recording_matches_the_formula():
     evidence = Evidence(np.array([0.25]), NONE, 1e6)
     evidence.note(np.array([1.0]))
     # larger: 1 + stake * 3; smaller: 1 - stake * (3/4) / (3/4)
     assert evidence.total == pytest.approx(np.mean([*(1 + 3 * STAKES), *(1 - STAKES)]))
 
 
-def test_no_bet_gains_on_average_however_the_values_are_spread():
+def test_no_bet_gains_on_average_for_any_distribution():
     values, shares = np.array([0.0, 0.1, 0.9]), np.array([0.5, 0.3, 0.2])
     mean = np.array([float(values @ shares)])
     totals = []
@@ -49,14 +49,14 @@ def test_a_shift_is_found_and_named_on_either_side():
         assert evidence.strongest == (1, larger)
 
 
-def test_what_lies_within_the_tolerance_is_no_evidence():
+def test_a_shift_within_the_tolerance_is_not_evidence():
     evidence = Evidence(np.array([0.5]), np.array([0.1]), 1000.0)
     for _ in range(5000):
         evidence.note(np.array([0.59]))
     assert not evidence.reached
 
 
-def test_it_recovers_once_the_cause_is_gone_and_not_before():
+def test_it_recovers_only_after_the_cause_has_ended():
     evidence = Evidence(np.array([0.5]), np.array([0.05]), 1e4)
     for _ in range(5000):
         evidence.note(np.array([0.95]))

@@ -101,7 +101,7 @@ def test_every_series_of_a_busy_service():
     }
 
 
-def test_causes_of_what_does_not_pass():
+def test_checks_that_do_not_pass_with_code_and_cause():
     found = {
         key[1:] for key, value in samples(Metrics(lambda: FULL).render()[0].decode()).items() if is_cause(key, value)
     }
@@ -115,7 +115,7 @@ def is_cause(key: tuple, value: float) -> bool:
     return key[0] == "ccmusic_check_info" and value == 1
 
 
-def test_numbers_in_a_cause_make_no_further_series():
+def test_a_changed_number_in_a_cause_adds_no_series():
     now = []
     metrics = Metrics(lambda: snapshot(checks=(result("queue", now[-1]),)))
 
@@ -132,7 +132,7 @@ def test_numbers_in_a_cause_make_no_further_series():
     assert scraped(warned("waited 90 of 30 seconds")) == ["waited 90 of 30 seconds"]
 
 
-def test_closed_sets_are_there_before_anything_happened():
+def test_series_of_closed_sets_exist_before_the_first_event():
     found = read(snapshot())
     assert [found["ccmusic_workers", ("state", state)] for state in WORKER_STATES] == [0] * len(WORKER_STATES)
     restarts = [found["ccmusic_worker_restarts_total", ("reason", reason)] for reason in RESTART_REASONS]
@@ -140,7 +140,7 @@ def test_closed_sets_are_there_before_anything_happened():
     assert found["ccmusic_self_test_failures_total",] == 0
 
 
-def test_what_is_not_known_is_not_there():
+def test_an_unknown_value_has_no_series():
     names = {name for name, *_ in read(snapshot())}
     assert names.isdisjoint(
         {
@@ -155,7 +155,7 @@ def test_what_is_not_known_is_not_there():
     )
 
 
-def test_one_snapshot_a_scrape_and_none_before():
+def test_each_scrape_reads_one_snapshot():
     asked = []
     metrics = Metrics(lambda: asked.append(True) or FULL)
     assert asked == []
@@ -179,7 +179,7 @@ def test_two_applications_share_no_registry():
         (f"{OPENMETRICS},text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS, parse_openmetrics),
     ],
 )
-def test_the_route_speaks_what_the_scraper_accepts(accept, content_type, parse):
+def test_the_route_answers_in_the_format_that_the_scraper_accepts(accept, content_type, parse):
     async def ask():
         app = Starlette(routes=[metrics_route(Metrics(lambda: FULL))])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -196,7 +196,7 @@ def test_the_route_speaks_what_the_scraper_accepts(accept, content_type, parse):
     assert any(name == "python_info" for name, *_ in found)
 
 
-def test_a_running_service(model_directory):
+def test_metrics_of_a_running_service(model_directory):
     limits = {"CCMUSIC_WORKERS": "1", "CCMUSIC_MAX_UPLOAD_BYTES": "100000"}
     with running_server("--no-page", CCMUSIC_MODEL=str(model_directory), **limits) as server:
         server.wait_healthy()

@@ -3,7 +3,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ccmusic.monitoring.metrics_page import reference_page
 
 
-def test_rows_by_name_ours_first_with_the_values_of_closed_sets():
+def test_rows_are_sorted_and_list_the_values_of_closed_sets():
     registry = CollectorRegistry()
     Gauge("a_gauge", "Not ours.", registry=registry)
     Histogram("ccmusic_b_seconds", "How long.", ["handler"], registry=registry).labels("/x")

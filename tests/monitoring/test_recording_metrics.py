@@ -31,7 +31,7 @@ def result(genre: int, confidence: float, **fields) -> TrackResult:
     return TrackResult(**(defaults | fields))
 
 
-def test_closed_sets_are_there_before_anything_happened():
+def test_series_of_closed_sets_exist_before_the_first_event():
     registry = CollectorRegistry()
     RecordingMetrics(registry)
     found = read(registry)
@@ -45,7 +45,7 @@ def test_closed_sets_are_there_before_anything_happened():
     assert found["ccmusic_classifications_total",] == 0
 
 
-def test_an_answer():
+def test_an_answer_is_counted():
     registry = CollectorRegistry()
     metrics = RecordingMetrics(registry)
     metrics.answered(result(3, 0.65, flags=("silence", "truncated"), timings={"queue": 0.2, "inference": 0.004}))
@@ -93,11 +93,11 @@ def test_a_failure_has_a_reason_of_the_closed_set():
     assert found["ccmusic_failures_total", "overloaded"] == 1
     assert found["ccmusic_failures_total", "abandoned"] == 1
     assert found["ccmusic_classifications_total",] == 0
-    with pytest.raises(ValueError, match="no such reason: gremlins"):
+    with pytest.raises(ValueError, match="unknown reason: gremlins"):
         metrics.failed("gremlins")
 
 
-def test_the_evidence_of_drift_is_a_series_of_its_own_for_each_kind_that_the_card_knows():
+def test_the_evidence_of_drift_has_one_series_for_each_kind_in_the_card():
     registry = CollectorRegistry()
     metrics = RecordingMetrics(registry, lambda: Expected("a" * 64, [1 / 16] * 16))
     assert not any(name == "ccmusic_drift_statistic" for name, *_ in read(registry))

@@ -86,7 +86,7 @@ def test_a_request_is_counted_once_under_its_template(method, path, handler, sta
     assert counted((method, path)) == {(handler, method, status): 1}
 
 
-def test_no_client_can_make_series():
+def test_no_client_can_add_series():
     paths = [("GET", f"/models/{i}") for i in range(20)] + [("GET", f"/random/{i}") for i in range(20)]
     methods = [(f"METHOD{i}", "/fine") for i in range(20)]
     assert counted(*paths, *methods) == {
@@ -96,18 +96,18 @@ def test_no_client_can_make_series():
     }
 
 
-def test_a_prefix_of_a_proxy_is_no_part_of_the_handler():
+def test_the_prefix_of_a_proxy_is_not_part_of_the_handler():
     assert counted(("GET", "/music/fine"), root_path="/music") == {("/fine", "GET", "200"): 1}
 
 
-def test_expected_series_are_there_from_the_start():
+def test_expected_series_exist_from_the_start():
     registry = CollectorRegistry()
     RequestMetrics(registry, [("/fine", "POST", 500)])
     assert series(registry, "http_requests_total") == {("/fine", "POST", "500"): 0}
     assert series(registry, "http_request_duration_seconds_count") == {("/fine", "POST"): 0}
 
 
-def test_an_event_stream_is_timed_to_its_beginning(monkeypatch):
+def test_an_event_stream_is_timed_until_its_start(monkeypatch):
     registry = CollectorRegistry()
     now = [0.0]
     monkeypatch.setattr(requests.time, "perf_counter", lambda: now[0])

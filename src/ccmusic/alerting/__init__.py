@@ -1,1 +1,1 @@
-"""From Alertmanager to a WeCom group robot, with mail as the second channel; knows nothing of music."""
+"""The bridge from Alertmanager to a WeCom group robot, with mail as the second channel. Independent of the service."""

@@ -1,4 +1,4 @@
-"""The bridge, assembled in one visible place."""
+"""The bridge: its routes, its checks, and how they are assembled."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from ccmusic.version import __version__
 
 logger = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 2**20
+MAX_BODY_BYTES = 2**20
 BODY_SECONDS = 10.0
 PROBES: frozenset[Probe] = frozenset({"health", "readyz"})
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
         self.status = status
-        self.words = words
+        self.text = text
 
 
 class Bridge:
-    """What the routes call.
+    """The handlers of the routes, and the state behind them.
 
     Parameters
     ----------
     settings : BridgeSettings
     rate : Rate, optional
-        WeCom's limit, for a test without a minute.
+        Limit of messages to WeCom; a test uses a shorter period.
     first_pause_seconds : float, optional
-        Between two tries.
+        Pause between the first two attempts.
     clock, now : callable
-        The heartbeat's monotonic seconds and time of day.
+        Monotonic seconds and the time of day, for the watchdog.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Bridge:
         self._settings = settings
         self._robot = Robot(settings.robot_url_file)
         second = Mail(settings) if settings.smtp_host is not None else None
-        self.heartbeat = Watchdog(settings.heartbeat_seconds, self._deliver, clock=clock, now=now)
-        self.metrics = BridgeMetrics(lambda: self.heartbeat.age_seconds)
+        self.watchdog = Watchdog(settings.heartbeat_seconds, self._deliver, clock=clock, now=now)
+        self.metrics = BridgeMetrics(lambda: self.watchdog.age_seconds)
         self.outbox = Outbox(
             settings, self._robot, second, self.metrics, rate=rate, first_pause_seconds=first_pause_seconds
         )
@@ -82,7 +82,7 @@ class Bridge:
     # HTTP
 
     async def alerts(self, request: Request) -> Response:
-        """``POST /alerts``: 200 once somebody has the message, 503 when Alertmanager shall try again."""
+        """``POST /alerts``: 200 once the message is delivered, 503 if Alertmanager must retry."""
         try:
             notification = await self._notification(request)
         except _Refused as refusal:
@@ -90,13 +90,13 @@ class Bridge:
         message = Message(notification.alerts, notification.external_url, notification.truncated_alerts)
         outcome = await self.outbox.deliver(message, notification.key)
         if outcome == "failed":
-            return JSONResponse({"outcome": outcome, "error": self.metrics.trouble}, 503)
+            return JSONResponse({"outcome": outcome, "error": self.metrics.failure}, 503)
         return JSONResponse({"outcome": outcome})
 
-    async def beat(self, request: Request) -> Response:
-        """``POST /heartbeat``: the watchdog alert."""
+    async def heartbeat(self, request: Request) -> Response:
+        """``POST /heartbeat``: receives the watchdog alert."""
         try:
-            self.heartbeat.beat(await self._notification(request))
+            self.watchdog.note(await self._notification(request))
         except _Refused as refusal:
             return _refusal(refusal)
         return JSONResponse({"outcome": "noted"})
@@ -107,7 +107,7 @@ class Bridge:
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     async def _notification(self, request: Request) -> Notification:
-        self._refuse_strangers(request)
+        self._check_token(request)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _body(request)
@@ -115,13 +115,13 @@ class Bridge:
         except TimeoutError:
             raise _Refused(408, "the body did not arrive in time") from None
         except ClientDisconnect:
-            raise _Refused(400, "the caller left") from None
+            raise _Refused(400, "the client disconnected") from None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise _Refused(400, f"not Alertmanager's webhook, version 4: {where}: {first['msg']}") from None
 
-    def _refuse_strangers(self, request: Request) -> None:
+    def _check_token(self, request: Request) -> None:
         if self._settings.token_file is None:
             return
         try:
@@ -129,53 +129,55 @@ class Bridge:
         except (OSError, UnicodeDecodeError):
             token = ""
         if not token:
-            logger.error("the token file %s cannot be read or is empty; nobody is let in", self._settings.token_file)
+            logger.error(
+                "the token file %s cannot be read or is empty; all requests are refused", self._settings.token_file
+            )
             raise _Refused(503, "the bridge's token file cannot be read or is empty")
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            raise _Refused(401, "a bearer token is needed")
+            raise _Refused(401, "a bearer token is required")
 
     # health
 
     def checks(self) -> list[Check]:
-        """What `/health` and the probes look at."""
+        """The checks of `/health` and the probes."""
         return [
-            Check("tasks", self._look_at_tasks, frozenset({"health", "livez"})),
-            Check("robot_file", self._look_at_robot_file, PROBES, period_seconds=2.0),
-            Check("last_message", self._look_at_last_message, PROBES),
-            Check("heartbeat", self._look_at_heartbeat, frozenset({"health"}), "age"),
+            Check("tasks", self._observe_tasks, frozenset({"health", "livez"})),
+            Check("robot_file", self._observe_robot_file, PROBES, period_seconds=2.0),
+            Check("last_message", self._observe_last_message, PROBES),
+            Check("heartbeat", self._observe_heartbeat, frozenset({"health"}), "age"),
         ]
 
-    def _look_at_tasks(self) -> Observation:
+    def _observe_tasks(self) -> Observation:
         ended = [task.get_name() for task in self._tasks if task.done()]
         return failed(f"{', '.join(ended)} has ended", code="task_ended") if ended else passed()
 
-    def _look_at_robot_file(self) -> Observation:
+    def _observe_robot_file(self) -> Observation:
         try:
             self._robot.address()
         except NotSent as failure:
-            return failed(failure.words, code="secret_unreadable")
+            return failed(failure.text, code="secret_unreadable")
         return passed()
 
-    def _look_at_last_message(self) -> Observation:
+    def _observe_last_message(self) -> Observation:
         if self.metrics.last_outcome == "failed":
-            return failed(f"nobody took it: {self.metrics.trouble}", code="not_sent")
+            return failed(f"not delivered: {self.metrics.failure}", code="not_sent")
         if self.metrics.last_outcome == "mailed":
-            return warned(f"by mail, as WeCom did not take it: {self.metrics.trouble}", code="sent_by_mail")
+            return warned(f"sent by mail, because WeCom did not accept it: {self.metrics.failure}", code="sent_by_mail")
         return passed()
 
-    def _look_at_heartbeat(self) -> Observation:
-        age = round(self.heartbeat.age_seconds, 1)
-        if self.heartbeat.lost:
-            return failed("no watchdog alert came for too long", age, "s", code="heartbeat_lost")
+    def _observe_heartbeat(self) -> Observation:
+        age = round(self.watchdog.age_seconds, 1)
+        if self.watchdog.lost:
+            return failed("no watchdog alert has arrived for too long", age, "s", code="heartbeat_lost")
         return passed(age, "s")
 
-    # life
+    # lifespan
 
     @asynccontextmanager
-    async def life(self, _: object) -> AsyncIterator[None]:
-        """Send and look while the application runs."""
-        loops = {"outbox": self.outbox.run(), "heartbeat": self.heartbeat.run()}
+    async def lifespan(self, _: object) -> AsyncIterator[None]:
+        """Send messages and check for heartbeats while the application runs."""
+        loops = {"outbox": self.outbox.run(), "heartbeat": self.watchdog.run()}
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         try:
             yield
@@ -193,16 +195,16 @@ def create_app(settings: BridgeSettings, **options: Any) -> Starlette:
     ----------
     settings : BridgeSettings
     **options
-        Of `Bridge`.
+        Those of `Bridge`.
     """
     bridge = Bridge(settings, **options)
     app = Starlette(
         routes=[
             Route("/alerts", bridge.alerts, methods=["POST"]),
-            Route("/heartbeat", bridge.beat, methods=["POST"]),
+            Route("/heartbeat", bridge.heartbeat, methods=["POST"]),
             Route("/metrics", bridge.show_metrics, methods=["GET"]),
         ],
-        lifespan=bridge.life,
+        lifespan=bridge.lifespan,
     )
     health = Health("ccmusic-wecom-bridge", __version__)
     for check in bridge.checks():
@@ -216,12 +218,12 @@ async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY_BYTES:
-            raise _Refused(413, f"more than {MOST_BODY_BYTES} bytes")
+        if len(body) > MAX_BODY_BYTES:
+            raise _Refused(413, f"more than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 
 def _refusal(refusal: _Refused) -> Response:
-    logger.warning("refused a request: %d: %s", refusal.status, refusal.words)
+    logger.warning("refused a request: %d: %s", refusal.status, refusal.text)
     headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
-    return JSONResponse({"error": refusal.words}, refusal.status, headers)
+    return JSONResponse({"error": refusal.text}, refusal.status, headers)

@@ -1,16 +1,16 @@
-"""Why a channel did not take a message."""
+"""Why a channel did not accept a message."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 Reason = Literal[
-    "secret",  # the file with the robot's address cannot be read, or holds none
-    "unreachable",  # no connection, or it broke
+    "secret",  # the file with the robot's address cannot be read or contains none
+    "unreachable",  # no connection, or it was interrupted
     "timeout",
-    "http_status",  # something in between answered, not WeCom
-    "bad_answer",  # no JSON with an errcode
-    "rate_limited",  # 45009, or our own count of 20 a minute
+    "http_status",  # a proxy answered instead of WeCom
+    "bad_answer",  # not JSON with an errcode
+    "rate_limited",  # errcode 45009, or the bridge's own limit of 20 a minute
     "rejected",  # any other errcode
     "mail",  # the second channel
 ]
@@ -18,23 +18,23 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class NotSent(Exception):
-    """A channel did not take a message.
+    """A channel did not accept a message.
 
     Parameters
     ----------
     reason : str
         One of `REASONS`.
-    words : str
-        For logs and mails; never holds a secret.
+    text : str
+        For logs and mails; never contains a secret.
     final : bool
-        Whether trying the same again soon is in vain.
+        Whether a retry soon would fail in the same way.
     """
 
-    def __init__(self, reason: Reason, words: str, *, final: bool = False) -> None:
-        super().__init__(reason, words)
+    def __init__(self, reason: Reason, text: str, *, final: bool = False) -> None:
+        super().__init__(reason, text)
         self.reason: Reason = reason
-        self.words = words
+        self.text = text
         self.final = final
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.words}"
+        return f"{self.reason}: {self.text}"

@@ -1,4 +1,4 @@
-"""The second channel: the same content by SMTP."""
+"""The second channel: the same message by SMTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ccmusic.alerting.settings import BridgeSettings
 
 
 class Mail:
-    """A mail server and whom it shall reach.
+    """A mail server and the recipients.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Mail:
         Raises
         ------
         NotSent
-            With the reason ``mail``: the server took it for none of them.
+            With the reason ``mail``: the server accepted it for no recipient.
         """
         settings = self._settings
         message = EmailMessage(policy=SMTP)
@@ -49,7 +49,7 @@ class Mail:
         except smtplib.SMTPResponseException as error:
             raise NotSent("mail", f"{settings.smtp_host} answered {error.smtp_code} ({type(error).__name__})") from None
         except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors
-            raise NotSent("mail", f"{settings.smtp_host}: {_words(error)}") from None
+            raise NotSent("mail", f"{settings.smtp_host}: {_error_text(error)}") from None
 
     def _connection(self, timeout_seconds: float) -> smtplib.SMTP:
         settings = self._settings
@@ -68,7 +68,7 @@ class Mail:
         return server
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return str(error)
     return getattr(error, "strerror", None) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Alerts in words: WeCom's markdown for the group robot, plain text for mail. Chinese first, then English.
+"""Text of alerts: WeCom's markdown for the group robot, plain text for mail. Chinese first, then English.
 
-What comes from labels and annotations is written by whoever writes rules or names targets, and in part by files and
-paths inside causes: nothing of it may become markup, a link or a mention.
+Labels and annotations contain text from rules and targets, and names of files inside causes. None of it may be
+interpreted as markup, a link or a mention.
 
 References
 ----------
@@ -20,35 +20,35 @@ from urllib.parse import quote, urlsplit
 from ccmusic.alerting.notification import Alert
 
 MARKDOWN_BYTES = 4096
-"""Longest content of a robot's markdown message, in UTF-8; longer ones are refused with 40058."""
-MOST_MENTIONS = 10
-LONGEST_URL = 500
+"""Limit of a robot's markdown message, in bytes of UTF-8; WeCom refuses longer ones with 40058."""
+MAX_MENTIONS = 10
+MAX_URL_CHARACTERS = 500
 _LENGTHS = (500, 200, 60)
-"""Most characters of one text; shorter ones are tried before alerts are left out. At the last one, an alert with its
-runbook, a link and every mention always fits."""
+"""Maximum characters of one text. The shorter limits are tried before alerts are left out. With the last one, an alert
+with its runbook, a link and every mention always fits."""
 
-_LONGEST_TEXT = 4000
-"""Of one text in a mail: no limit of mail's, but of a reader's."""
+_MAX_TEXT = 4000
+"""Maximum characters of one text in a mail, for the sake of the reader."""
 
 _STATES = {"firing": ("🔴", "warning", "告警 FIRING"), "resolved": ("🟢", "info", "已恢复 RESOLVED")}
 _SEVERITIES = {"critical": "严重 critical", "warning": "警告 warning"}
 _TEXTS = ("summary_zh", "description_zh", "summary", "description")
 
-# WeCom documents no way to escape; the wide forms read the same and mean nothing to it.
+# WeCom documents no escaping; the full-width forms look alike and have no meaning in its markdown.
 _WIDE = str.maketrans({character: chr(ord(character) + 0xFEE0) for character in "<>[]*`#&\\"})
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be told, to be written for either channel.
+    """One or more alerts to send, independent of the channel.
 
     Attributes
     ----------
     alerts : tuple of Alert
     external_url : str
-        Alertmanager's address; empty where none is known.
+        Alertmanager's address; empty if unknown.
     n_truncated : int
-        Alerts that Alertmanager itself left out.
+        Number of alerts that Alertmanager itself left out.
     """
 
     alerts: tuple[Alert, ...]
@@ -64,42 +64,42 @@ class Message:
 
     @property
     def critical(self) -> bool:
-        """Whether a critical alert fires."""
+        """Whether a critical alert is firing."""
         return any(alert.firing and alert.critical for alert in self.alerts)
 
     @property
     def in_order(self) -> list[Alert]:
-        """What is urgent first."""
+        """The alerts, most urgent first."""
         return sorted(self.alerts, key=lambda alert: (not alert.firing, not alert.critical))
 
 
 def markdown(
     message: Message, zone: tzinfo, mention: Sequence[str] = (), limit: int = MARKDOWN_BYTES
 ) -> tuple[str, int]:
-    """Write a message for the group robot.
+    """Format a message for the group robot.
 
     Parameters
     ----------
     message : Message
     zone : tzinfo
-        Of the times.
+        Time zone of the times shown.
     mention : sequence of str
-        User ids that a firing critical alert mentions.
+        User ids to mention if a critical alert is firing.
     limit : int
-        Bytes of UTF-8.
+        Maximum bytes of UTF-8.
 
     Returns
     -------
     content : str
         Never longer than the limit.
     n_left_out : int
-        Alerts that found no room; the content says how many.
+        Number of alerts that did not fit; the content states it.
     """
     alerts = message.in_order
     head = [_title(alerts)] if len(alerts) > 1 else []
     foot = [f"[Alertmanager]({url})"] if (url := _link(message.external_url)) else []
     if message.critical and mention:
-        foot.append("".join(f"<@{user}>" for user in mention[:MOST_MENTIONS]))
+        foot.append("".join(f"<@{user}>" for user in mention[:MAX_MENTIONS]))
 
     def content(blocks: Sequence[str]) -> str:
         n_hidden = len(alerts) - len(blocks) + message.n_truncated
@@ -107,8 +107,8 @@ def markdown(
         return "\n".join([*head, "\n\n".join(blocks), *hidden, *foot])
 
     blocks: list[str] = []
-    for longest in _LENGTHS:
-        blocks = _blocks(alerts, zone, longest, limit)
+    for max_characters in _LENGTHS:
+        blocks = _blocks(alerts, zone, max_characters, limit)
         if len(blocks) == len(alerts) and _size(whole := content(blocks)) <= limit:
             return whole, 0
     while len(blocks) > 1 and _size(content(blocks)) > limit:
@@ -117,14 +117,14 @@ def markdown(
 
 
 def mail(message: Message, zone: tzinfo, reason: str) -> tuple[str, str]:
-    """Write a message for the second channel.
+    """Format a message for the second channel.
 
     Parameters
     ----------
     message : Message
     zone : tzinfo
     reason : str
-        Why WeCom has not taken it.
+        Why WeCom did not accept it.
 
     Returns
     -------
@@ -139,8 +139,11 @@ def mail(message: Message, zone: tzinfo, reason: str) -> tuple[str, str]:
     if message.n_truncated:
         parts.append(f"另有 {message.n_truncated} 条告警未列出 {message.n_truncated} more alerts are not shown")
     if message.external_url:
-        parts.append(f"Alertmanager: {_clean(message.external_url, LONGEST_URL)}")
-    parts.append(f"邮件发送的原因：企业微信没有收下这条消息。\nBy mail, as WeCom did not take this message: {reason}")
+        parts.append(f"Alertmanager: {_clean(message.external_url, MAX_URL_CHARACTERS)}")
+    parts.append(
+        "改用邮件发送的原因：企业微信未接收这条消息。\n"
+        f"Sent by mail, because WeCom did not accept this message: {reason}"
+    )
     return subject, "\n\n".join(parts) + "\n"
 
 
@@ -150,21 +153,21 @@ def _title(alerts: Iterable[Alert]) -> str:
     return "**CCMusic** " + " · ".join(f"{count} {words}" for count, words in counts if count)
 
 
-def _blocks(alerts: Iterable[Alert], zone: tzinfo, longest: int, limit: int) -> list[str]:
-    """What each alert says, as far as there is a chance that it finds room."""
+def _blocks(alerts: Iterable[Alert], zone: tzinfo, max_characters: int, limit: int) -> list[str]:
+    """Text of each alert, up to the first that exceeds the limit."""
     blocks: list[str] = []
     size = 0
     for alert in alerts:
-        blocks.append("\n".join(_markdown_lines(alert, zone, longest)))
+        blocks.append("\n".join(_markdown_lines(alert, zone, max_characters)))
         size += _size(blocks[-1])
         if size > limit:
             break
     return blocks
 
 
-def _markdown_lines(alert: Alert, zone: tzinfo, longest: int) -> list[str]:
+def _markdown_lines(alert: Alert, zone: tzinfo, max_characters: int) -> list[str]:
     def text(value: str) -> str:
-        return _clean(value, longest).translate(_WIDE)
+        return _clean(value, max_characters).translate(_WIDE)
 
     sign, colour, state = _STATES[alert.status]
     severity = alert.labels.get("severity", "")
@@ -185,14 +188,14 @@ def _markdown_lines(alert: Alert, zone: tzinfo, longest: int) -> list[str]:
 def _plain_lines(alert: Alert, zone: tzinfo) -> list[str]:
     severity = alert.labels.get("severity", "")
     state = _STATES[alert.status][2]
-    severity = _SEVERITIES.get(severity) or _clean(severity, _LONGEST_TEXT)
-    lines = [f"【{state}】{_clean(_name(alert), _LONGEST_TEXT)} {severity}"]
-    lines += [_clean(value, _LONGEST_TEXT) for value in _texts(alert)]
+    severity = _SEVERITIES.get(severity) or _clean(severity, _MAX_TEXT)
+    lines = [f"【{state}】{_clean(_name(alert), _MAX_TEXT)} {severity}"]
+    lines += [_clean(value, _MAX_TEXT) for value in _texts(alert)]
     if instance := alert.labels.get("instance"):
-        lines.append(f"实例 Instance: {_clean(instance, _LONGEST_TEXT)}")
+        lines.append(f"实例 Instance: {_clean(instance, _MAX_TEXT)}")
     lines += [f"{label}: {value}" for label, value in _times(alert, zone)]
     if runbook := alert.annotations.get("runbook_url"):
-        lines.append(f"处理手册 Runbook: {_clean(runbook, _LONGEST_TEXT)}")
+        lines.append(f"处理手册 Runbook: {_clean(runbook, _MAX_TEXT)}")
     return lines
 
 
@@ -213,7 +216,7 @@ def _times(alert: Alert, zone: tzinfo) -> list[tuple[str, str]]:
 
 
 def _time(moment: datetime, zone: tzinfo) -> str:
-    with suppress(OverflowError):  # the first and the last day that there are
+    with suppress(OverflowError):  # beyond the first or the last day that datetime can represent
         moment = moment.astimezone(zone)
     return moment.isoformat(sep=" ", timespec="seconds")
 
@@ -231,22 +234,22 @@ def _duration(seconds: float) -> str:
     return f"{words} / {' '.join(f'{count} {english}' for count, _, english in shown)}"
 
 
-def _clean(text: str, longest: int) -> str:
-    """One line without control, format or other invisible characters, and not too long."""
-    line = " ".join(text[:_LONGEST_TEXT].split())
+def _clean(text: str, max_characters: int) -> str:
+    """One line of limited length, without control, format or other invisible characters."""
+    line = " ".join(text[:_MAX_TEXT].split())
     line = "".join(character for character in line if unicodedata.category(character)[0] != "C")
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return line if len(line) <= max_characters else line[: max_characters - 1] + "…"
 
 
 def _link(url: str) -> str | None:
-    """An address that can neither end a markdown link early nor be a script's; None for anything else."""
+    """The URL if it is HTTP(S), quoted so that it cannot end a markdown link early; None otherwise."""
     try:
         parts = urlsplit(url)
         found = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return None
     quoted = quote(url, safe=":/?#@!$&'+,;=%~-._")
-    return quoted if found and len(quoted) <= LONGEST_URL else None
+    return quoted if found and len(quoted) <= MAX_URL_CHARACTERS else None
 
 
 def _size(text: str) -> int:

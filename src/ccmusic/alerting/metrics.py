@@ -1,4 +1,4 @@
-"""The bridge's own metrics and what its probes know; every series is there from the start, with 0."""
+"""The bridge's own metrics, and the state for its probes. Every series exists from the start, with 0."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class BridgeMetrics:
-    """One registry, told by the outbox.
+    """One registry, updated by the outbox.
 
     Parameters
     ----------
     heartbeat_age : callable
-        Seconds since the last heartbeat, or the start.
+        Returns the seconds since the last heartbeat, or since the start.
     now : callable
-        Epoch seconds.
+        Returns epoch seconds.
 
     Attributes
     ----------
-    trouble : str or None
-        Why the last message did not reach the robot; None when it did, or there was none yet.
+    failure : str or None
+        Why the robot did not accept the last message; None if it did, or before the first message.
     last_outcome : str or None
-        What became of it.
+        Outcome of the last message.
     """
 
     def __init__(self, heartbeat_age: Callable[[], float], now: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
-        self.trouble: str | None = None
+        self.failure: str | None = None
         self.last_outcome: Outcome | None = None
         self._now = now
         self._messages = Counter(
             "ccmusic_wecom_messages",
-            "Messages by what became of them: delivered by the robot, mailed in its place, or failed both ways.",
+            "Messages by outcome: delivered by the robot, mailed instead, or failed on both channels.",
             ["outcome"],
             registry=self.registry,
         )
         self._failures = Counter(
             "ccmusic_wecom_failures",
-            "Tries that a channel did not take, by reason; `mail` is the second channel.",
+            "Failed attempts to send, by reason; `mail` is the second channel.",
             ["reason"],
             registry=self.registry,
         )
         self._duplicates = Counter(
             "ccmusic_wecom_duplicates",
-            "Notifications that came again and were not sent again.",
+            "Repeated notifications that were not sent again.",
             registry=self.registry,
         )
         self._last_success = Gauge(
             "ccmusic_wecom_last_success_timestamp_seconds",
-            "When the robot last took a message; 0 before the first.",
+            "When the robot last accepted a message; 0 before the first.",
             registry=self.registry,
         )
         Gauge(
             "ccmusic_heartbeat_age_seconds",
-            "Since the watchdog alert last came; since the start, before the first.",
+            "Time since the last watchdog alert; before the first one, since the start.",
             registry=self.registry,
         ).set_function(heartbeat_age)
         for outcome in OUTCOMES:
@@ -71,22 +71,22 @@ class BridgeMetrics:
             self._failures.labels(reason)
         ProcessCollector(registry=self.registry)
 
-    def settled(self, outcome: Outcome, words: str | None) -> None:
-        """One message reached somebody, or nobody."""
+    def settled(self, outcome: Outcome, text: str | None) -> None:
+        """Count the outcome of one message."""
         self._messages.labels(outcome).inc()
-        self.trouble, self.last_outcome = words, outcome
+        self.failure, self.last_outcome = text, outcome
         if outcome == "delivered":
             self._last_success.set(self._now())
 
     def failed(self, failure: NotSent) -> None:
-        """One try at a channel was in vain."""
+        """Count one failed attempt."""
         self._failures.labels(failure.reason).inc()
 
     def duplicate(self) -> None:
-        """A notification came again."""
+        """Count one repeated notification."""
         self._duplicates.inc()
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Body and content type, in the format that the scraper asks for."""
+        """Body and content type, in the format that the scraper requests."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type

@@ -1,4 +1,4 @@
-"""What Alertmanager's webhook says, version 4.
+"""The body of Alertmanager's webhook, version 4.
 
 References
 ----------
@@ -21,7 +21,7 @@ class Alert(BaseModel):
     Attributes
     ----------
     ends_at : datetime
-        Means something only when the alert is resolved; Alertmanager writes the year 1 while it fires.
+        Valid only if the alert is resolved; Alertmanager writes the year 1 while it is firing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,17 +34,17 @@ class Alert(BaseModel):
 
     @property
     def firing(self) -> bool:
-        """Whether it fires; else it is resolved."""
+        """Whether it is firing; otherwise it is resolved."""
         return self.status == "firing"
 
     @property
     def critical(self) -> bool:
-        """Whether somebody has to act now."""
+        """Whether a person has to act now."""
         return self.labels.get("severity") == "critical"
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes it another piece of news than an alert that was told already."""
+        """Differs from the key of an alert that was already sent if this alert is news."""
         ended: datetime | None = None if self.firing else self.ends_at
         return self.status, tuple(sorted(self.labels.items())), self.starts_at, ended
 
@@ -66,7 +66,7 @@ class Notification(BaseModel):
     def key(self) -> tuple[object, ...]:
         """The same for a notification and for Alertmanager's retries of it.
 
-        Not made from the body's bytes: annotations carry measured values, which change from one evaluation of a rule to
-        the next while the news is the same.
+        It is not a hash of the body: annotations contain measured values, which change with each evaluation of a rule
+        although the alert is the same.
         """
         return self.receiver, self.group_key, frozenset(alert.key for alert in self.alerts)

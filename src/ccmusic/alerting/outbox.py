@@ -1,4 +1,4 @@
-"""What waits to be told: merged, slowed down to what WeCom takes, tried again, and given to the second channel.
+"""Queue of messages: merges them, keeps to WeCom's rate limit, retries, and falls back to the second channel.
 
 ::
 
@@ -6,7 +6,7 @@
          ▲                                                                            │                          │
          └────────────────── outcome: delivered, mailed or failed ◄───────────────────┴──────────────────────────┘
 
-All of it runs on one event loop; only the sending blocks, on threads of its own.
+Everything runs on one event loop; only the sending blocks, on its own threads.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ Outcome = Literal["delivered", "mailed", "failed"]
 Clock = Callable[[], float]
 
 ATTEMPT_SECONDS = 8.0
-"""Of one try at WeCom."""
+"""Time limit of one attempt at WeCom."""
 LAST_ATTEMPT_SECONDS = 3.0
-"""Of the one try that a message gets whose deadline passed while it waited behind others."""
+"""Time limit of the single attempt for a message whose deadline has passed in the queue."""
 MAIL_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 8.0
+MAX_PAUSE_SECONDS = 8.0
 RATE_LIMITED_PAUSE_SECONDS = 5.0
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 
 
 class FirstChannel(Protocol):
-    """What `Robot` does."""
+    """Interface of `Robot`."""
 
     def send(self, content: str, timeout_seconds: float) -> None:
         """Post one message, or raise `NotSent`."""
 
 
 class SecondChannel(Protocol):
-    """What `Mail` does."""
+    """Interface of `Mail`."""
 
     def send(self, subject: str, text: str, timeout_seconds: float) -> None:
         """Send one mail, or raise `NotSent`."""
 
 
 class Record(Protocol):
-    """Told what happens, for the metrics and the probes."""
+    """Receives events, for the metrics and the probes."""
 
-    def settled(self, outcome: Outcome, words: str | None) -> None:
-        """One message reached somebody, or nobody."""
+    def settled(self, outcome: Outcome, text: str | None) -> None:
+        """Record the outcome of one message."""
 
     def failed(self, failure: NotSent) -> None:
-        """One try at a channel was in vain."""
+        """Record one failed attempt."""
 
     def duplicate(self) -> None:
-        """A notification came again that was taken already, or is being sent."""
+        """Record a repeated notification: it was already sent, or is being sent."""
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class _Delivery:
 
 @dataclass
 class Rate:
-    """At most so many in any so many seconds.
+    """Rate limit: at most `most` messages in any `seconds`.
 
     Attributes
     ----------
@@ -89,18 +89,18 @@ class Rate:
     _taken: deque[float] = field(default_factory=deque)
 
     def wait_seconds(self, now: float) -> float:
-        """How long until the next one may go."""
+        """Seconds until the next message is allowed."""
         while self._taken and now - self._taken[0] >= self.seconds:
             self._taken.popleft()
         return 0.0 if len(self._taken) < self.most else self._taken[0] + self.seconds - now
 
     def take(self, now: float) -> None:
-        """One goes."""
+        """Record one message."""
         self._taken.append(now)
 
 
 class Outbox:
-    """Brings messages to the robot, or else to the second channel.
+    """Sends messages to the robot, or else to the second channel.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ class Outbox:
     second : SecondChannel, optional
     record : Record
     rate : Rate, optional
-        WeCom's limit for one robot.
+        Limit of WeCom for one robot.
     clock : callable
         Monotonic seconds.
     first_pause_seconds : float
-        Between the first try and the second.
+        Pause between the first attempt and the second.
     """
 
     def __init__(
@@ -139,14 +139,14 @@ class Outbox:
         self._known: OrderedDict[Hashable, tuple[asyncio.Future[Outcome], float]] = OrderedDict()
 
     async def deliver(self, message: Message, key: Hashable = None) -> Outcome:
-        """Wait until a message has reached somebody, or nobody.
+        """Send a message and wait for its outcome.
 
         Parameters
         ----------
         message : Message
         key : hashable, optional
-            The same for the same news: while it is being sent, and `remember_seconds` after it was taken, a second
-            call joins the first.
+            Equal for equal notifications. While one is being sent, and for `remember_seconds` after its success, a
+            second call gets the outcome of the first.
         """
         now = self._clock()
         self._forget(now)
@@ -159,37 +159,37 @@ class Outbox:
             self._known[key] = outcome, now
         self._waiting.append(_Delivery(message, now + self._settings.deadline_seconds, outcome))
         self._arrived.set()
-        return await asyncio.shield(outcome)  # a caller who leaves takes nothing along
+        return await asyncio.shield(outcome)  # if the caller disconnects, the message is still sent
 
     async def run(self) -> None:
-        """Send what waits, for ever."""
+        """Send queued messages in an endless loop."""
         while True:
             await self._arrived.wait()
-            await self._wait_for_a_place()
+            await self._wait_for_rate()
             batch, message = self._take_batch()
             try:
                 outcome = await self._send(batch, message)
-            except Exception:  # whatever it was, the next message must have its chance
-                logger.exception("sending a message broke")
+            except Exception:  # after any error, the next message must still be sent
+                logger.exception("sending a message raised an exception")
                 outcome = "failed"
-                self._record.settled(outcome, "the bridge itself broke")
+                self._record.settled(outcome, "internal error of the bridge")
             for delivery in batch:
                 if not delivery.outcome.done():
                     delivery.outcome.set_result(outcome)
 
     def _forget(self, now: float) -> None:
-        """Drop what has failed, and what was taken long ago."""
+        """Forget failed messages, and those sent long ago."""
         remember_seconds = self._settings.remember_seconds
-        for key, (outcome, begun) in list(self._known.items()):
+        for key, (outcome, started) in list(self._known.items()):
             if not outcome.done():
                 continue
-            if outcome.cancelled() or outcome.result() == "failed" or now - begun > remember_seconds:
+            if outcome.cancelled() or outcome.result() == "failed" or now - started > remember_seconds:
                 del self._known[key]
-        while len(self._known) > MOST_REMEMBERED:
+        while len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
-    async def _wait_for_a_place(self) -> None:
-        """Until the robot may be written to, or the first deadline has come; what arrives meanwhile is merged."""
+    async def _wait_for_rate(self) -> None:
+        """Wait until the rate limit allows a message or a deadline is reached; later arrivals are merged."""
         while True:
             now = self._clock()
             pause = min(self._rate.wait_seconds(now), min(delivery.deadline for delivery in self._waiting) - now)
@@ -198,7 +198,7 @@ class Outbox:
             await asyncio.sleep(pause)
 
     def _take_batch(self) -> tuple[list[_Delivery], Message]:
-        """As many as one robot message holds, critical ones first; one at least."""
+        """As many as fit into one robot message, critical ones first; at least one."""
         by_urgency = sorted(self._waiting, key=lambda delivery: not delivery.message.critical)
         batch, message = by_urgency[:1], by_urgency[0].message
         for delivery in by_urgency[1:]:
@@ -221,38 +221,38 @@ class Outbox:
         if failure is None:
             self._record.settled("delivered", None)
             return "delivered"
-        words = str(failure)
+        text = str(failure)
         if self._second is not None:
-            mail_failure = await self._to_second(self._second, message, words)
+            mail_failure = await self._to_second(self._second, message, text)
             if mail_failure is None:
-                self._record.settled("mailed", words)
+                self._record.settled("mailed", text)
                 return "mailed"
-            words = f"{words}; {mail_failure}"
-        self._record.settled("failed", words)
+            text = f"{text}; {mail_failure}"
+        self._record.settled("failed", text)
         return "failed"
 
     async def _to_robot(self, message: Message, deadline: float) -> NotSent | None:
-        """Try until it is taken, refused for good, or the deadline has come."""
+        """Try until it is accepted, finally refused, or the deadline is reached."""
         content, n_left_out = self._markdown(message)
         pause = self._first_pause_seconds
         while True:
-            failure = await self._one_try(content, deadline)
+            failure = await self._attempt(content, deadline)
             if failure is None:
-                logger.info("WeCom took %d alerts, %d left out", len(message.alerts), n_left_out)
+                logger.info("WeCom accepted %d alerts, %d left out", len(message.alerts), n_left_out)
                 return None
             self._record.failed(failure)
-            logger.warning("WeCom did not take a message: %s", failure)
+            logger.warning("WeCom did not accept a message: %s", failure)
             wait = max(pause, RATE_LIMITED_PAUSE_SECONDS if failure.reason == "rate_limited" else 0.0)
             wait = max(wait, self._rate.wait_seconds(self._clock()))
             if failure.final or self._clock() + wait >= deadline:
                 return failure
             await asyncio.sleep(wait)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
-    async def _one_try(self, content: str, deadline: float) -> NotSent | None:
+    async def _attempt(self, content: str, deadline: float) -> NotSent | None:
         now = self._clock()
         if (wait := self._rate.wait_seconds(now)) > 0:
-            return NotSent("rate_limited", f"our own count of messages; the next may go in {wait:.0f} s")
+            return NotSent("rate_limited", f"limit of the bridge; the next message is allowed in {wait:.0f} s")
         self._rate.take(now)
         seconds = min(ATTEMPT_SECONDS, max(LAST_ATTEMPT_SECONDS, deadline - now))
         try:
@@ -274,7 +274,7 @@ class Outbox:
             failure = NotSent("mail", f"not done within {MAIL_SECONDS:.0f} s")
         if failure is not None:
             self._record.failed(failure)
-            logger.error("the second channel did not take a message: %s", failure)
+            logger.error("the second channel did not accept a message: %s", failure)
         else:
             logger.warning("sent by mail: %d alerts", len(message.alerts))
         return failure

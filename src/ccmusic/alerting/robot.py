@@ -1,7 +1,7 @@
-"""Posting to a WeCom group robot, with the standard library.
+"""Posts to a WeCom group robot, with the standard library.
 
-Whoever has the webhook's address can write into the group. So it is read from its file for every message, and no text
-that leaves this module holds it: exceptions of http.client, which quote what they dislike, end here.
+The webhook's address is a secret: anyone who has it can write to the group. It is read from its file for every message,
+and no text from this module contains it. Exceptions of http.client, which quote their input, are replaced here.
 
 References
 ----------
@@ -21,16 +21,16 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.settings import ROBOT_API
 
-MOST_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024
 RATE_LIMITED = 45009
-_PASSING = frozenset({-1, 45033, 50001})
-"""Error codes that may be gone at the next try: system busy, too many at once, their own trouble."""
+_TEMPORARY = frozenset({-1, 45033, 50001})
+"""Error codes worth a retry: system busy, too many concurrent calls, internal error of WeCom."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
 
 class RobotAddress(NamedTuple):
-    """Where to post, and what must never be told."""
+    """Where to post, with the secret key; its repr shows neither."""
 
     parts: SplitResult
     key: str
@@ -45,7 +45,7 @@ class Robot:
     Parameters
     ----------
     url_file : Path
-        Holds the robot's key or its whole webhook URL.
+        Contains the robot's key or its whole webhook URL.
     """
 
     def __init__(self, url_file: Path) -> None:
@@ -57,13 +57,13 @@ class Robot:
         Raises
         ------
         NotSent
-            With the reason ``secret``: it cannot be read, or holds neither a key nor a webhook's URL.
+            With the reason ``secret``: it cannot be read, or contains neither a key nor a webhook URL.
         """
         try:
             text = self._url_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            words = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise NotSent("secret", f"{self._url_file}: {words}", final=True) from None
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise NotSent("secret", f"{self._url_file}: {reason}", final=True) from None
         if _KEY.fullmatch(text):
             text = f"{ROBOT_API}?key={text}"
         try:
@@ -74,7 +74,7 @@ class Robot:
             usable = None
         if not usable or any(character.isspace() for character in text):
             raise NotSent(
-                "secret", f"{self._url_file} holds neither a robot's key nor its webhook URL with ?key=", final=True
+                "secret", f"{self._url_file} contains neither a robot's key nor its webhook URL with ?key=", final=True
             )
         return RobotAddress(parts, key)
 
@@ -84,14 +84,14 @@ class Robot:
         Parameters
         ----------
         content : str
-            4096 bytes of UTF-8 at most.
+            At most 4096 bytes of UTF-8.
         timeout_seconds : float
-            Of each operation on the connection.
+            Limit of each operation on the connection.
 
         Raises
         ------
         NotSent
-            WeCom did not say that it took it.
+            WeCom did not confirm the message.
         """
         address = self.address()
         body = json.dumps({"msgtype": "markdown", "markdown": {"content": content}}, ensure_ascii=False).encode()
@@ -100,12 +100,12 @@ class Robot:
         except TimeoutError:
             raise NotSent("timeout", f"no answer from {address.parts.hostname}") from None
         except OSError as error:
-            raise NotSent("unreachable", f"{address.parts.hostname}: {_words(error)}") from None
+            raise NotSent("unreachable", f"{address.parts.hostname}: {_error_text(error)}") from None
         except (http.client.HTTPException, ValueError) as error:
             raise NotSent("bad_answer", f"{address.parts.hostname}: {type(error).__name__}") from None
         if status != 200:
             raise NotSent("http_status", f"{address.parts.hostname} answered with status {status}")
-        _judge(answer, address.key)
+        _check_answer(answer, address.key)
 
 
 def _post(parts: SplitResult, body: bytes, timeout_seconds: float) -> tuple[int, bytes]:
@@ -115,25 +115,25 @@ def _post(parts: SplitResult, body: bytes, timeout_seconds: float) -> tuple[int,
         target = quote(parts.path or "/") + "?" + parts.query
         connection.request("POST", target, body, {"Content-Type": "application/json; charset=utf-8"})
         response = connection.getresponse()
-        return response.status, response.read(MOST_ANSWER_BYTES)
+        return response.status, response.read(MAX_ANSWER_BYTES)
     finally:
         connection.close()
 
 
-def _judge(answer: bytes, key: str) -> None:
+def _check_answer(answer: bytes, key: str) -> None:
     try:
         reply = json.loads(answer)
         errcode, errmsg = reply["errcode"], str(reply.get("errmsg", ""))
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
-        raise NotSent("bad_answer", "the answer is no JSON with an errcode") from None
+        raise NotSent("bad_answer", "the answer is not JSON with an errcode") from None
     if errcode == 0:
         return
-    words = f"errcode {errcode}: {errmsg.replace(key, '***')[:300]!r}"
+    text = f"errcode {errcode}: {errmsg.replace(key, '***')[:300]!r}"
     if errcode == RATE_LIMITED:
-        raise NotSent("rate_limited", words)
-    raise NotSent("rejected", words, final=errcode not in _PASSING)
+        raise NotSent("rate_limited", text)
+    raise NotSent("rejected", text, final=errcode not in _TEMPORARY)
 
 
-def _words(error: OSError) -> str:
-    """What the system says, without what was asked of it."""
+def _error_text(error: OSError) -> str:
+    """Text of the system for an error, without its arguments."""
     return error.strerror or type(error).__name__

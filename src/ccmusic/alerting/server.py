@@ -11,7 +11,7 @@ from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.health import listen
 
 END_SECONDS = 5
-"""After SIGTERM: for messages that are being sent. Alertmanager sends again what gets no answer."""
+"""After SIGTERM, for messages that are being sent. Alertmanager retries a notification without an answer."""
 
 
 def serve(settings: BridgeSettings) -> None:
@@ -20,7 +20,7 @@ def serve(settings: BridgeSettings) -> None:
     Raises
     ------
     OSError
-        The address cannot be listened on.
+        Listening on the address is impossible.
     """
     with listen(settings.host, settings.port) as listener:
         shown = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
@@ -37,6 +37,6 @@ def serve(settings: BridgeSettings) -> None:
 
 class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Instead of uvicorn's own, which raises the signal anew in the end: the exit code shall be 0."""
+        """Replaces uvicorn's handler, which raises the signal again at the end: the exit code must be 0."""
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -1,4 +1,4 @@
-"""The bridge's configuration: one frozen record, from flags over ``CCMUSIC_BRIDGE_*`` variables over defaults."""
+"""The bridge's settings: one frozen record. Flags override ``CCMUSIC_BRIDGE_*`` variables, those the defaults."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _USER_ID = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Words = Annotated[tuple[str, ...], NoDecode]
-"""In a variable: with commas between."""
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""In a variable, separated by commas."""
 
 
 class BridgeSettings(BaseSettings):
-    """Everything that `ccmusic wecom-bridge` can be told; each field is a flag and a variable."""
+    """All settings of `ccmusic wecom-bridge`; each field is a flag and a variable."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
@@ -33,12 +33,12 @@ class BridgeSettings(BaseSettings):
 
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  Alertmanager must reach it
     port: Port = Field(7861, description="Port; 0 lets the system choose one.")
-    token_file: Path | None = Field(None, description="File with the bearer token that /alerts and /heartbeat ask for.")
+    token_file: Path | None = Field(None, description="File with the bearer token that /alerts and /heartbeat require.")
 
     robot_url_file: Path = Field(
-        description="File with the group robot's key or its whole webhook URL; read anew for every message."
+        description="File with the group robot's key or its whole webhook URL; read again for every message."
     )
-    mention: Words = Field((), description="WeCom user ids that a critical alert mentions; `all` for everybody.")
+    mention: Texts = Field((), description="WeCom user ids that a critical alert mentions; `all` for the whole group.")
     timezone: str = Field("Asia/Shanghai", description="Time zone of the times in messages.")
     deadline_seconds: Seconds = Field(
         30.0, description="How long the robot is tried before the second channel gets the message."
@@ -46,21 +46,23 @@ class BridgeSettings(BaseSettings):
     per_minute: Annotated[int, Field(ge=1, le=20)] = Field(20, description="Messages to the robot in a minute.")
     remember_seconds: Annotated[float, Field(ge=0)] = Field(
         600.0,
-        description="A notification that was taken is not sent again when it comes again within so many seconds; "
+        description="A delivered notification that is repeated within this time is not sent again; "
         "shorter than Alertmanager's repeat_interval.",
     )
     heartbeat_seconds: Annotated[float, Field(ge=0)] = Field(
-        300.0, description="Silence of the watchdog alert that is reported; 0: none is expected."
+        300.0, description="Time without a watchdog alert after which its loss is reported; 0: none is expected."
     )
 
-    smtp_host: str | None = Field(None, description="Mail server of the second channel; without it there is none.")
+    smtp_host: str | None = Field(
+        None, description="Mail server of the second channel; without it there is no second channel."
+    )
     smtp_port: Port = Field(587, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="`tls` from the first byte (port 465), `starttls` (587), or `none` inside one network."
     )
     smtp_from: str | None = Field(None, description="Sender.")
-    smtp_to: Words = Field((), description="Recipients.")
-    smtp_user: str | None = Field(None, description="User, for a server that asks for one.")
+    smtp_to: Texts = Field((), description="Recipients.")
+    smtp_user: str | None = Field(None, description="User, if the server requires one.")
     smtp_password_file: Path | None = Field(None, description="File with the user's password.")
 
     @field_validator("mention", "smtp_to", mode="before")
@@ -82,7 +84,7 @@ class BridgeSettings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"this machine knows no time zone {value!r}; is its tzdata installed?") from None
+            raise ValueError(f"unknown time zone {value!r}; is tzdata installed on this machine?") from None
         return value
 
     @model_validator(mode="after")
@@ -92,19 +94,19 @@ class BridgeSettings(BaseSettings):
         if not self.smtp_from or not self.smtp_to:
             raise ValueError("smtp_host needs smtp_from and smtp_to")
         if (self.smtp_user is None) != (self.smtp_password_file is None):
-            raise ValueError("smtp_user and smtp_password_file go together")
+            raise ValueError("smtp_user and smtp_password_file must be set together")
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("a password is not sent in clear: smtp_security must be starttls or tls")
         return self
 
     @property
     def zone(self) -> ZoneInfo:
-        """Of the times in messages."""
+        """Time zone of the times in messages."""
         return ZoneInfo(self.timezone)
 
 
 def read_bridge_settings(**overrides: Any) -> BridgeSettings:
-    """Read the configuration; what the command line set comes as keyword arguments.
+    """Read the configuration; keyword arguments are the flags of the command line.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def read_bridge_settings(**overrides: Any) -> BridgeSettings:
     """
     for name in os.environ:
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in BridgeSettings.model_fields:
-            raise InvalidSettings(f"{name}: there is no such setting; `ccmusic wecom-bridge --help` lists them")
+            raise InvalidSettings(f"{name}: unknown setting; `ccmusic wecom-bridge --help` lists them")
     try:
         return BridgeSettings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A blocking call that an event loop waits for no longer than it wants to."""
+"""A blocking call with a time limit, for an event loop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 async def call_within(seconds: float, function: Callable[[], T], name: str) -> T:
-    """Call a function on a thread of its own.
+    """Call a function on its own thread.
 
-    A socket's timeout bounds each of its operations, neither the look-up of a name nor the sum of many slow bytes. So a
-    call that is not done in time is left to itself, on a thread that does not hold up the end of the process.
+    The timeout of a socket limits each operation, but neither the name resolution nor the total time of a slow answer.
+    A call that exceeds the limit is abandoned on a daemon thread, which does not delay the exit of the process.
 
     Raises
     ------
     TimeoutError
-        It was not done in time.
+        The call exceeded the limit.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
@@ -33,16 +33,16 @@ async def call_within(seconds: float, function: Callable[[], T], name: str) -> T
             value = function()
         except BaseException as error:
             failure = error
-            _tell(loop, lambda: settle(lambda: outcome.set_exception(failure)))
+            _call_in_loop(loop, lambda: settle(lambda: outcome.set_exception(failure)))
         else:
-            _tell(loop, lambda: settle(lambda: outcome.set_result(value)))
+            _call_in_loop(loop, lambda: settle(lambda: outcome.set_result(value)))
 
     threading.Thread(target=call, name=name, daemon=True).start()
     return await asyncio.wait_for(outcome, seconds)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[[], object]) -> None:
+def _call_in_loop(loop: asyncio.AbstractEventLoop, settle: Callable[[], object]) -> None:
     try:
         loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop has ended meanwhile, and nobody waits any more
+    except RuntimeError:  # the loop has ended, so no caller waits
         return

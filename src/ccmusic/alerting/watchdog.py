@@ -1,7 +1,7 @@
-"""The dead man's switch: an alert that always fires, and what its silence means.
+"""Dead man's switch: reports when the alert that always fires stops arriving.
 
-Prometheus sends CcmusicWatchdog for ever, Alertmanager repeats it every minute. When it stops, one of them has died, or
-the way between has; nobody else would tell.
+CcmusicWatchdog always fires in Prometheus, and Alertmanager repeats it every minute. If it stops, one of them has ended
+or the network between them has failed. Nothing else would report that.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 60.0
-"""Pause before news that nobody took is told again; there is no Alertmanager behind it that would."""
+"""Pause before an undelivered message is sent again: Alertmanager does not retry these."""
 ALERT_NAME = "CcmusicHeartbeatLost"
 
 Deliver = Callable[[Message], Awaitable[Outcome]]
 
 
 class Watchdog:
-    """Notices the silence, and says so once; and once more when it ends.
+    """Reports a missing heartbeat once, and its return once.
 
     Parameters
     ----------
     limit_seconds : float
-        Silence that is reported; 0: none ever.
+        Time without a heartbeat that is reported; 0: never.
     deliver : callable
-        Brings a message to people.
+        Sends a message.
     clock : callable
-        Monotonic seconds.
+        Returns monotonic seconds.
     now : callable
-        The time of day.
+        Returns the time of day.
     """
 
     def __init__(
@@ -53,56 +53,56 @@ class Watchdog:
         self._deliver = deliver
         self._clock = clock
         self._now = now
-        self._last = clock()  # the start counts as one, or a Prometheus that never came up would not be missed
+        self._last = clock()  # the start counts as one, so that a Prometheus that never starts is reported too
         self._last_at = now()
         self._last_notification: Notification | None = None
-        self._told_since: datetime | None = None
-        self._not_before = clock()
+        self._reported_since: datetime | None = None
+        self._next_report_at = clock()
 
     @property
     def age_seconds(self) -> float:
-        """Since the last heartbeat, or the start."""
+        """Seconds since the last heartbeat, or since the start."""
         return self._clock() - self._last
 
     @property
     def lost(self) -> bool:
-        """Whether the silence is longer than it may be."""
+        """Whether the last heartbeat is too long ago."""
         return 0 < self._limit_seconds < self.age_seconds
 
-    def beat(self, notification: Notification) -> None:
-        """One came."""
+    def note(self, notification: Notification) -> None:
+        """Record a heartbeat."""
         if not any(alert.firing for alert in notification.alerts):
-            return  # the watchdog resolved: that is the very thing that must not count
+            return  # a resolved watchdog alert is not a heartbeat
         self._last, self._last_at = self._clock(), self._now()
         self._last_notification = notification
 
     async def run(self) -> None:
-        """Look once a second, for ever."""
+        """Check once a second in an endless loop."""
         while True:
             try:
-                await self.look()
-            except Exception:  # the next look must take place
-                logger.exception("looking for the heartbeat broke")
+                await self.check()
+            except Exception:  # the next check must take place
+                logger.exception("checking the heartbeat raised an exception")
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def look(self) -> None:
-        """Tell what has changed since the last look."""
-        if self._clock() < self._not_before:
+    async def check(self) -> None:
+        """Report a change since the last check."""
+        if self._clock() < self._next_report_at:
             return
-        if self.lost and self._told_since is None:
+        if self.lost and self._reported_since is None:
             since = self._last_at
             logger.error("no heartbeat for %.0f s", self.age_seconds)
-            if await self._told("firing", since):
-                self._told_since = since
-        elif not self.lost and self._told_since is not None:
+            if await self._report("firing", since):
+                self._reported_since = since
+        elif not self.lost and self._reported_since is not None:
             logger.warning("the heartbeat is back")
-            if await self._told("resolved", self._told_since):
-                self._told_since = None
+            if await self._report("resolved", self._reported_since):
+                self._reported_since = None
 
-    async def _told(self, state: State, since: datetime) -> bool:
+    async def _report(self, state: State, since: datetime) -> bool:
         outcome = await self._deliver(self._message(state, since))
         if outcome == "failed":
-            self._not_before = self._clock() + RETRY_SECONDS
+            self._next_report_at = self._clock() + RETRY_SECONDS
         return outcome != "failed"
 
     def _message(self, state: State, since: datetime) -> Message:
@@ -110,10 +110,11 @@ class Watchdog:
         last = self._last_notification
         annotations = {
             "summary_zh": "Prometheus 或 Alertmanager 已静默",
-            "description_zh": f"超过 {minutes} 分钟没有收到心跳告警 CcmusicWatchdog；恢复之前，其他告警也可能送不到。",
+            "description_zh": f"已超过 {minutes} 分钟未收到心跳告警 CcmusicWatchdog；"
+            "恢复之前，其他告警也可能无法送达。",
             "summary": "Prometheus or Alertmanager has gone silent",
-            "description": f"No CcmusicWatchdog came for more than {minutes} minutes; until it is back, other alerts "
-            "may not come either.",
+            "description": f"No CcmusicWatchdog has arrived for more than {minutes} minutes; until it is back, "
+            "other alerts may be lost too.",
         }
         if last is not None and (runbook := last.alerts[0].annotations.get("runbook_url")):
             annotations["runbook_url"] = runbook

@@ -1,4 +1,4 @@
-"""Health that never lies, for any FastAPI, Starlette or Gradio application; needs nothing else of ccmusic.
+"""Health checks for any FastAPI, Starlette or Gradio application. Needs nothing else of ccmusic.
 
 ::
 
@@ -17,10 +17,10 @@
     app = FastAPI()
     install(app, health)  # /health, /startupz, /livez, /readyz
 
-Checks are observed by threads, never by a request: a probe reads the last snapshot, and one that is too old says so.
-A check fails by raising or by giving `failed`; it passes by giving `passed` or None. ``model.value`` is what was
-loaded. Call ``health.drain()`` on SIGTERM. Gradio: ``demo.launch(app_kwargs=app_kwargs(health))``.
-`HealthServer` answers on a port of its own, also while the application's event loop is blocked.
+Threads run the checks, never a request: a probe reads the last snapshot, and a snapshot that is too old fails.
+A check fails if it raises or returns `failed`; it passes if it returns `passed` or None. ``model.value`` is the loaded
+object. Call ``health.drain()`` on SIGTERM. In Gradio: ``demo.launch(app_kwargs=app_kwargs(health))``.
+`HealthServer` answers on its own port, even while the application's event loop is blocked.
 """
 
 from ccmusic.health.check import Check, CheckResult, Observation, Probe, Status, failed, passed, warned

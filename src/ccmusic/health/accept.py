@@ -13,7 +13,7 @@ class _Range:
     quality: float
 
     def specificity(self, offer: str) -> int:
-        """3 for the type itself, 2 for ``type/*``, 1 for ``*/*``, 0 where it does not match."""
+        """3 for the exact type, 2 for ``type/*``, 1 for ``*/*``, 0 for no match."""
         kind, _, subtype = offer.partition("/")
         if (self.kind, self.subtype) == ("*", "*"):
             return 1
@@ -23,10 +23,10 @@ class _Range:
 
 
 def preferred(accept: str, offers: Sequence[str]) -> str:
-    """The offer that suits an ``Accept`` header best; the first offer where none does.
+    """The offer that matches an ``Accept`` header best; the first offer if none matches.
 
-    The higher quality wins, then the more specific mention, then the earlier mention, then the earlier offer. A probe
-    is never answered with 406: its status code says what matters.
+    The higher quality wins, then the more specific range, then the earlier range, then the earlier offer. A probe is
+    never answered with 406, because its status code is the answer.
     """
     ranges = [found for part in accept.split(",") if (found := _range(part)) is not None]
 
@@ -37,7 +37,7 @@ def preferred(accept: str, offers: Sequence[str]) -> str:
         specificity, position, best = max(matching, key=lambda match: match[:2])
         return (best.quality, specificity, position)
 
-    best = max(offers, key=rank)  # max keeps the first of equals
+    best = max(offers, key=rank)  # max returns the first of equals
     return best if rank(best)[0] > 0 else offers[0]
 
 

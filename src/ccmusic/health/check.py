@@ -1,4 +1,4 @@
-"""What a check is, what it observes, and what becomes of an observation."""
+"""Checks, their observations, and the results made from them."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a check saw.
+    """What a check observed.
 
     Attributes
     ----------
     status : {"pass", "warn", "fail"}
     cause : str or None
-        Why it is not a pass, in words.
+        Why it does not pass; a text for people.
     value : float, int, str, bool or None
         The measured value.
     unit : str or None
         Its unit.
     message : str or None
-        The whole message of ``/health``, for a check that words it itself.
+        The whole message of ``/health``; by default it is made from the name and the cause.
     output : str or None
         Long text, such as the stack of a thread; shown by ``?verbose`` and in health+json only.
     code : str
@@ -78,7 +78,7 @@ class Observation:
     code: str = ""
 
     def __post_init__(self) -> None:
-        if self.status not in STATUSES:  # neither a pass nor a fail: a probe would take it for a pass
+        if self.status not in STATUSES:  # a probe would treat any other status as a pass
             raise ValueError(f"the status of a check is one of {STATUSES}, not {self.status!r}")
         if not self.code:
             object.__setattr__(self, "code", DEFAULT_CODES[self.status])
@@ -87,7 +87,7 @@ class Observation:
 
 
 def passed(value: Value = None, unit: str | None = None, *, code: str = "") -> Observation:
-    """All is well."""
+    """The check passes."""
     return Observation("pass", None, value, unit, code=code)
 
 
@@ -100,7 +100,7 @@ def warned(
     message: str | None = None,
     output: str | None = None,
 ) -> Observation:
-    """Something that a person should look at; turns no probe false."""
+    """A person should look at this; no probe fails because of it."""
     return Observation("warn", cause, value, unit, message, output, code)
 
 
@@ -113,33 +113,33 @@ def failed(
     message: str | None = None,
     output: str | None = None,
 ) -> Observation:
-    """Turns the probes false that the check affects."""
+    """The probes that the check affects fail."""
     return Observation("fail", cause, value, unit, message, output, code)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that is looked at again and again.
+    """One condition that is checked periodically.
 
     Attributes
     ----------
     name : str
         Lower-case letters, digits and underscores: ``workers``, ``disk``.
     observe : callable
-        Gives an `Observation`, or None for a pass. One that raises has not passed.
+        Returns an `Observation`, or None for a pass. If it raises, the check fails.
     affects : collection of {"health", "startupz", "livez", "readyz"}
-        The probes that a fail turns false.
+        The probes that fail when the check fails.
     measurement : str
         Second half of the key in health+json.
     component : str or None
-        First half of that key; the name where none is given.
+        First half of that key; the name by default.
     component_type : str
         ``component``, ``datastore`` or ``system``.
     period_seconds : float or None
-        None: observed at every sampling, on the sampler's thread, and must therefore not block. A number: observed
-        so often on a thread of its own, and may block.
+        None: observed at every sampling on the sampler's thread, so it must not block. A number: observed with this
+        period on its own thread, where it may block.
     stuck_seconds : float
-        A periodic observation that has not returned for so long counts as a fail.
+        A periodic observation that takes longer counts as a fail.
     """
 
     name: str
@@ -153,22 +153,22 @@ class Check:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a check's name is made of a-z, 0-9 and _, unlike {self.name!r}")
-        object.__setattr__(self, "affects", frozenset(self.affects))  # a plain set is as good
+            raise ValueError(f"a check's name consists of a-z, 0-9 and _, unlike {self.name!r}")
+        object.__setattr__(self, "affects", frozenset(self.affects))  # accepts any collection
         if unknown := self.affects.difference(PROBES):
             raise ValueError(f"check {self.name}: no such probe: {', '.join(sorted(unknown))}; there are {PROBES}")
         if self.period_seconds is not None and not self.period_seconds > 0:
-            raise ValueError(f"check {self.name}: a period is longer than 0 s, unlike {self.period_seconds}")
+            raise ValueError(f"check {self.name}: a period must be longer than 0 s, unlike {self.period_seconds}")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """An observation together with what is known of its check.
+    """An observation together with the data of its check.
 
     Attributes
     ----------
     observed_at : float
-        When, in epoch seconds; for display only.
+        Epoch seconds; for display only.
     """
 
     name: str
@@ -187,12 +187,12 @@ class CheckResult:
 
     @property
     def sentence(self) -> str:
-        """The message of ``/health`` when this is what is wrong."""
+        """The message of ``/health`` if this check is the reason."""
         return self.message or f"Health check failed: {self.name}: {self.cause or 'no cause given'}"
 
 
 def result_of(check: Check, observation: Observation, observed_at: float) -> CheckResult:
-    """Put an observation and its check together, with a value that JSON can carry."""
+    """Combine a check with its observation; the value becomes one that JSON can represent."""
     return CheckResult(
         name=check.name,
         affects=check.affects,
@@ -211,7 +211,7 @@ def result_of(check: Check, observation: Observation, observed_at: float) -> Che
 
 
 def own_result(name: str, status: Status, error: Exception) -> CheckResult:
-    """Result for a part of the sampling itself that raised."""
+    """Result for an exception in the sampling itself."""
     text = error_text(error)
     message = f"Health check failed: {text}"
     affects: frozenset[Probe] = frozenset({"health"})
@@ -221,14 +221,14 @@ def own_result(name: str, status: Status, error: Exception) -> CheckResult:
 
 
 def error_text(error: BaseException) -> str:
-    """What an exception says; its class when it says nothing."""
+    """Text of an exception; the name of its class if it has none."""
     return str(error) or type(error).__name__
 
 
 def _json_value(value: object) -> Value:
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, numbers.Integral):  # NumPy's, say
+    if isinstance(value, numbers.Integral):  # such as NumPy's
         return int(value)
     if isinstance(value, numbers.Real):
         number = float(value)

@@ -1,4 +1,4 @@
-"""Checks of a file system: that it takes what is written, and how much room is left."""
+"""Checks of a file system: whether it is writable, and how much space is left."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _DISK_CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """Room on a file system, as one without privileges sees it.
+    """Space on a file system, as a user without privileges sees it.
 
     Attributes
     ----------
     free_bytes : int
     total_bytes : int
-        Free and used together.
+        Sum of free and used space.
     """
 
     free_bytes: int
@@ -40,23 +40,23 @@ class DiskUse:
 
     @property
     def share(self) -> float:
-        """How much of it is used, 0 to 1."""
+        """Used share, 0 to 1."""
         return 1 - self.free_bytes / self.total_bytes if self.total_bytes else 0.0
 
 
 class DiskSpace:
-    """Looks at the room on the file system of a directory, and keeps what it saw last.
+    """Observes the space on the file system of a directory and keeps the last result.
 
     Parameters
     ----------
     directory : Path or str
     warn_share : float
-        Of the room in use, from which on the check warns.
+        Used share from which the check warns.
 
     Attributes
     ----------
     use : DiskUse or None
-        As last seen; None before, or when it cannot be told.
+        The last result; None before the first one, or if it is unknown.
     """
 
     def __init__(self, directory: Path | str, warn_share: float = 0.95) -> None:
@@ -65,12 +65,12 @@ class DiskSpace:
         self._warn_share = warn_share
 
     def check(self, period_seconds: float = 2.0) -> Check:
-        """Warn while little room is left; turns no probe false, since whether writing works is the other check's.
+        """Warn while little space is left. No probe fails: `disk_check` tests whether writing works.
 
         Parameters
         ----------
         period_seconds : float
-            Between two looks, which a thread of their own takes.
+            Between two observations, made on their own thread.
         """
         return Check(
             "disk_space",
@@ -83,7 +83,7 @@ class DiskSpace:
     def _observe(self) -> Observation:
         try:
             usage = shutil.disk_usage(self.directory)
-        except OSError:  # for the other check to say
+        except OSError:  # disk_check reports it
             self.use = None
             return passed()
         self.use = use = DiskUse(usage.free, usage.free + usage.used)
@@ -96,15 +96,15 @@ class DiskSpace:
 
 
 def disk_check(directory: Path | str, period_seconds: float = 2.0, size: int = 65536) -> Check:
-    """Fail ``/health``, and nothing else, while a directory cannot be written to: work in memory goes on.
+    """Fail only ``/health`` while a directory is not writable: work in memory continues.
 
     Parameters
     ----------
     directory : Path or str
     period_seconds : float
-        Between two attempts, which a thread of their own makes.
+        Between two attempts, made on their own thread.
     size : int
-        Bytes to write into a file without a name and to bring to the disk.
+        Number of bytes to write into an unnamed file and to sync to the disk.
     """
     block = b"\0" * size
 
@@ -125,6 +125,6 @@ def disk_check(directory: Path | str, period_seconds: float = 2.0, size: int = 6
 def _write(directory: Path | str, block: bytes) -> None:
     with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
         written = 0
-        while written < len(block):  # a disk that runs full takes a part first
+        while written < len(block):  # a disk that becomes full accepts a part first
             written += os.write(file.fileno(), block[written:])
         os.fsync(file.fileno())

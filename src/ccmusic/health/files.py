@@ -1,4 +1,4 @@
-"""Is a file that must be there still there?"""
+"""Check that a required file exists."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 def file_check(name: str, path: Path | str | Callable[[], Path | str | None], period_seconds: float = 0.5) -> Check:
-    """Fail ``/health``, and nothing else, while a file or directory is not on disk.
+    """Fail only ``/health`` while a file or directory is missing.
 
-    Looked for on a thread of its own: on a network disk that hangs even this would block the sampling.
+    It is observed on its own thread, because a hanging network disk would block the sampling.
 
     Parameters
     ----------
     name : str
     path : Path or str or callable
-        As configured, which is how the message names it; a callable gives the present one, or None for none.
+        As configured; the message shows it unchanged. A callable returns the current one, or None for none.
     period_seconds : float
     """
     was_missing: Path | str | None = None

@@ -1,4 +1,4 @@
-"""A snapshot as plain JSON, as health+json, and as lines to read."""
+"""A snapshot as plain JSON, as health+json, and as text lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccmusic.health.snapshot import NOT_STARTED, HealthSnapshot
 
 
 def plain(snapshot: HealthSnapshot, probe: Probe = "health") -> dict[str, Any]:
-    """Body of ``GET /health`` and of the other probes, which list the checks that affect them only."""
+    """Body of ``GET /health`` and of the other probes, which list only the checks that affect them."""
     body: dict[str, Any] = {"status": "ok" if snapshot.passes(probe) else "error"}
     if (message := snapshot.message_of(probe)) is not None:
         body["message"] = message
@@ -28,13 +28,13 @@ def plain(snapshot: HealthSnapshot, probe: Probe = "health") -> dict[str, Any]:
     if probe == "health":
         if warnings := snapshot.warnings:
             body["warnings"] = list(warnings)
-        # What was promised keeps its meaning, whatever the details are called.
+        # A detail never replaces a field of the format.
         body |= {name: value for name, value in snapshot.details.items() if name not in body}
     return body
 
 
 def health_json(snapshot: HealthSnapshot, probe: Probe = "health") -> dict[str, Any]:
-    """The same truth as ``application/health+json``.
+    """The same state as ``application/health+json``.
 
     References
     ----------
@@ -60,7 +60,7 @@ def health_json(snapshot: HealthSnapshot, probe: Probe = "health") -> dict[str, 
 
 
 def verbose(snapshot: HealthSnapshot, probe: Probe) -> str:
-    """Lines to read, as Kubernetes' own ``?verbose`` has them: one for each check that affects the probe."""
+    """Text lines as Kubernetes' own ``?verbose`` prints them: one for each check that affects the probe."""
     lines: list[str] = []
     passes = snapshot.passes(probe)
     for check in snapshot.checks:
@@ -98,7 +98,7 @@ def _health_json_check(check: CheckResult) -> dict[str, Any]:
     if check.unit is not None:
         body["observedUnit"] = check.unit
     body |= {"status": check.status, "time": _rfc3339(check.observed_at)}
-    if check.status != "pass":  # the draft wants both omitted from a pass
+    if check.status != "pass":  # the draft omits both from a pass
         body["affectedEndpoints"] = [f"/{probe}" for probe in sorted(check.affects)]
         body["output"] = "\n".join(text for text in (check.cause, check.output) if text)
     return body

@@ -8,23 +8,23 @@ BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen at once, so that an occupied port shows itself here.
+    """Bind and listen immediately, so that an occupied port is detected here.
 
     Parameters
     ----------
     host : str
         Name or address to listen on.
     port : int
-        0 for one that the system chooses.
+        0: the system chooses one.
 
     Raises
     ------
     OSError
-        The address cannot be listened on.
+        Listening on the address is impossible.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
-    # With the protocol: without it asyncio leaves Nagle's algorithm on, and an answer on a kept connection waits 40 ms.
+    # Pass the protocol: otherwise asyncio leaves Nagle's algorithm on, and answers on a kept connection wait 40 ms.
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

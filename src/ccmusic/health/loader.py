@@ -1,4 +1,4 @@
-"""Load a model in the background, and say how it went in words that others rely on."""
+"""Loads a model in the background and reports its state in fixed texts."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ LoaderState = Literal["loading", "ready", "error"]
 
 
 class LoaderNotReady(RuntimeError):
-    """What is being loaded is not there; says why."""
+    """The object is not loaded; the text states why."""
 
 
 class Loader(Generic[T]):
-    """Something that is loaded on a thread of its own; made by `Health.load`.
+    """An object that is loaded on its own thread; created by `Health.load`.
 
     Parameters
     ----------
     name : str
-        Of its check; the check of its file is called ``<name>_file``.
+        Name of its check; the check of its file is named ``<name>_file``.
     function : callable
-        Loads it and gives it back.
+        Loads and returns it.
     path : Path or str, optional
-        A file that must be there.
+        A file that must exist.
     retry_seconds : float, optional
-        Pause before a failed loading is tried again, doubled each time up to 30 s; without it a failure is final.
+        Pause before a failed loading is retried, doubled each time up to 30 s; without it, a failure is final.
     changed : callable
-        Called whenever the state may have changed.
+        Called when the state may have changed.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class Loader(Generic[T]):
 
     @property
     def state(self) -> LoaderState:
-        """``error`` from a failure until a later loading succeeds."""
+        """``error`` after a failure, until a later loading succeeds."""
         if self._loaded is not None:
             return "ready"
         return "loading" if self._error is None else "error"
 
     @property
     def error(self) -> str | None:
-        """What the last failure said."""
+        """Text of the last failure."""
         return self._error
 
     @property
     def value(self) -> T:
-        """What was loaded.
+        """The loaded object.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class Loader(Generic[T]):
         return self._loaded[0]
 
     def start(self) -> None:
-        """Begin to load; nothing happens where it has begun or is done."""
+        """Start loading. Does nothing if it runs already or is done."""
         if self._loaded is None and (self._thread is None or self._stopping.is_set()):
             self._stopping = threading.Event()
             self._thread = threading.Thread(
@@ -95,12 +95,12 @@ class Loader(Generic[T]):
             self._thread.start()
 
     def stop(self) -> None:
-        """Try no more; a loading under way goes on, since nothing can end it."""
+        """Stop retrying. A loading in progress continues, since a thread cannot be ended."""
         self._stopping.set()
 
     def checks(self, period_seconds: float) -> tuple[Check, ...]:
-        """Its checks: the file first, so that a missing one is named before the failure that it led to."""
-        # The loaded model still answers right when its file has gone, so that affects /health alone.
+        """Its checks. The file comes first: a missing file is reported before the failure that it causes."""
+        # A loaded model still answers correctly without its file, so the file affects only /health.
         file = () if self._path is None else (file_check(f"{self.name}_file", self._path, period_seconds),)
         affects: Any = {"health", "startupz", "readyz"}
         return (*file, Check(self.name, self._observe, affects))
@@ -122,7 +122,7 @@ class Loader(Generic[T]):
         while not stopping.is_set():
             try:
                 loaded = self._function()
-            except BaseException as error:  # a SystemExit too: this thread would end, and "loading" never
+            except BaseException as error:  # also SystemExit: the thread would end and the state would stay "loading"
                 text = error_text(error)
                 if text != self._error:
                     logger.error("loading %s failed", self.name, exc_info=error)

@@ -1,4 +1,4 @@
-"""Does the event loop still turn? Seen from a thread that does not depend on it."""
+"""Whether the event loop still runs, observed from a thread that does not depend on it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_LAG_SECONDS = 2.0
 
 
 class LoopWatch:
-    """Beats on an event loop, and tells from outside how late the beat is.
+    """Runs a periodic callback on an event loop and measures from outside how late it is.
 
-    To be used as a context manager on the loop that is watched, or by `start` and `stop` there.
+    Use it as a context manager on the watched loop, or call `start` and `stop` there.
     """
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class LoopWatch:
         self._last_lag = 0.0
 
     def start(self) -> None:
-        """Begin to beat on the running loop."""
+        """Start on the running loop."""
         self._thread_id = threading.get_ident()
         self._last_lag = 0.0
         self._schedule(asyncio.get_running_loop())
 
     def stop(self) -> None:
-        """End it, on the same loop."""
+        """Stop, on the same loop."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._beat_at = self._thread_id = None
@@ -50,18 +50,18 @@ class LoopWatch:
 
     @property
     def lag_seconds(self) -> float:
-        """How late the last beat was, or the one that is due: whichever is later."""
+        """Delay of the last callback, or of the one that is due if that is longer."""
         beat_at = self._beat_at
         due = 0.0 if beat_at is None else time.monotonic() - beat_at - BEAT_SECONDS
         return max(self._last_lag, due)
 
     def check(self, max_lag_seconds: float = MAX_LAG_SECONDS) -> Check:
-        """Check that fails ``/livez`` and ``/health`` while the loop does not come round.
+        """Check that fails ``/livez`` and ``/health`` while the loop is blocked.
 
         Parameters
         ----------
         max_lag_seconds : float
-            Longest time that a beat may be late.
+            Longest allowed delay of a callback.
         """
         observed_at = time.monotonic()
 
@@ -75,9 +75,11 @@ class LoopWatch:
             late = now - beat_at - BEAT_SECONDS
             if late <= max_lag_seconds:
                 return passed(round(max(late, 0.0), 3), "s")
-            if now - before > max_lag_seconds / 2:  # this thread did not run either: not the loop, the process was held
+            if (
+                now - before > max_lag_seconds / 2
+            ):  # this thread did not run either: the whole process was stopped, not only the loop
                 return warned(
-                    f"the whole process stood still for {now - before:.1f} s", round(late, 3), "s", code="paused"
+                    f"the whole process was stopped for {now - before:.1f} s", round(late, 3), "s", code="paused"
                 )
             stack = stack_of(thread_id)
             where = f" at {stack.innermost}" if stack else ""

@@ -1,4 +1,4 @@
-"""How much of the memory that this process may have is in use; whose limit applies is the kernel's to say."""
+"""How much of the memory available to this process is in use, by the limits of the kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MemoryUse:
     Attributes
     ----------
     used_bytes : int
-        Without the file cache that the kernel gives back when asked.
+        Without the file cache that the kernel can reclaim.
     limit_bytes : int
     limited_by : str
         ``cgroup`` or ``machine``.
@@ -36,12 +36,12 @@ class MemoryUse:
 
 
 def memory_use(root: Path = Path("/")) -> MemoryUse | None:
-    """The fullest of the control groups that this process is in, else the machine; None where neither can be told.
+    """Use of the fullest control group of this process, or of the machine; None if neither is known.
 
     Parameters
     ----------
     root : Path
-        Where ``proc`` and ``sys`` are.
+        Directory that contains ``proc`` and ``sys``.
 
     References
     ----------
@@ -53,12 +53,12 @@ def memory_use(root: Path = Path("/")) -> MemoryUse | None:
 
 
 def memory_check(warn_share: float = 0.9, fail_share: float = 0.97) -> Check:
-    """Fail ``/health`` and ``/readyz`` shortly before the kernel would kill: new work would only bring that on.
+    """Fail ``/health`` and ``/readyz`` shortly before the kernel would kill the process: new work would cause that.
 
     Parameters
     ----------
     warn_share, fail_share : float
-        Of the limit of the control group, or of the machine's memory where there is none.
+        Share of the limit of the control group, or of the memory of the machine if there is none.
     """
 
     def observe() -> Observation:
@@ -86,7 +86,7 @@ def _machine(root: Path) -> MemoryUse | None:
 
 
 def _groups(root: Path) -> Iterator[MemoryUse]:
-    """Use of the process's control group and of each group around it, where that has a limit."""
+    """Use of the process's control group and of each group above it that has a limit."""
     mounted = root / "sys/fs/cgroup"
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
@@ -101,7 +101,7 @@ def _groups(root: Path) -> Iterator[MemoryUse]:
 def _upwards(mounted: Path, path: str, names: tuple[str, str, str]) -> Iterator[MemoryUse]:
     limit_file, usage_file, cache_name = names
     group = Path(path.lstrip("/"))
-    # In a container the path is often the host's, which is not there: the mount itself is then the container's group.
+    # In a container the path is often that of the host, which does not exist here; the mount is then the group itself.
     for inner in dict.fromkeys((group, *group.parents, Path())):
         with suppress(OSError, ValueError):  # no such group here, or "max": no limit
             limit = int((mounted / inner / limit_file).read_text(encoding="ascii"))

@@ -1,4 +1,4 @@
-"""``/health``, ``/startupz``, ``/livez`` and ``/readyz``: the snapshot, and nothing else in the request path."""
+"""``/health``, ``/startupz``, ``/livez`` and ``/readyz``: a request only reads the snapshot."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HEALTH_JSON = "application/health+json"
 TEXT = "text/plain"
 OFFERS = (JSON, HEALTH_JSON, TEXT)
 LONGEST_ACCEPT = 1000
-"""Bytes of an Accept header that are worth reading."""
+"""Bytes; a longer Accept header is ignored."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
 class Source(Protocol):
-    """Whatever has a snapshot to show."""
+    """An object that provides a snapshot."""
 
     def snapshot(self) -> HealthSnapshot:
-        """The present state."""
+        """The current state."""
 
 
 def routes(health: Source) -> list[BaseRoute]:
@@ -50,18 +50,17 @@ def routes(health: Source) -> list[BaseRoute]:
 
 
 def install(app: Starlette, health: Health) -> None:
-    """Give a FastAPI or Starlette application the four endpoints.
+    """Add the four endpoints to a FastAPI or Starlette application.
 
-    Sampling begins and ends with the application, inside of which its own lifespan runs, and the lag of its event loop
-    is watched.
+    Sampling starts and stops with the application, around its own lifespan. The lag of its event loop is checked.
 
     Parameters
     ----------
     app : Starlette
-        Not yet running.
+        Must not run yet.
     health : Health
     """
-    app.router.routes[:0] = routes(health)  # in front: a page at "/" may take every path
+    app.router.routes[:0] = routes(health)  # first: a page mounted at "/" may match every path
     within, around = app.router.lifespan_context, lifespan(health)
 
     @asynccontextmanager
@@ -73,7 +72,7 @@ def install(app: Starlette, health: Health) -> None:
 
 
 def lifespan(health: Health) -> Lifespan:
-    """Lifespan for an application: sampling while it runs, and a watch on the lag of its event loop."""
+    """Lifespan for an application: samples while it runs and checks the lag of its event loop."""
     loop_watch = LoopWatch()
     health.add(loop_watch.check())
 
@@ -90,12 +89,12 @@ def lifespan(health: Health) -> Lifespan:
 
 
 def app_kwargs(health: Health) -> dict[str, Any]:
-    """Arguments for whatever makes its FastAPI itself: ``demo.launch(app_kwargs=app_kwargs(health))`` in Gradio."""
+    """Arguments for a library that creates its own FastAPI, such as Gradio: ``demo.launch(app_kwargs=...)``."""
     return {"routes": routes(health), "lifespan": lifespan(health)}
 
 
 class _Endpoint:
-    """One probe as a bare ASGI application: no framework between the socket and the snapshot."""
+    """One probe as a plain ASGI application, without a framework."""
 
     def __init__(self, health: Source, probe: Probe) -> None:
         self._health = health
@@ -108,7 +107,7 @@ class _Endpoint:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def _answer(self, snapshot: HealthSnapshot, content_type: str) -> tuple[dict[str, Any], bytes]:
-        """Start of the response and its body; made once for a snapshot and a second of the clock."""
+        """Start of the response and its body; rendered once for each snapshot and second."""
         second = int(time.time())
         known = self._rendered.get(content_type)
         if known is None or known[0] is not snapshot or known[1] != second:
@@ -126,7 +125,7 @@ class _Endpoint:
         else:
             body = (health_json if content_type == HEALTH_JSON else plain)(snapshot, self._probe)
             text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        # A cause may name a file whose name is not UTF-8; the escape is one of JSON's too.
+        # A cause may contain a file name that is not UTF-8; the escape is also valid in JSON.
         return text.encode("utf-8", "backslashreplace")
 
 

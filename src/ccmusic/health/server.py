@@ -1,4 +1,4 @@
-"""The management port: health on a thread, an event loop and a socket of its own."""
+"""The management port: health endpoints with their own thread, event loop and socket."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ JOIN_SECONDS = 5.0
 
 
 class HealthServer:
-    """Answers while the main event loop is blocked.
+    """Answers even while the main event loop is blocked.
 
     Parameters
     ----------
     health_routes : sequence of BaseRoute
-        As `routes` makes them, and any others.
+        Those of `routes`, and any others.
     host : str
     port : int
-        0 for one that the system chooses.
+        0: the system chooses one.
 
     Raises
     ------
     OSError
-        The address cannot be listened on.
+        Listening on the address is impossible.
     """
 
     def __init__(self, health_routes: Sequence[BaseRoute], host: str, port: int) -> None:
@@ -46,12 +46,12 @@ class HealthServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to answer; nothing happens where it has begun."""
+        """Start answering. Does nothing if it runs already."""
         if self._thread is not None:
             return
-        import uvicorn  # late: whoever has a server of another make needs no uvicorn for the rest of this package
+        import uvicorn  # imported late: the rest of this package works without uvicorn
 
-        # No logging configuration: that would replace the one of the main server, which shares its loggers.
+        # No logging configuration: it would replace that of the main server, which uses the same loggers.
         config = uvicorn.Config(
             self._app,
             log_config=None,
@@ -65,7 +65,7 @@ class HealthServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and give the port back."""
+        """Stop answering and release the port."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(JOIN_SECONDS)
@@ -74,5 +74,5 @@ class HealthServer:
     def _serve(self, server: uvicorn.Server) -> None:
         try:
             server.run(sockets=[self._listener])
-        except BaseException:  # uvicorn ends with SystemExit; in a thread nobody would hear of it
+        except BaseException:  # uvicorn exits with SystemExit, which a thread would discard silently
             logger.exception("the management port has ended")

@@ -23,7 +23,7 @@ class HealthSnapshot:
     checks : tuple of CheckResult
         In the order in which the checks were added.
     started : bool
-        Whether the service has been all it takes to start; once true it stays so.
+        Whether the start-up is complete; once true it stays true.
     uptime_seconds : float
         As of the sampling.
     details : mapping
@@ -43,17 +43,17 @@ class HealthSnapshot:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything that was promised is true."""
+        """Whether no check that affects ``/health`` fails."""
         return self.passes("health")
 
     @property
     def message(self) -> str | None:
-        """What is wrong, in one sentence; None when nothing is."""
+        """Why it is not healthy, in one sentence; None if it is."""
         return self.message_of("health")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should look at though no probe is false for it: ``name: cause``."""
+        """Warnings as ``name: cause``: a person should look at them, but no probe fails because of them."""
         return tuple(f"{check.name}: {check.cause}" for check in self.checks if check.status == "warn")
 
     def failing(self, probe: Probe) -> CheckResult | None:
@@ -64,11 +64,11 @@ class HealthSnapshot:
         return None
 
     def passes(self, probe: Probe) -> bool:
-        """Whether a probe is true."""
+        """Whether a probe passes."""
         return self.started if probe == "startupz" else self.failing(probe) is None
 
     def message_of(self, probe: Probe) -> str | None:
-        """Why a probe is false, in one sentence; None when it is true."""
+        """Why a probe fails, in one sentence; None if it passes."""
         if self.passes(probe):
             return None
         failing = self.failing(probe)
@@ -78,7 +78,7 @@ class HealthSnapshot:
 def with_failure(
     snapshot: HealthSnapshot, name: str, affects: frozenset[Probe], code: str, cause: str, output: str | None = None
 ) -> HealthSnapshot:
-    """The same snapshot with one more failing check, in front of all others."""
+    """The same snapshot with one more failing check, before all others."""
     failure = CheckResult(
         name, affects, "fail", cause, output=output, component=name, observed_at=time.time(), code=code
     )

@@ -1,4 +1,4 @@
-"""Where a thread is right now, seen from another one."""
+"""The current stack of a thread, read from another thread."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FRAMES = 60
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a thread is doing.
+    """The current stack of a thread.
 
     Attributes
     ----------
     innermost : str
         ``file.py:line in function``.
     text : str
-        The innermost frames, the outermost of them first.
+        The innermost frames, outermost first.
     """
 
     innermost: str
@@ -27,7 +27,7 @@ class Stack:
 
 
 def stack_of(thread_id: int | None) -> Stack | None:
-    """Stack of a thread by its ``ident``; None when there is no such thread."""
+    """Stack of a thread by its ``ident``; None if there is no such thread."""
     frame = sys._current_frames().get(thread_id) if thread_id is not None else None
     if frame is None:
         return None

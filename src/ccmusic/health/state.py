@@ -1,6 +1,6 @@
-"""One snapshot of a service's state, sampled by a thread of its own; a probe only reads it.
+"""One snapshot of a service's state, sampled by its own thread; a probe only reads it.
 
-The texts are fixed: other people's probes and alerts match on them.
+The texts are fixed, because probes and alerts of others may match on them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 0.5
 STALE_SECONDS = 5.0
-"""A snapshot older than this is no longer believed: the sampling itself has stopped."""
+"""A snapshot older than this fails: the sampling itself has stopped."""
 BURST_SECONDS = 0.01
-"""Pause behind a sampling: however many events call for one, there are no more than 100 in a second."""
+"""Pause after a sampling, which limits it to 100 a second however many events request one."""
 JOIN_SECONDS = 2.0
 
 DRAINING = "no new work is taken; what was accepted is being finished"
@@ -45,15 +45,15 @@ class Health:
     Parameters
     ----------
     service, version : str
-        As shown by ``/health``.
+        Shown by ``/health``.
     period_seconds : float
-        Between two samplings that nothing calls for.
+        Between two samplings if no event requests one.
     started_at : float, optional
-        When the service began, on the monotonic clock; now.
+        Start of the service on the monotonic clock; now by default.
     model_status : callable, optional
-        Gives ``loading``, ``ready`` or ``error``; what the loaders say.
+        Returns ``loading``, ``ready`` or ``error``; by default the state of the loaders.
     details : callable, optional
-        Gives further fields of ``/health``, ready for JSON.
+        Returns further fields of ``/health``, ready for JSON.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Health:
         self._model_status = model_status or self._status_of_loaders
         self._details: Callable[[], Mapping[str, Any]] = details or dict
         self._lock = threading.Lock()
-        self._watches: tuple[Watch, ...] = ()  # replaced and never changed: the sampler goes through it without a lock
+        self._watches: tuple[Watch, ...] = ()  # replaced, never modified: the sampler reads it without a lock
         self._loaders: tuple[Loader[Any], ...] = ()
         self._started = False
         self._draining = False
@@ -84,16 +84,16 @@ class Health:
         self._snapshot: HealthSnapshot | None = None
 
     def add(self, check: Check) -> None:
-        """Look at one more thing from now on. The order is that in which causes are named.
+        """Add a check. ``/health`` reports the first failing check in the order of addition.
 
         Raises
         ------
         ValueError
-            There is a check of this name already.
+            A check with this name exists.
         """
         with self._lock:
             if any(watch.check.name == check.name for watch in self._watches):
-                raise ValueError(f"there is a check {check.name!r} already")
+                raise ValueError(f"a check named {check.name!r} exists already")
             watch = Watch(check) if check.period_seconds is None else PeriodicWatch(check, self.wake)
             self._watches = (*self._watches, watch)
             if self._thread is not None:
@@ -103,7 +103,7 @@ class Health:
     def check(
         self, name: str, *, affects: Iterable[Probe] = ("health",), **options: Any
     ) -> Callable[[Observe], Observe]:
-        """Make a check of the decorated function; the options are those of `Check`."""
+        """Decorator that adds a function as a check; the options are those of `Check`."""
 
         def add(observe: Observe) -> Observe:
             self.add(Check(name, observe, frozenset(affects), **options))
@@ -124,13 +124,13 @@ class Health:
         Parameters
         ----------
         name : str
-            Of the check that this makes.
+            Name of the check that is added.
         function : callable
-            Loads it and gives it back.
+            Loads and returns it.
         path : Path or str, optional
-            A file that must be there, looked for at every period and also long after the loading.
+            A file that must exist; it is checked in every period, also long after the loading.
         retry_seconds : float, optional
-            Pause before a failed loading is tried again, doubled each time; without it a failure is final.
+            Pause before a failed loading is retried, doubled each time; without it, a failure is final.
         """
         loader = Loader(name, function, path=path, retry_seconds=retry_seconds, changed=self.wake)
         for check in loader.checks(self._period_seconds):
@@ -142,7 +142,7 @@ class Health:
         return loader
 
     def start(self) -> None:
-        """Take a first sample now, and go on in the background; nothing happens where it has begun."""
+        """Take a first sample now and continue in the background. Does nothing if it runs already."""
         with self._lock:
             if self._thread is not None:
                 return
@@ -156,7 +156,7 @@ class Health:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling."""
+        """Stop the sampling."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._stopping.set()
@@ -167,24 +167,24 @@ class Health:
             thread.join(JOIN_SECONDS)
 
     def wake(self) -> None:
-        """Sample again at once, since something has happened. From any thread, and from a signal handler."""
-        # A SimpleQueue and no Event: a signal handler may run on top of another wake, and an Event's lock would not
-        # let it through.
+        """Sample at once because of an event. May be called from any thread and from a signal handler."""
+        # A SimpleQueue instead of an Event: a signal handler may interrupt another wake, and would wait forever for the
+        # lock of an Event.
         if self._wakes.empty():
             self._wakes.put(None)
 
     def drain(self) -> None:
-        """Say from now on that no new work is taken. From any thread, and from a signal handler."""
+        """Fail ``/health`` and ``/readyz`` from now on. May be called from any thread and from a signal handler."""
         self._draining = True
         self.wake()
 
     def snapshot(self) -> HealthSnapshot:
-        """The last sample; one that says so when it is too old to be believed."""
+        """The last sample, with a failure added if it is too old."""
         snapshot = self._snapshot
         if snapshot is None:
             empty = self.make_snapshot(service=self._service, version=self._version, model_status="loading")
             return with_failure(empty, "sampling", frozenset(PROBES), "not_started", "not started")
-        if self._draining:  # added here and not at the next sampling: it holds from the very call on
+        if self._draining:  # added here instead of at the next sampling, so that it is in effect immediately
             snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), "draining", DRAINING)
         age = time.monotonic() - snapshot.sampled_at
         if age <= STALE_SECONDS:
@@ -200,7 +200,7 @@ class Health:
         )
 
     def make_snapshot(self, **fields: Any) -> HealthSnapshot:
-        """Build the snapshot; for a subclass whose snapshots know more."""
+        """Build the snapshot; a subclass may return a larger record."""
         return HealthSnapshot(**fields)
 
     def _parts(self) -> tuple[Watch | Loader[Any], ...]:
@@ -222,9 +222,9 @@ class Health:
     def _take_sample(self) -> None:
         try:
             self._snapshot = self._sample()
-        except Exception:  # the last snapshot stays and grows old, and says so
+        except Exception:  # the last snapshot stays and becomes stale, which is reported
             if not self._sampling_fails:
-                logger.exception("no snapshot could be made")
+                logger.exception("the sampling failed")
             self._sampling_fails = True
         else:
             self._sampling_fails = False
@@ -233,7 +233,7 @@ class Health:
         """Called at the start of each sampling; a subclass can read here what several checks need."""
 
     def _sample(self) -> HealthSnapshot:
-        sampled_at = time.monotonic()  # before the checks: a snapshot is as old as the oldest thing in it
+        sampled_at = time.monotonic()  # before the checks: a snapshot is as old as its oldest part
         watches = self._watches
         results = []
         try:
@@ -252,7 +252,7 @@ class Health:
             results.append(own_result("model_status", "fail", error))
         try:
             details = json.loads(json.dumps(dict(self._details()), allow_nan=False))
-        except Exception as error:  # they are an extra: nothing that was promised is untrue without them
+        except Exception as error:  # the details are optional: without them everything else still holds
             results.append(own_result("details", "warn", error))
         return self.make_snapshot(
             service=self._service,

@@ -1,4 +1,4 @@
-"""Checks of what the operating system gives: memory, descriptors, modules, a graphics card's memory."""
+"""Checks of system resources: memory, descriptors, Python modules, GPU memory."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
 
 def descriptor_use() -> tuple[int, int | None] | None:
-    """Open descriptors and the limit on them, None for no limit; None where the system does not say.
+    """Number of open descriptors and their limit (None for no limit); None if the system does not report them.
 
     Raises
     ------
     OSError
-        There is not even a descriptor left to count with.
+        No descriptor is left to count them with.
     """
     try:
         import resource  # not on Windows
 
-        # The listing itself holds one. Names are enough: there may be a million.
+        # The listing itself uses one. Only names are read, since there may be a million.
         count = len(os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")) - 1  # noqa: PTH208
     except (ImportError, FileNotFoundError):
         return None
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # now, since prlimit may change it from outside
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # read each time, since prlimit may change it
     return count, None if limit == resource.RLIM_INFINITY else limit
 
 
 def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check:
-    """Fail ``/health`` and ``/readyz`` before no connection can be accepted any more.
+    """Fail ``/health`` and ``/readyz`` before the process can no longer accept connections.
 
     Parameters
     ----------
     warn_share, fail_share : float
-        Of the soft limit on open descriptors.
+        Share of the soft limit on open descriptors.
     """
 
     def observe() -> Observation:
@@ -63,7 +63,7 @@ def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check
         except OSError as error:
             if error.errno in _TOO_MANY_OPEN:
                 return failed(
-                    f"too many open files ({errno.errorcode[error.errno]}): none is left to count them with",
+                    f"too many open files ({errno.errorcode[error.errno]}): no descriptor is left to count them",
                     code="full",
                 )
             raise
@@ -79,14 +79,14 @@ def descriptor_check(warn_share: float = 0.8, fail_share: float = 0.95) -> Check
 
 
 def dependency_check(modules: Iterable[str], period_seconds: float = 2.0) -> Check:
-    """Fail ``/health`` while a module is not there to be imported; imports none.
+    """Fail ``/health`` while a module cannot be found. Imports nothing.
 
     Parameters
     ----------
     modules : iterable of str
-        Of a dotted name that is not imported yet only the package is looked for: more would import it.
+        For a dotted name that is not imported yet, only the package is searched: more would import it.
     period_seconds : float
-        Between two looks at the disk, which a thread of their own makes.
+        Between two observations, made on their own thread.
     """
     wanted = tuple(modules)
 
@@ -101,20 +101,20 @@ def dependency_check(modules: Iterable[str], period_seconds: float = 2.0) -> Che
 
 
 def gpu_memory_check(warn_share: float = GPU_WARN_SHARE, period_seconds: float = 2.0) -> Check | None:
-    """Warn when a graphics card's memory is nearly full; None without a card or without ``nvidia-ml-py``.
+    """Warn when the memory of a GPU is nearly full. Returns None without a GPU or without ``nvidia-ml-py``.
 
     Parameters
     ----------
     warn_share : float
-        Of the fullest card's memory.
+        Share of the memory of the fullest GPU.
     period_seconds : float
-        Between two questions to the driver, which a thread of their own asks.
+        Between two queries of the driver, made on their own thread.
     """
     try:
         nvml: Any = importlib.import_module("pynvml")
         nvml.nvmlInit()
         cards = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    except Exception:  # no such module, no driver, no library: nothing to watch, whatever it is called
+    except Exception:  # no module, no driver or no library: there is nothing to check
         return None
     if not cards:
         return None
@@ -137,7 +137,7 @@ def gpu_memory_check(warn_share: float = GPU_WARN_SHARE, period_seconds: float =
 
 def _missing(name: str) -> str | None:
     if name in sys.modules:
-        return name if sys.modules[name] is None else None  # None there is Python's way to forbid an import
+        return name if sys.modules[name] is None else None  # Python blocks an import with None here
     package = name.partition(".")[0]
     if package in sys.modules:
         return package if sys.modules[package] is None else None

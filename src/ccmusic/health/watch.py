@@ -1,4 +1,4 @@
-"""Making observations: on the sampler's own thread, or each so often on a thread that may block."""
+"""Observing checks: on the sampler's own thread, or periodically on a thread that may block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_YET = "not yet observed"
 
 
 class Watch:
-    """A check that is observed whenever it is asked for, on the asking thread.
+    """A check that is observed at each call of `result`, on the calling thread.
 
     Parameters
     ----------
@@ -35,27 +35,27 @@ class Watch:
         return True
 
     def start(self) -> None:
-        """Begin to observe."""
+        """Start observing."""
 
     def stop(self) -> None:
-        """End it."""
+        """Stop observing."""
 
     def result(self) -> CheckResult:
-        """The present truth."""
-        return self._told(self._observe(), time.time())
+        """The current result."""
+        return self._logged_result(self._observe(), time.time())
 
     def _observe(self) -> Observation:
         try:
             observation = _observation(self.check)
-        except Exception as error:  # a check that cannot be made has not passed
+        except Exception as error:  # a check that raises has not passed
             self._error = error
             text = error_text(error)
             return failed(text, code="raised", message=f"Health check failed: {text}")
         self._error = None
         return observation
 
-    def _told(self, observation: Observation, observed_at: float) -> CheckResult:
-        """The result; the log is told only when it is news, and a number that moves in the cause is none."""
+    def _logged_result(self, observation: Observation, observed_at: float) -> CheckResult:
+        """The result. A change is logged; a different number in the cause does not count as one."""
         cause = observation.cause or ""
         news = (observation.status, re.sub(r"\d+", "#", cause))
         if news != self._logged:
@@ -68,14 +68,14 @@ class Watch:
 
 
 class PeriodicWatch(Watch):
-    """A check that is observed every so often on a thread of its own.
+    """A check that is observed periodically on its own thread.
 
     Parameters
     ----------
     check : Check
         With a period.
     changed : callable
-        Called on that thread when an observation differs in its status or cause from the one before.
+        Called on that thread when status, code or cause differ from the previous observation.
     """
 
     def __init__(self, check: Check, changed: Callable[[], None]) -> None:
@@ -92,40 +92,40 @@ class PeriodicWatch(Watch):
         return self._latest is not None
 
     def start(self) -> None:
-        """Begin to observe; nothing happens where it has begun."""
+        """Start observing. Does nothing if it runs already."""
         if self._thread is not None:
             return
         self._stopping = threading.Event()
-        self._began = time.monotonic()  # from here, so that even a thread that never gets to run is noticed
+        self._began = time.monotonic()  # set here, so that even a thread that never runs is noticed
         self._thread = threading.Thread(
             target=self._observe_forever, args=(self._stopping,), name=f"health-{self.check.name}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; an observation under way is not waited for, since it may be stuck."""
+        """Stop observing. It does not wait for an observation in progress, which may be stuck."""
         self._stopping.set()
         self._thread = None
         self._began = None
 
     def result(self) -> CheckResult:
-        """The last observation, or that the present one is stuck."""
+        """The last observation, or a fail if the present one is stuck."""
         began, thread, latest = self._began, self._thread, self._latest
         if began is not None and thread is not None:
             seconds = time.monotonic() - began
             if seconds > self.check.stuck_seconds:
                 stack = stack_of(thread.ident)
                 stuck = failed(f"stuck for {seconds:.0f} s", code="stuck", output=stack.text if stack else None)
-                return self._told(stuck, time.time())
+                return self._logged_result(stuck, time.time())
         if latest is None:
             return result_of(self.check, passed(NOT_YET, code="not_observed"), time.time())
-        return self._told(*latest)
+        return self._logged_result(*latest)
 
     def _observe_forever(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             self._began = time.monotonic()
             observation = self._observe()
-            if stopping.is_set():  # a stuck one that came back after its successor had begun
+            if stopping.is_set():  # this thread was stuck and its successor has started
                 return
             before, self._latest = self._latest, (observation, time.time())
             self._began = None
@@ -143,5 +143,5 @@ def _observation(check: Check) -> Observation:
     if seen is None:
         return passed()
     if not isinstance(seen, Observation):
-        raise TypeError(f"check {check.name} gave a {type(seen).__name__} and not an Observation")
+        raise TypeError(f"check {check.name} returned {type(seen).__name__} instead of an Observation")
     return seen

@@ -1,1 +1,1 @@
-"""The state of the service at one moment, its metrics, and whether the music drifts."""
+"""The state of the service at one moment, its metrics, and drift of the music."""

@@ -1,4 +1,4 @@
-"""What is watched for drift: genres, confidence, level and bandwidth of the recordings, against the model's card."""
+"""Detects drift: compares genres, confidence, level and bandwidth of the recordings with the model's card."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from ccmusic.workers.served_model import ServedModel
 
 DriftKind = Literal["mix", "confidence", "level", "bandwidth"]
 DRIFT_KINDS: tuple[DriftKind, ...] = get_args(DriftKind)
-"""What may drift."""
+"""The closed set of kinds of drift."""
 Change = Literal["more", "less", "wider", "narrower"]
 
 SHOWN_RECORDINGS = 200
-"""Over so many of the last recordings the mean is given that a warning speaks of."""
-LEAST_RECORDINGS = 50
-"""Nothing is said after fewer: they may be a handful of albums."""
+"""A warning states the mean over this many of the last recordings."""
+MIN_RECORDINGS = 50
+"""No warning after fewer recordings, which may come from a few albums."""
 REMEMBERED_RECORDINGS = 1000
-"""A recording that is among so many of the last is the same again and is not counted."""
+"""A recording that equals one of this many last recordings is not counted again."""
 MIX_TOLERANCE = 0.01
-"""Of a genre's mean probability, where the card gives none."""
-LEAST_EXPECTED = 0.002
-"""A genre is never expected with less: one that the reference never names may still come up."""
+"""Tolerance of a genre's mean probability if the card has none."""
+MIN_EXPECTED = 0.002
+"""Lower bound of the expected mean: a genre that is absent from the reference may still occur."""
 
 SPREADS: dict[DriftKind, str] = {"confidence": "confidence", "level": "level_dbfs", "bandwidth": "bandwidth_hz"}
-"""Kinds that are one number, and its name in a `Reference`."""
+"""Kinds that are a single number, and its name in a `Reference`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftOf:
-    """How one kind stands.
+    """State of one kind of drift.
 
     Attributes
     ----------
     statistic : float
-        Logarithm of the evidence over that of the limit, so that 1 warns (after `LEAST_RECORDINGS`); 0 with none.
+        Logarithm of the evidence divided by that of the limit: a warning starts at 1 (after `MIN_RECORDINGS`).
     drifted : bool
-        Warned of, and not yet as expected again.
+        Whether the warning is active.
     change : {"more", "less", "wider", "narrower"}
-        What the evidence points to most.
+        The change with the most evidence.
     group : Genre or None
-        Of what, for the mix.
+        The changed genre, for the mix.
     mean, expected : float
-        Over the last `SHOWN_RECORDINGS`, and as the card has it: probability, share, dB, Hz.
+        Mean over the last `SHOWN_RECORDINGS`, and the value of the card: probability, dB or Hz.
     recordings : int
-        How many the mean is of.
+        Number of recordings in the mean.
     """
 
     kind: DriftKind
@@ -69,14 +69,14 @@ class DriftOf:
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """What is known about drift.
+    """State of all kinds of drift.
 
     Attributes
     ----------
     recordings : int
-        Counted since the model in use began to answer.
+        Number of recordings since the model in use started.
     kinds : tuple of DriftOf
-        Those that the card has a reference for; none at all: nothing is watched.
+        Those with a reference in the card; empty if drift is not measured.
     """
 
     recordings: int = 0
@@ -84,13 +84,13 @@ class DriftState:
 
     @property
     def drifted(self) -> tuple[DriftOf, ...]:
-        """Those that are warned of."""
+        """Kinds with an active warning."""
         return tuple(kind for kind in self.kinds if kind.drifted)
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the card of the model in use says; None where it says nothing."""
+    """Expected values from the card of the model in use; None if the card has none."""
 
     model: str
     mix: Sequence[float] | None = None
@@ -106,12 +106,12 @@ class Expected:
 
     @property
     def groups(self) -> tuple[Genre, ...]:
-        """Whose shares are the mix, at every level of the taxonomy: half of a shift may show in no genre alone."""
+        """Genres of the mix, at every level of the taxonomy: a shift may be visible only in a group of genres."""
         return tuple(group for level in self.taxonomy.levels for group in level)
 
 
 class _Watched:
-    """One kind: the evidence, and the last values as people know them."""
+    """One kind: its evidence, and the last values in their own units."""
 
     def __init__(
         self, kind: DriftKind, evidence: Evidence, expected: np.ndarray, groups: tuple[Genre, ...] = ()
@@ -130,7 +130,7 @@ class _Watched:
         return DriftOf(
             kind=self.kind,
             statistic=round(math.log(max(1.0, self.evidence.total)) / math.log(limit), 4),
-            drifted=self.evidence.reached and recordings >= LEAST_RECORDINGS,
+            drifted=self.evidence.reached and recordings >= MIN_RECORDINGS,
             change=change,
             mean=float(np.mean(self.last, axis=0)[value]) if self.last else float(self.expected[value]),
             expected=float(self.expected[value]),
@@ -140,15 +140,14 @@ class _Watched:
 
 
 class DriftWatch:
-    """Gathers evidence of drift from every answer of one model; another model begins anew.
+    """Collects evidence of drift from the answers of one model; another model starts over.
 
     Parameters
     ----------
     expected : callable
-        What the card of the model in use says; None before there is a model.
+        Returns the expected values of the model in use; None before there is a model.
     false_alarm_recordings : int
-        While the recordings are like those of the reference, a warning comes after so many or more on average; 0
-        gathers nothing.
+        Mean number of recordings until a false alarm, at least; 0 turns the detection off.
     """
 
     def __init__(self, expected: Callable[[], Expected | None], false_alarm_recordings: int = 10_000) -> None:
@@ -162,10 +161,10 @@ class DriftWatch:
         self._seen: deque[int] = deque(maxlen=REMEMBERED_RECORDINGS)
 
     def note(self, result: TrackResult) -> None:
-        """Take in one answer.
+        """Add one answer.
 
-        Not counted are recordings too short or too quiet to be compared with the reference's, the same one again (a
-        monitor's clip, a song that is tried twice), and what another model than the present one answered.
+        It is ignored if the recording is too short or too quiet for a comparison, if it was counted recently (such as
+        the clip of a monitor), or if another model answered it.
         """
         expected = self._expected()
         if expected is None or self._recordings == 0 or result.model.sha256 != expected.model:
@@ -175,18 +174,18 @@ class DriftWatch:
         with self._lock:
             if expected != self._for:
                 self._begin(expected)
-            print_of_sound = hash(
+            fingerprint = hash(
                 (result.duration_seconds, result.level_dbfs, result.bandwidth_hz, result.leaves.tobytes())
             )
-            if print_of_sound in self._seen:
+            if fingerprint in self._seen:
                 return
-            self._seen.append(print_of_sound)
+            self._seen.append(fingerprint)
             self._count += 1
             for watched in self._watched:
-                _take_in(watched, result, expected)
+                _add(watched, result, expected)
 
     def state(self) -> DriftState:
-        """How each kind stands."""
+        """State of each kind."""
         with self._lock:
             expected = self._expected()
             if expected is None or expected != self._for:
@@ -206,7 +205,7 @@ class DriftWatch:
             if spread is not None:
                 halves, tolerance = np.full(2, 0.5), np.full(2, spread.tolerance)
                 kinds.append((kind, halves, tolerance, np.array([spread.mean])))
-        # Each kind's share of the false alarms: the mean of their evidence keeps the promise for all of them together.
+        # The limit grows with the number of kinds, so that the rate of false alarms holds for all of them together.
         self._limit = float(max(2, self._recordings * len(kinds)))
         self._watched = [
             _Watched(kind, Evidence(means, tolerance, self._limit), shown, expected.groups)
@@ -215,19 +214,19 @@ class DriftWatch:
 
 
 def _expected_mix(mix: Sequence[float], expected: Expected) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, tolerances, and means again to be shown, of the groups."""
+    """Means for the test, tolerances, and means to show, for each group."""
     taxonomy, reference = expected.taxonomy, expected.reference
     leaves = np.asarray(mix, dtype=np.float64)
     leaves = leaves / leaves.sum()
     given = None if reference is None else reference.mix_tolerance
     tolerance = np.full(len(leaves), MIX_TOLERANCE) if given is None else np.asarray(given)
     means = np.concatenate([taxonomy.roll_up(leaves, level) for level in taxonomy.sizes])
-    # errors of a sum, as if its parts erred independently
+    # error of a sum of independent parts
     tolerances = np.concatenate([np.sqrt(taxonomy.roll_up(tolerance**2, level)) for level in taxonomy.sizes])
-    return np.clip(means, LEAST_EXPECTED, 1.0 - LEAST_EXPECTED), tolerances, means
+    return np.clip(means, MIN_EXPECTED, 1.0 - MIN_EXPECTED), tolerances, means
 
 
-def _take_in(watched: _Watched, result: TrackResult, expected: Expected) -> None:
+def _add(watched: _Watched, result: TrackResult, expected: Expected) -> None:
     if watched.kind == "mix":
         values = np.concatenate([result.probabilities[level] for level in expected.taxonomy.sizes])
         watched.evidence.note(values)
@@ -244,7 +243,7 @@ def _take_in(watched: _Watched, result: TrackResult, expected: Expected) -> None
 
 
 def number_of(kind: DriftKind, result: TrackResult) -> float | None:
-    """The number of an answer that a kind is about; None where it has none."""
+    """The number of an answer for a kind; None if it has none."""
     match kind:
         case "confidence":
             return float(np.mean([window.probabilities.max() for window in result.windows])) if result.windows else None

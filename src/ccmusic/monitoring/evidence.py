@@ -1,25 +1,25 @@
-"""A sequential test with a stated rate of false alarms that assumes nothing of how the numbers are distributed."""
+"""A sequential test with a guaranteed rate of false alarms for any distribution of the numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 
 STAKES = np.array([0.1, 0.3, 0.6, 0.9])
-"""Shares of what may be lost that are staked on each number, side by side; small ones find small shifts."""
+"""Stakes of the parallel bets, as shares of the largest possible loss; small stakes detect small shifts."""
 CEILING = 4.0
-"""So many times the limit is as far as evidence grows, so that it falls again once the cause is gone; a warning ends at
-this fraction of the limit."""
+"""The evidence is capped at this multiple of the limit, so that it falls again after the cause has ended. A warning
+ends when the evidence is below the limit divided by this number."""
 
 
 class Evidence:
-    """Evidence, gathered one by one, that the means of numbers between 0 and 1 are not what they should be.
+    """Evidence that the means of numbers between 0 and 1 differ from the expected means, updated by each recording.
 
-    For each number and each side of its expected mean, a bet is begun at every recording: it multiplies by
-    ``1 + stake * (value - mean) / mean`` (or its mirror image), whose expectation is at most 1 while the mean given
-    all that came before lies within the tolerance. The sum over all bets begun so far is a Shiryaev-Roberts e-detector:
-    its expectation after `n` recordings is at most `n`, whatever the distribution. So is that of the mean over numbers,
-    sides and stakes. From this follow, for a limit `L`: the first time that it is reached comes after `L` recordings or
-    more on average, and within `n` recordings with a probability of at most ``n / L``.
+    For each number and each side of its expected mean, a bet starts at every recording. It is multiplied by
+    ``1 + stake * (value - mean) / mean`` (or its mirror image), whose expectation is at most 1 as long as the
+    conditional mean is within the tolerance. The sum over all bets is a Shiryaev-Roberts e-detector: its expectation
+    after `n` recordings is at most `n` for any distribution. The same holds for the mean over numbers, sides and
+    stakes. It follows for a limit `L`: without drift, the limit is first reached after at least `L` recordings on
+    average, and within `n` recordings with a probability of at most ``n / L``.
 
     Shin, Ramdas and Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", The New England
     Journal of Statistics in Data Science, 2023; the bets: Waudby-Smith and Ramdas, "Estimating means of bounded random
@@ -30,9 +30,9 @@ class Evidence:
     expected : np.ndarray [shape=(n,)]
         Means, strictly between 0 and 1.
     tolerance : np.ndarray [shape=(n,)]
-        How far they may lie from the true ones.
+        Allowed distance between expected and true means.
     limit : float
-        At which the evidence suffices.
+        Evidence that counts as drift.
     """
 
     def __init__(self, expected: np.ndarray, tolerance: np.ndarray, limit: float) -> None:
@@ -45,7 +45,7 @@ class Evidence:
         self.reached = False
 
     def note(self, values: np.ndarray) -> None:
-        """Take in one recording's numbers [shape=(n,)], each from 0 to 1."""
+        """Add the numbers of one recording [shape=(n,)], each from 0 to 1."""
         growth = np.stack(
             [
                 1.0 + self._stake_above * (values - self._above),
@@ -53,7 +53,7 @@ class Evidence:
             ]
         )
         self._sums = (1.0 + self._sums) * growth
-        # The ceiling only ever takes away, so the promise stands; from all alike, so that the strongest stays it.
+        # The cap only reduces the evidence, so the guarantee holds. It scales all bets alike.
         self._sums *= min(1.0, CEILING * self._limit / max(self.total, 1.0))
         if self.total >= self._limit:
             self.reached = True
@@ -62,11 +62,11 @@ class Evidence:
 
     @property
     def total(self) -> float:
-        """The evidence: compared with the limit."""
+        """The evidence, to be compared with the limit."""
         return float(self._sums.mean())
 
     @property
     def strongest(self) -> tuple[int, bool]:
-        """Which number speaks loudest, and whether it is larger than expected (else smaller)."""
+        """Index of the number with the most evidence, and whether it is larger than expected (else smaller)."""
         side, _, index = np.unravel_index(int(self._sums.argmax()), self._sums.shape)
         return int(index), side == 0

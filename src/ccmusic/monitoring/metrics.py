@@ -1,7 +1,7 @@
-"""Prometheus metrics: one registry, in the front process, filled from one snapshot a scrape.
+"""Prometheus metrics: one registry in the front process, filled from one snapshot at each scrape.
 
-Every series of a closed set is there from the first scrape on, with 0, so that no rate, ratio or alert is ever empty
-because nothing has happened yet. What is not known has its name and description and no series.
+Every series of a closed set exists from the first scrape on, with 0, so that no rate, ratio or alert is empty before
+the first event. An unknown value has its name and description, but no series.
 
 References
 ----------
@@ -31,19 +31,19 @@ from starlette.routing import Route
 from ccmusic.health.check import PROBES, STATUSES, CheckResult
 from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES
 
-if TYPE_CHECKING:  # serving stands above this room; only the shape of its snapshot is wanted
+if TYPE_CHECKING:  # only the type is needed
     from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 
 MEMORY_CHECKS = {
     "memory": (
         "ccmusic_memory_used_ratio",
-        "Share of the memory of the control group, or else of the machine, in use.",
+        "Used share of the memory of the control group, or else of the machine.",
     ),
-    "gpu_memory": ("ccmusic_gpu_memory_used_ratio", "Share of the fullest card's memory in use."),
+    "gpu_memory": ("ccmusic_gpu_memory_used_ratio", "Used share of the memory of the fullest GPU."),
 }
-"""Checks whose value is a percentage of memory, and their metrics."""
+"""Checks whose value is a percentage of memory, with name and text of their metrics."""
 
-# one more series for each counter, that says when it was made: nobody asks
+# they would add a series with the creation time to each counter, which is not used
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -55,7 +55,7 @@ class Metrics:
     Parameters
     ----------
     snapshot : callable
-        Gives the present state; called once a scrape.
+        Returns the current state; called once at each scrape.
     """
 
     def __init__(self, snapshot: Callable[[], ServiceSnapshot]) -> None:
@@ -71,7 +71,7 @@ class Metrics:
         Parameters
         ----------
         accept : str
-            The scraper's ``Accept`` header: OpenMetrics where it asks for it, else the Prometheus text format.
+            The scraper's ``Accept`` header: OpenMetrics if it requests it, else the Prometheus text format.
 
         Returns
         -------
@@ -98,23 +98,23 @@ class _SnapshotCollector(Collector):
         self._causes = _Causes()
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: the registry would otherwise collect while the application is still being built."""
+        """Nothing: otherwise the registry would collect while the application is being built."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """One snapshot, so that the metrics of a scrape agree with each other."""
+        """Use one snapshot, so that the metrics of a scrape are consistent."""
         snapshot = self._snapshot()
         yield from _health(snapshot)
         yield self._causes.metric(snapshot.checks)
         yield from _workers(snapshot)
         yield from _self_test(snapshot)
-        yield from _room(snapshot)
+        yield from _resources(snapshot)
 
 
 class _Causes:
-    """Why checks do not pass, in words, with few series: numbers in a cause that goes on do not make another.
+    """Why checks do not pass. A cause whose numbers change keeps its series, so that there are few.
 
-    Which words are kept depends on what was scraped; the check itself always has the latest.
+    The kept text is that of an earlier scrape; the check itself always has the latest.
     """
 
     def __init__(self) -> None:
@@ -144,23 +144,25 @@ class _Causes:
 
 
 def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
-    health = GaugeMetricFamily("ccmusic_health", "1 where a probe says yes, else 0.", labels=["probe"])
+    health = GaugeMetricFamily("ccmusic_health", "1 if a probe passes, else 0.", labels=["probe"])
     for probe in PROBES:
         health.add_metric([probe], snapshot.passes(probe))
     yield health
-    status = GaugeMetricFamily("ccmusic_check_status", "1 for the status that a check has.", labels=["check", "status"])
+    status = GaugeMetricFamily(
+        "ccmusic_check_status", "1 for the present status of a check.", labels=["check", "status"]
+    )
     for check in snapshot.checks:
         for word in STATUSES:
             status.add_metric([check.name, word], check.status == word)
     yield status
-    yield _gauge("ccmusic_uptime_seconds", "Since the process began.", snapshot.uptime_seconds)
+    yield _gauge("ccmusic_uptime_seconds", "Time since the start of the process.", snapshot.uptime_seconds)
     model = GaugeMetricFamily(
-        "ccmusic_model_info", "1 for the model that answers.", labels=["name", "version", "sha256", "backend"]
+        "ccmusic_model_info", "1 for the model in use.", labels=["name", "version", "sha256", "backend"]
     )
     if (served := snapshot.served) is not None:
         model.add_metric([served.identity.name, served.identity.version, served.identity.sha256, served.backend], 1)
     yield model
-    yield _gauge("ccmusic_event_loop_lag_seconds", "How late the HTTP loop is.", snapshot.loop_lag_seconds)
+    yield _gauge("ccmusic_event_loop_lag_seconds", "Delay of the HTTP event loop.", snapshot.loop_lag_seconds)
 
 
 def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
@@ -174,13 +176,15 @@ def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield restarts
     queue = snapshot.supervisor.queue
     yield _gauge("ccmusic_queue_waiting", "Recordings that wait for a worker.", queue.waiting)
-    yield _gauge("ccmusic_queue_running", "Recordings that a worker is busy with.", queue.running)
+    yield _gauge("ccmusic_queue_running", "Recordings that a worker is processing.", queue.running)
     yield _gauge(
-        "ccmusic_queue_oldest_wait_seconds", "Age of the recording that waits longest.", queue.oldest_wait_seconds
+        "ccmusic_queue_oldest_wait_seconds",
+        "Waiting time of the oldest recording in the queue.",
+        queue.oldest_wait_seconds,
     )
     yield _gauge(
         "ccmusic_quarantined_recordings",
-        "Recordings that are refused: they ended two workers.",
+        "Recordings that are refused because two workers ended on them.",
         snapshot.supervisor.n_quarantined,
     )
 
@@ -189,32 +193,34 @@ def _self_test(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     test = snapshot.supervisor.self_test
     yield CounterMetricFamily(
         "ccmusic_self_test_failures",
-        "Wrong or missing answers to the golden clips.",
+        "Self-tests with a wrong or missing answer to the golden clips.",
         value=0 if test is None else test.failures,
     )
-    # an age of 0 before the first would be a lie
+    # before the first self-test, an age of 0 would be wrong
     age, seconds = (None, None) if test is None else (test.age_seconds, test.seconds)
-    yield _gauge("ccmusic_self_test_age_seconds", "Since the golden clips were asked.", age)
-    yield _gauge("ccmusic_self_test_seconds", "How long the golden clips took last.", seconds)
+    yield _gauge("ccmusic_self_test_age_seconds", "Time since the last self-test with the golden clips.", age)
+    yield _gauge("ccmusic_self_test_seconds", "Duration of the last self-test.", seconds)
 
 
-def _room(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+def _resources(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     memory = GaugeMetricFamily(
-        "ccmusic_process_memory_bytes", "Resident memory: the front process, the workers together.", labels=["process"]
+        "ccmusic_process_memory_bytes",
+        "Resident memory of the front process, and of all workers together.",
+        labels=["process"],
     )
     if snapshot.front_rss_bytes is not None:
         memory.add_metric(["front"], snapshot.front_rss_bytes)
     memory.add_metric(["worker"], sum(worker.rss_bytes or 0 for worker in snapshot.supervisor.workers))
     yield memory
     values = {check.name: check.value for check in snapshot.checks}
-    for name, (metric, words) in MEMORY_CHECKS.items():
+    for name, (metric, text) in MEMORY_CHECKS.items():
         percent = values.get(name)
-        yield _gauge(metric, words, percent / 100 if isinstance(percent, int | float) else None)
+        yield _gauge(metric, text, percent / 100 if isinstance(percent, int | float) else None)
     free, share = (None, None) if snapshot.disk is None else (snapshot.disk.free_bytes, snapshot.disk.share)
-    yield _gauge("ccmusic_disk_free_bytes", "Room on the file system of temporary files.", free)
-    yield _gauge("ccmusic_disk_used_ratio", "Share of the file system of temporary files in use.", share)
+    yield _gauge("ccmusic_disk_free_bytes", "Free space on the file system of temporary files.", free)
+    yield _gauge("ccmusic_disk_used_ratio", "Used share of the file system of temporary files.", share)
 
 
-def _gauge(name: str, words: str, value: float | None) -> Metric:
-    """One series, or none while the value is not known."""
-    return GaugeMetricFamily(name, words, value=value)
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    """One series, or none if the value is unknown."""
+    return GaugeMetricFamily(name, text, value=value)

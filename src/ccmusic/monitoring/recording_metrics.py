@@ -1,4 +1,4 @@
-"""What became of the recordings, whichever face they came through: answers, failures, stages, genres, confidence."""
+"""Metrics of recordings over every interface: answers, failures, stages, genres, confidence, drift."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ccmusic.inference.result import FLAGS, STAGES, TrackResult
 from ccmusic.monitoring.drift_watch import DRIFT_KINDS, DriftWatch, Expected
 
 ABANDONED = "abandoned"
-"""The caller left before the answer."""
+"""The client disconnected before the answer."""
 FAILURES = (*SLUGS, ABANDONED)
 """The closed set of reasons why a recording was not answered."""
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-"""Seconds."""
+"""Upper bounds in seconds."""
 CONFIDENCE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
 
 class RecordingMetrics:
-    """Counts that the service keeps as it answers.
+    """Metrics that the service updates with each answer or failure.
 
     Parameters
     ----------
     registry : CollectorRegistry
     expected : callable
-        What the card of the model in use says of its recordings; None before there is a model.
+        Returns the expected values of the model in use; None before there is a model.
     false_alarm_recordings : int
-        As of `DriftWatch`.
+        See `DriftWatch`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class RecordingMetrics:
         )
         self._stages = Histogram(
             "ccmusic_stage_duration_seconds",
-            "How long the stages of an answered recording took.",
+            "Durations of the stages of an answered recording.",
             ["stage"],
             buckets=STAGE_BUCKETS,
             registry=registry,
@@ -67,11 +67,11 @@ class RecordingMetrics:
             buckets=CONFIDENCE_BUCKETS,
             registry=registry,
         )
-        self._flags = Counter("ccmusic_flags", "Answers that carry a flag.", ["flag"], registry=registry)
-        self._seconds = Counter("ccmusic_audio_seconds", "Seconds of sound listened to.", registry=registry)
+        self._flags = Counter("ccmusic_flags", "Answers that have a flag.", ["flag"], registry=registry)
+        self._seconds = Counter("ccmusic_audio_seconds", "Seconds of audio analysed.", registry=registry)
         self.drift = DriftWatch(expected, false_alarm_recordings)
         registry.register(_Drift(self.drift))
-        # there from the first scrape on: a rate of nothing is 0, not absent
+        # exist from the first scrape on: a rate without events is 0, not absent
         for children, names in (
             (self._failures, FAILURES),
             (self._stages, STAGES),
@@ -81,7 +81,7 @@ class RecordingMetrics:
                 children.labels(name)
 
     def answered(self, result: TrackResult) -> None:
-        """Note one answer."""
+        """Count one answer."""
         best = result.predictions(None, 1)[0]
         self._answers.inc()
         self._seconds.inc(result.duration_seconds)
@@ -94,9 +94,9 @@ class RecordingMetrics:
         self.drift.note(result)
 
     def failed(self, reason: str) -> None:
-        """Note one recording without an answer; the reason is one of `FAILURES`."""
+        """Count one recording without an answer; the reason is one of `FAILURES`."""
         if reason not in FAILURES:
-            raise ValueError(f"no such reason: {reason}")
+            raise ValueError(f"unknown reason: {reason}")
         self._failures.labels(reason).inc()
 
 
@@ -105,7 +105,7 @@ def _labels(expected: Expected | None) -> Sequence[str]:
 
 
 class _Predictions(Collector):
-    """A counter whose series are the genres of the model in use, whichever that is at a scrape."""
+    """A counter whose series are the genres of the model in use at the scrape."""
 
     def __init__(self, labels: Callable[[], Sequence[str]]) -> None:
         self._labels = labels
@@ -117,11 +117,11 @@ class _Predictions(Collector):
             self._counts[genre] = self._counts.get(genre, 0) + 1
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: the registry would otherwise collect while the application is still being built."""
+        """Nothing: otherwise the registry would collect while the application is being built."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Every genre from the first scrape on; those of a model that is no longer in use have no series."""
+        """Every genre of the model in use has a series, from the first scrape on; others have none."""
         family = CounterMetricFamily("ccmusic_predictions", "Recordings by their likeliest genre.", labels=["genre"])
         with self._lock:
             counts = {label: self._counts.get(label, 0) for label in self._labels()}
@@ -135,15 +135,15 @@ class _Drift(Collector):
         self._watch = watch
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: the registry would otherwise collect while the application is still being built."""
+        """Nothing: otherwise the registry would collect while the application is being built."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """One series for each kind that the card describes."""
         statistic = GaugeMetricFamily(
             "ccmusic_drift_statistic",
-            "Evidence that the recordings are not like those that the model's card describes, on a logarithmic scale "
-            f"on which the check `drift` warns at 1; by what has changed: {', '.join(DRIFT_KINDS)}.",
+            "Evidence that the recordings differ from those that the model's card describes, on a logarithmic scale; "
+            f"the check `drift` warns at 1. By what has changed: {', '.join(DRIFT_KINDS)}.",
             labels=["kind"],
         )
         for kind in self._watch.state().kinds:

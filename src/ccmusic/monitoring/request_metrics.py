@@ -1,4 +1,4 @@
-"""HTTP requests by handler, method and status, with a bounded number of series whatever clients ask for."""
+"""Metrics of HTTP requests by handler, method and status. Clients cannot increase the number of series."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PAGE = "page"
-"""Handler of everything of the page: Gradio has a hundred paths, some with random names in them."""
+"""Handler of all paths of the page: Gradio has about a hundred, some with random names."""
 OTHER = "other"
-"""Handler of what is not there, and method of words that are not HTTP's."""
+"""Handler of unknown paths, and method of unknown HTTP methods."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-"""Seconds."""
+"""Upper bounds in seconds."""
 NOT_FOUND = (404, 405)
 CLIENT_CLOSED_REQUEST = 499
 EVENT_STREAM = b"text/event-stream"
@@ -29,7 +29,7 @@ class RequestMetrics:
     ----------
     registry : CollectorRegistry
     expected : iterable of (str, str, int)
-        Handler, method and status of series that are there from the first scrape on.
+        Handler, method and status of the series that exist from the first scrape on.
     """
 
     def __init__(self, registry: CollectorRegistry, expected: Iterable[tuple[str, str, int]] = ()) -> None:
@@ -38,7 +38,7 @@ class RequestMetrics:
         )
         self._durations = Histogram(
             "http_request_duration_seconds",
-            "From a request's head to its answer's end; of an event stream, to its beginning.",
+            "Time from the head of a request to the end of its answer; for an event stream, to its start.",
             ["handler", "method"],
             buckets=DURATION_BUCKETS,
             registry=registry,
@@ -48,23 +48,23 @@ class RequestMetrics:
             self._durations.labels(handler, method)
 
     def note(self, handler: str, method: str, status: int, seconds: float) -> None:
-        """Note one answered request."""
+        """Count one answered request."""
         self._requests.labels(handler, method, str(status)).inc()
         self._durations.labels(handler, method).observe(seconds)
 
 
 class RequestMeter:
-    """Middleware around everything else, so that what the edge refuses is counted as well.
+    """Outermost middleware, so that requests refused by other middleware are counted too.
 
-    The handler is found from the path and not from what the router leaves in the scope: a request that is refused
-    before the router, or a sub-application with routes of its own, would have no handler, or hundreds.
+    The handler is derived from the path, not from the scope that the router fills: a request that is refused before the
+    router would have no handler, and a sub-application would have hundreds.
 
     Parameters
     ----------
     app : ASGIApp
     metrics : RequestMetrics
     routes : iterable of BaseRoute
-        Whose templates name the handlers.
+        Their path templates are the names of the handlers.
     """
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics, routes: Iterable[BaseRoute]) -> None:
@@ -85,31 +85,31 @@ class RequestMeter:
             return
         started = time.perf_counter()
         status = 500
-        stream_began: float | None = None
+        stream_started: float | None = None
 
-        async def noting(message: Message) -> None:
-            nonlocal status, stream_began
+        async def counting(message: Message) -> None:
+            nonlocal status, stream_started
             if message["type"] == "http.response.start":
                 status = message["status"]
                 kind = dict(message.get("headers", ())).get(b"content-type", b"")
                 if kind.startswith(EVENT_STREAM):
-                    stream_began = time.perf_counter()
+                    stream_started = time.perf_counter()
             await send(message)
 
         method = scope["method"]
-        path = scope["path"].removeprefix(scope.get("root_path", ""))  # now: a router moves the prefix
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # read here, because a router changes the prefix
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, counting)
         except Exception:
             status = 500
             raise
-        except BaseException:  # cancelled: the server closes, or the client has
+        except BaseException:  # cancelled: the server stops, or the client has disconnected
             status = CLIENT_CLOSED_REQUEST
             raise
         finally:
             handler = self._handler(path, status)
             known = method if method in METHODS else OTHER
-            ended = time.perf_counter() if stream_began is None else stream_began
+            ended = time.perf_counter() if stream_started is None else stream_started
             self._metrics.note(handler, known, status, ended - started)
 
     def _handler(self, path: str, status: int) -> str:
