@@ -128,7 +128,7 @@ def test_what_nobody_took_is_said_again(service, tmp_path, caplog):
         with NotifySocket(name) as heard:
             wait_until(lambda: heard.heard("READY=1") and heard.status == "ok", "it is made up for")
     assert len(caplog.records) == 1
-    assert "systemd cannot be told READY" in caplog.text
+    assert "cannot send READY to systemd" in caplog.text
 
 
 def test_a_thread_that_cannot_go_on_pings_no_more(service, heard, caplog):

@@ -1,6 +1,6 @@
-"""What only the holder of the admin token may do: change the model, read stack dumps, try the detectors.
+"""Calls that need the admin token: change the model, read stack dumps, inject faults.
 
-Without a token in the settings every one of these calls is closed.
+If the settings have no token, all of these calls are refused.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class _Guarded(APIRoute):
-    """A route that looks at the token before anything else of the request."""
+    """A route that checks the token before it reads the request."""
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            # in a thread, as the token may lie in a file
+            # in a thread, because the token may be in a file
             refusal = await asyncio.to_thread(_refusal, request)
             return refusal or await handler(request)
 
@@ -41,11 +41,11 @@ class _Guarded(APIRoute):
 
 
 class _GuardedOip(_Guarded, OipRoute):
-    """The same, with the errors of the Open Inference Protocol."""
+    """A guarded route with the errors of the Open Inference Protocol."""
 
 
 class _Fault(_Guarded):
-    """The same, and not there at all unless faults may be injected."""
+    """A guarded route that exists only if faults can be injected."""
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
@@ -66,9 +66,9 @@ def _refusal(request: Request) -> JSONResponse | None:
     if not secret:
         return error_response(403, "admin calls are closed: set CCMUSIC_ADMIN_TOKEN")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    # in bytes, as compare_digest takes no other text than ASCII; header values are Latin-1 to Starlette
-    known = hmac.compare_digest(token.strip().encode("latin-1"), secret.encode())
-    if known and scheme.lower() == "bearer":
+    # as bytes: compare_digest accepts no text but ASCII, and Starlette decodes header values as Latin-1
+    is_token = hmac.compare_digest(token.strip().encode("latin-1"), secret.encode())
+    if is_token and scheme.lower() == "bearer":
         return None
     return error_response(
         401,
@@ -84,7 +84,7 @@ fault = APIRouter(prefix="/debug", route_class=_Fault, tags=["admin"], include_i
 
 @repository.post("/{name}/load", summary="Change to another model of the repository")
 async def load(request: Request, service: ServiceDependency, name: str) -> Response:
-    """Answers once the new model serves, or has been refused with the reason (409) while the old one goes on."""
+    """Answers when the new model is in use, or when it was refused (409, with the reason) and the old one continues."""
     _refuse_parameters(await request.body())
     if not MODEL_NAME.fullmatch(name):
         raise InvalidParameter("name", f"must match {MODEL_NAME.pattern}, unlike {name!r}")
@@ -105,24 +105,24 @@ def _unknown(settings: Settings, name: str) -> str | None:
 
 
 def _refuse_parameters(body: bytes) -> None:
-    """Triton lets a client override a model's configuration and files; here nobody shall believe that it worked."""
+    """Refuse the parameters with which Triton's clients override a model's configuration: they have no effect here."""
     try:
         given = json.loads(body).get("parameters") if body else None
     except (ValueError, AttributeError, RecursionError) as error:
         raise InvalidParameter("request", "must be a JSON object or empty") from error
     if given:
-        raise InvalidParameter("parameters", "are not taken: a model is loaded as it lies in the repository")
+        raise InvalidParameter("parameters", "are not supported: a model is loaded as it is in the repository")
 
 
-@repository.post("/{name}/unload", summary="Refused: there is always a model")
+@repository.post("/{name}/unload", summary="Always refused: there must be a model")
 async def unload(name: str) -> Response:
-    """409, always."""
-    return error_response(409, f"{name} is not unloaded: a serving model goes only when another has taken its place")
+    """Always 409."""
+    return error_response(409, f"{name} is not unloaded: the model in use can only be replaced by another model")
 
 
-@debug.get("/stack-dumps/{dump_id}", summary="Where a worker stood when it was given up", response_model=None)
+@debug.get("/stack-dumps/{dump_id}", summary="The stack of a worker when it was marked failed", response_model=None)
 async def stack_dump(service: ServiceDependency, dump_id: int) -> Response:
-    """Every thread's frames, as text."""
+    """The stack of each thread, as text."""
     text = service.stack_dump(dump_id)
     if text is None:
         return error_response(404, f"there is no stack dump {dump_id}; only the last ones are kept")
@@ -132,7 +132,7 @@ async def stack_dump(service: ServiceDependency, dump_id: int) -> Response:
 @fault.get("/faults")
 async def faults() -> list[dict[str, str]]:
     """The faults that can be injected."""
-    return [{"name": name, "description": words} for name, words in FAULTS.items()]
+    return [{"name": name, "description": description} for name, description in FAULTS.items()]
 
 
 @fault.post("/faults/{name}")
@@ -143,7 +143,7 @@ async def inject(
     size: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
     seconds: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
 ) -> Mapping[str, Any]:
-    """Bring about a fault; `seconds` is `size` for the faults whose size is a time."""
+    """Inject a fault. `seconds` is another name of `size`, for faults whose size is a time."""
     if name not in FAULTS:
         raise InvalidParameter("fault", f"must be one of {', '.join(FAULTS)}, not {name!r}")
     return await service.inject(name, worker=worker, size=seconds if size is None else size)
@@ -151,7 +151,7 @@ async def inject(
 
 @fault.delete("/faults", status_code=204)
 def clear_faults(service: ServiceDependency) -> None:
-    """End every fault that holds until cleared."""
+    """End every fault that is active until cleared."""
     service.clear_faults()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP application, assembled in one visible place."""
+"""Assembles the HTTP application."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ logger = logging.getLogger(__name__)
 AttachPage = Callable[[FastAPI, Service, Settings], AbstractAsyncContextManager[object]]
 
 EXPECTED_ANSWERS = [("/v1/classify", "POST", status) for status in (200, 500, 503, 504, 507)]
-"""Series that are there before the first request: else the share of errors would be "no data" until one fails."""
+"""Series that exist before the first request: otherwise the share of errors has no data until a request fails."""
 
 
 def create_app(settings: Settings, started_at: float | None = None, page: AttachPage | None = None) -> FastAPI:
-    """Build the application; the model begins to load when it starts.
+    """Build the application. The model is loaded when the application starts.
 
     Parameters
     ----------
     settings : Settings
     started_at : float, optional
-        When the process began, on the monotonic clock.
+        When the process started, on the monotonic clock.
     page : callable, optional
-        Attaches the page for as long as its context lasts: `ccmusic.ui.mount.page_attached`. Without it, and with the
-        setting ``page`` off, the API stands alone.
+        Attaches the page while its context lasts, such as `ccmusic.ui.mount.page_attached`. Without it, or if the
+        setting ``page`` is off, there is only the API.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
         finally:
             await service.stop()
 
-    app = FastAPIOffline(  # /docs would load its script from a foreign network otherwise, and stay blank without one
+    app = FastAPIOffline(  # FastAPI's own /docs loads its script from the internet
         redoc_url=None,
         title="CCMusic",
         version=__version__,

@@ -1,8 +1,8 @@
-"""systemd told how the service is: started, in which state, alive, ending.
+"""Reports the state of the service to systemd: started, status, alive, stopping.
 
-The messages go out from a thread of their own and are drawn from the health snapshot, which a third thread samples. So
-a blocked HTTP loop ends the watchdog's pings: ``/livez`` becomes false. Whatever stops this thread itself (a stopped
-process, an interpreter's lock that is never let go) ends them as well.
+A thread of its own sends the messages. It reads the health snapshot, which another thread samples. So a blocked HTTP
+loop ends the watchdog's pings, because ``/livez`` becomes false. A stopped process, or an interpreter lock that is not
+released, stops this thread and so ends the pings too.
 
 References
 ----------
@@ -25,16 +25,16 @@ from ccmusic.health import HealthSnapshot
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.25
-"""How often the thread looks; a message is sent only where there is something new to say."""
+"""Period of the thread. It sends a message only if something has changed."""
 STATUS_SECONDS = 1.0
-"""Least time between two status lines: a cause that counts seconds would give four of them in each."""
+"""Shortest time between two status lines: a cause that counts seconds would otherwise send four each second."""
 SEND_SECONDS = 1.0
 JOIN_SECONDS = 2.0
-LONGEST_STATUS = 500
+MAX_STATUS_CHARACTERS = 500
 
 
 class Notifying(Protocol):
-    """What is told of."""
+    """The service whose state is reported."""
 
     draining: bool
 
@@ -43,18 +43,18 @@ class Notifying(Protocol):
 
 
 class Notifications:
-    """Messages to the supervisor that started this process; without one, nothing.
+    """Sends messages to the supervisor (systemd) that started this process; does nothing if there is none.
 
-    A context manager: the thread runs inside of it.
+    A context manager: the thread runs while its context lasts.
 
     Parameters
     ----------
     service : Notifying
     listening : callable
-        Whether requests are answered by now. That is what systemd is told as "started": the model still loads then,
-        and ``/health`` and the status line say so.
+        Returns whether the server answers requests. For systemd the service has started then. The model may still be
+        loading; ``/health`` and the status line report this.
     environment : mapping
-        Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` stand.
+        Has ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
     """
 
     def __init__(self, service: Notifying, listening: Callable[[], bool], environment: Mapping[str, str]) -> None:
@@ -88,7 +88,7 @@ class Notifications:
         try:
             while not self._ended.wait(self._turn_seconds):
                 self._turn(time.monotonic())
-        except Exception:  # no more pings: systemd restarts what cannot even say how it is
+        except Exception:  # no more pings: systemd restarts a service that cannot report its state
             logger.exception("systemd is no longer notified")
 
     def _turn(self, now: float) -> None:
@@ -97,23 +97,23 @@ class Notifications:
             self._ready = self._send("READY=1")
         if not self._stopping and self._service.draining:
             self._stopping = self._send("STOPPING=1")
-        words = _words(snapshot)
-        if words != self._status and now - self._status_at >= STATUS_SECONDS and self._send(f"STATUS={words}"):
-            self._status, self._status_at = words, now
+        status = status_line(snapshot)
+        if status != self._status and now - self._status_at >= STATUS_SECONDS and self._send(f"STATUS={status}"):
+            self._status, self._status_at = status, now
         due = self._ping_seconds is not None and now - self._pinged_at >= self._ping_seconds
         if due and snapshot.passes("livez") and self._send("WATCHDOG=1"):
             self._pinged_at = now
 
     def _send(self, message: str) -> bool:
-        """Whether the message went out; one that did not is tried again at the next turn."""
+        """Send a message; returns whether it was sent. A message that was not sent is tried again at the next turn."""
         try:
-            # a socket for each: whoever listens may have been restarted meanwhile, and set up its own anew
+            # a new socket for each message: the receiver may have been restarted and have a new socket
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
                 out.settimeout(SEND_SECONDS)
                 out.sendto(message.encode("utf-8", "backslashreplace"), self._address or "")
         except OSError as error:
             if not self._undelivered:
-                logger.warning("systemd cannot be told %s: %s", message.partition("=")[0], error)
+                logger.warning("cannot send %s to systemd: %s", message.partition("=")[0], error)
             self._undelivered = True
             return False
         self._undelivered = False
@@ -123,25 +123,25 @@ class Notifications:
 def notifications(
     service: Notifying, listening: Callable[[], bool], environment: Mapping[str, str] | None = None
 ) -> Notifications:
-    """Tell systemd how a service is, inside of a ``with``; see `Notifications`.
+    """Report the state of a service to systemd while a ``with`` block lasts; see `Notifications`.
 
-    Sent are ``READY=1`` once `listening`, ``STATUS=`` with the health in words, ``WATCHDOG=1`` at half of
-    ``WATCHDOG_USEC`` while ``/livez`` is true, and ``STOPPING=1`` when the drain begins. A ``/livez`` that is false for
-    a shorter time than half of ``WATCHDOG_USEC`` has no consequence; one that stays false has systemd end the process
-    after the whole of it at the latest.
+    The messages are ``READY=1`` once `listening`, ``STATUS=`` with the health as text, ``WATCHDOG=1`` at half of
+    The messages are ``READY=1`` once `listening`, ``STATUS=`` with the health as text, ``WATCHDOG=1`` at half of
+    than half of ``WATCHDOG_USEC``, nothing happens. If it stays false, systemd ends the process within
+    ``WATCHDOG_USEC``.
     """
     return Notifications(service, listening, os.environ if environment is None else environment)
 
 
 def _address(name: str) -> str | None:
-    """Of a unix socket: a path, or ``@name`` in the abstract namespace; other kinds of address are not for us."""
+    """The address of a unix socket (a path, or ``@name`` in the abstract namespace); None for other addresses."""
     if name.startswith("@"):
         return "\0" + name[1:]
     return name if name.startswith("/") else None
 
 
 def _ping_seconds(environment: Mapping[str, str]) -> float | None:
-    """Half of the watchdog's time; None where no pings are asked of this process."""
+    """Half of the watchdog's time; None if no pings are expected of this process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:
@@ -151,8 +151,8 @@ def _ping_seconds(environment: Mapping[str, str]) -> float | None:
     return microseconds / 2e6 if microseconds > 0 else None
 
 
-def _words(snapshot: HealthSnapshot) -> str:
-    """The health in one line."""
+def status_line(snapshot: HealthSnapshot) -> str:
+    """The health as one line of text."""
     warnings = snapshot.warnings
-    words = snapshot.message or ("ok; but " + "; ".join(warnings) if warnings else "ok")
-    return " ".join(words.split())[:LONGEST_STATUS]
+    text = snapshot.message or ("ok; but " + "; ".join(warnings) if warnings else "ok")
+    return " ".join(text.split())[:MAX_STATUS_CHARACTERS]

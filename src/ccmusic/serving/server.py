@@ -23,7 +23,7 @@ from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
 
 END_SECONDS = 10
-"""After the drain: how long the last connections may take to close."""
+"""Time for the last connections to close after the drain."""
 
 
 def serve(settings: Settings, started_at: float | None = None, page: AttachPage | None = None) -> None:
@@ -33,16 +33,16 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
     ----------
     settings : Settings
     started_at : float, optional
-        When the process began, on the monotonic clock.
+        When the process started, on the monotonic clock.
     page : callable, optional
-        As `create_app` takes it.
+        See `create_app`.
 
     Raises
     ------
     OSError
-        An address cannot be listened on.
+        The server cannot listen on an address.
     """
-    # Bound here and not by uvicorn, which would load everything first and then end with an exit code that says nothing.
+    # Bound here: uvicorn binds only after everything is loaded, and its exit code does not name the error.
     with listen(settings.host, settings.port) as listener:
         app = create_app(settings, started_at, page)
         management = _management(app, settings)
@@ -79,7 +79,7 @@ def _address(host: str, port: int) -> str:
 
 
 def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
-    """The probes, the metrics and the stack dumps on a thread, an event loop and a socket of their own."""
+    """A server of its own thread, event loop and socket for probes, metrics and stack dumps; None if not configured."""
     if settings.management_port is None:
         return None
     service: Service = app.state.service
@@ -97,10 +97,10 @@ def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
 
 
 class _Server(uvicorn.Server):
-    """Drains when told to stop, and ends with 0.
+    """Drains before it stops, and exits with 0.
 
-    At SIGTERM /readyz says 503 at once. Requests are still taken for a moment, since whoever sends them has to hear of
-    that first; then what was accepted is answered, and only then the listening socket is closed.
+    At SIGTERM, /readyz returns 503 at once. For a moment the server still accepts requests, because load balancers need
+    time to see that. Then it closes the listening sockets, answers the accepted requests, and ends.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -111,12 +111,12 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """As uvicorn's, noting the loop that a signal has to reach."""
+        """Start, and keep the event loop for the signal handler."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Instead of uvicorn's own, which raises the signal anew after the drain: the exit code shall be 0."""
+        """Start the drain. uvicorn's own handler raises the signal again at the end, but the exit code must be 0."""
         if self._service.draining or self._loop is None:
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = self.should_exit or sig == signal.SIGINT or self._loop is None
@@ -134,18 +134,18 @@ class _Server(uvicorn.Server):
             server.close()
         await self._service.drained()
         page = getattr(self._app.state, "page", None)
-        if page is not None:  # open browser tabs: their event streams would hold up the end
+        if page is not None:  # open browser tabs hold event streams, which would delay the end
             page.end_streams()
         self.should_exit = True
 
 
 def _protocol(head_seconds: float) -> type[H11Protocol]:
-    """HTTP/1.1 that hangs up on a client whose request line and headers do not arrive."""
+    """HTTP/1.1 that disconnects a client whose request line and headers do not arrive in time."""
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head_timer = self.loop.call_later(head_seconds, self._hang_up)
+            self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -160,14 +160,14 @@ def _protocol(head_seconds: float) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def _await_head(self) -> None:
-            """Time the next head from its first byte on; between two requests uvicorn's own timeout holds."""
+            """Time the next head from its first byte. Between two requests, uvicorn's own timeout applies."""
             in_progress = self.cycle is not None and not self.cycle.response_complete
             if in_progress or not self.conn.trailing_data[0]:
                 self._head_timer.cancel()
             elif self._head_timer.cancelled():
-                self._head_timer = self.loop.call_later(head_seconds, self._hang_up)
+                self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
 
-        def _hang_up(self) -> None:
+        def _disconnect(self) -> None:
             self._head_timer.cancel()
             if not self.transport.is_closing():
                 self.transport.close()

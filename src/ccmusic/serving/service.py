@@ -1,4 +1,4 @@
-"""The service behind every face: settings, workers and health, started and stopped together."""
+"""The service behind the HTTP API and the page: settings, workers and health, started and stopped together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ccmusic.workers.swap import SwapReport
 logger = logging.getLogger(__name__)
 
 SHEDDING = ("memory", "descriptors")
-"""Checks whose failing means that one more recording would make it worse."""
+"""While one of these checks fails, new recordings are refused: each would make the problem worse."""
 
 
 class Service:
@@ -41,14 +41,14 @@ class Service:
     ----------
     settings : Settings
     started_at : float, optional
-        When the process began, on the monotonic clock; now by default.
+        When the process started, on the monotonic clock; now by default.
 
     Attributes
     ----------
     draining : bool
-        Whether the service is about to end.
+        Whether the service is shutting down.
     metrics : Metrics
-        What ``/metrics`` writes.
+        The metrics of ``/metrics``.
     """
 
     def __init__(self, settings: Settings, started_at: float | None = None) -> None:
@@ -72,7 +72,7 @@ class Service:
         self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
 
     def start(self) -> None:
-        """Begin loading the model in the background, on the event loop that is to be watched; returns at once."""
+        """Start to load the model in the background; returns at once. Must be called on the HTTP event loop."""
         location = self.health.state.location
         if location is not None and (missing := location.missing()) is not None:
             logger.error(
@@ -86,27 +86,27 @@ class Service:
         self.health.start()
 
     def drain(self) -> None:
-        """Say that the service is about to end; what still comes is answered. Safe in a signal handler."""
+        """Report that the service is shutting down. New requests are still answered. Safe in a signal handler."""
         self.draining = True
         self.health.drain()
 
     async def drained(self) -> None:
-        """Return once everything that was accepted has been answered, or the time for that is over."""
+        """Return when every accepted recording has been answered, or after `Settings.drain_seconds`."""
         await asyncio.to_thread(self._supervisor.drain, self.settings.drain_seconds)
 
     async def stop(self) -> None:
         """Let running jobs end and stop the workers."""
-        # health first: workers that end because they are told to are nothing to cry about
+        # health first: workers that end now must not be reported as lost
         await asyncio.to_thread(self.health.stop)
         await asyncio.to_thread(self._supervisor.stop)
         self._loop_watch.stop()
 
     def snapshot(self) -> ServiceSnapshot:
-        """The state of the service, from memory."""
+        """The state of the service, as of the last sampling."""
         return self.health.snapshot()
 
     def stack_dump(self, number: int) -> str | None:
-        """Where a lost worker stood; None when it is not, or no longer, kept."""
+        """The text of a stack dump; None if it is not kept."""
         return next((dump.text for dump in self._supervisor.state().stack_dumps if dump.id == number), None)
 
     async def classify(
@@ -117,18 +117,18 @@ class Service:
         spectrogram: bool = False,
         explain: ExplainPlan | None = None,
     ) -> TrackResult:
-        """Have one recording classified by a worker, without blocking the event loop.
+        """Classify one recording in a worker, without blocking the event loop.
 
         Parameters
         ----------
         source : bytes or path
-            An encoded recording; a path is one of our own files.
+            An encoded recording. A path is a temporary file of the service, never a path from a client.
         windows : str or int
-            ``whole``, ``first30``, or how many.
+            ``whole``, ``first30``, or a number of windows.
         spectrogram : bool
-            Whether the answer carries the CQT for a picture.
+            Whether the result includes the CQT spectrogram, for a picture.
         explain : ExplainPlan, optional
-            Which windows the answer says the reasons for, at most `Settings.explain_windows`; none by default.
+            Which windows the result explains, at most `Settings.explain_windows`; none by default.
 
         Returns
         -------
@@ -162,7 +162,7 @@ class Service:
                 raise InvalidParameter("explain", "is turned off here (CCMUSIC_EXPLAIN_WINDOWS)")
             explain = replace(explain, windows=min(explain.windows, self.settings.explain_windows))
         job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram, explain)
-        self._shed()
+        self._shed_load()
         if self.snapshot().supervisor.n_quarantined:
             await asyncio.to_thread(self._supervisor.refuse_quarantined, job)
         try:
@@ -177,7 +177,7 @@ class Service:
         self._outcomes.note(failed_inside=False)
         return result
 
-    def _shed(self) -> None:
+    def _shed_load(self) -> None:
         for check in self.snapshot().checks:
             if check.status == "fail" and check.name in SHEDDING:
                 raise Overloaded(f"{check.name}: {check.cause}", retry_after_seconds=5.0)
@@ -189,15 +189,15 @@ class Service:
         return await asyncio.to_thread(self._supervisor.load_model, name)
 
     async def inject(self, fault: str, worker: int = 0, size: float | None = None) -> Mapping[str, Any]:
-        """Bring about a fault; `ccmusic.workers.faults` has them."""
+        """Inject one of `ccmusic.workers.faults.FAULTS`."""
         changes = await asyncio.to_thread(self._supervisor.inject, fault, worker, size)
         if fault == "block-loop":
             pause = faults.DEFAULT_SIZE[fault] if size is None else size
-            asyncio.get_running_loop().call_later(0.05, threading.Event().wait, pause)  # behind this answer
+            asyncio.get_running_loop().call_later(0.05, threading.Event().wait, pause)  # after this answer is sent
         return {"fault": fault, "worker": worker, "changes": changes}
 
     def clear_faults(self) -> None:
-        """End every fault that holds until cleared."""
+        """End every fault that is active until cleared."""
         self._supervisor.clear_faults()
 
     def restart_workers(self) -> None:

@@ -186,7 +186,7 @@ class WorkerSlot(threading.Thread):
             reply = process.receive(limit)
         except TimeoutError:
             process.mark_failed("load", f"loading took longer than {limit:g} seconds")
-            return self._load_failed(ModelRefused(f"loading took longer than {limit:g} seconds"))
+            return self._load_failed(ModelRefused(f"loading took longer than {limit:g} seconds"), restart=False)
         except (EOFError, OSError):
             _, cause = process.exit_cause()
             return self._load_failed(

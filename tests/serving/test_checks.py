@@ -1,0 +1,214 @@
+"""The checks of the service, each as a function of records, without a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ccmusic.errors import DependencyUnavailable, ModelRefused
+from ccmusic.health import DiskSpace
+from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.store import locate
+from ccmusic.monitoring.drift_watch import DriftState
+from ccmusic.serving import checks
+from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers
+from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.supervisor_state import SupervisorState
+from support.bands_model import write_model
+
+SERVED = ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu")
+IDLE = WorkerRecord(0, "idle", 7, 0, 0)
+STARTING = WorkerRecord(1, "starting", None, 1, 0)
+FAILED = WorkerRecord(0, "failed", None, 1, 0, error="no such operator")
+READY = SupervisorState(served=SERVED, workers=(IDLE, replace(IDLE, index=1)), read_at=1000.0)
+TESTED = SelfTestState(passed=True, age_seconds=1.0, seconds=0.02, best_seconds=0.02, failures=0)
+
+
+@pytest.fixture
+def settings(make_settings):
+    return make_settings(workers=2, self_test_seconds=10.0, max_wait_seconds=20.0, max_error_share=0.5)
+
+
+def restarts(*ages: float, reason: str = "killed") -> tuple[Restart, ...]:
+    return tuple(Restart(0, reason, "ended by SIGKILL", READY.read_at - age) for age in ages)
+
+
+def test_the_model_passes_once_it_is_verified():
+    assert checks.model_check(READY).status == "pass"
+
+
+def test_the_model_fails_while_it_loads_and_shows_the_stage():
+    observation = checks.model_check(SupervisorState(workers=(STARTING,), preparing="building vgg19_bn"))
+    assert (observation.status, observation.value) == ("fail", "building vgg19_bn")
+    assert observation.message == "Model is still loading..."
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (ModelRefused("no such operator"), "Model loading failed: no such operator"),
+        (DependencyUnavailable("no such operator"), "Health check failed: no such operator"),
+    ],
+)
+def test_the_model_fails_when_no_worker_can_load_it(failure, message):
+    observation = checks.model_check(SupervisorState(workers=(FAILED,), load_failure=failure))
+    assert (observation.status, observation.message) == ("fail", message)
+
+
+def test_the_model_passes_while_one_worker_of_two_cannot_load_it():
+    assert checks.model_check(replace(READY, workers=(IDLE, FAILED))).status == "pass"
+
+
+def test_the_choice_of_the_model_warns_of_every_caveat():
+    assert checks.model_choice_check(READY).status == "pass"
+    served = replace(SERVED, caveat="int8 is not available")
+    observation = checks.model_choice_check(replace(READY, served=served, preparation_caveat="could not be fetched"))
+    assert (observation.status, observation.cause) == ("warn", "could not be fetched; int8 is not available")
+
+
+def test_the_supervisor_fails_when_its_loop_is_stuck():
+    assert checks.supervisor_check(replace(READY, loop_age_seconds=2.9)).status == "pass"
+    observation = checks.supervisor_check(replace(READY, loop_age_seconds=3.1))
+    assert (observation.status, observation.value) == ("fail", 3.1)
+
+
+@pytest.mark.parametrize(
+    ("workers", "status", "n_ready"),
+    [
+        ((IDLE, IDLE), "pass", 2),
+        ((replace(IDLE, state="busy"), replace(IDLE, state="testing")), "pass", 2),
+        ((IDLE, STARTING), "warn", 1),
+        ((FAILED, STARTING), "fail", 0),
+    ],
+)
+def test_the_workers_warn_when_one_is_missing_and_fail_when_all_are(settings, workers, status, n_ready):
+    observation = checks.workers_check(replace(READY, workers=workers), settings)
+    assert (observation.status, observation.value) == (status, n_ready)
+
+
+def test_the_workers_name_the_last_restart(settings):
+    state = replace(READY, workers=(IDLE, STARTING), restarts=restarts(1.0))
+    assert checks.workers_check(state, settings).cause.endswith("worker 0: killed: ended by SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("last", "workers", "status"),
+    [
+        (restarts(59, 30), (IDLE,), "pass"),
+        (restarts(61, 30, 1), (IDLE,), "pass"),
+        (restarts(59, 30, 1), (IDLE,), "warn"),
+        (restarts(59, 30, 1), (STARTING,), "fail"),
+        (restarts(3, 2, 1, reason="memory_growth"), (STARTING,), "pass"),
+    ],
+)
+def test_a_crash_loop_is_three_unplanned_restarts_within_a_minute(last, workers, status):
+    assert checks.crash_loop_check(replace(READY, restarts=last, workers=workers)).status == status
+
+
+def test_the_queue_fails_when_recordings_wait_too_long(settings):
+    assert checks.queue_check(replace(READY, queue=QueueState(1, 1, 19.0)), settings).value == 19.0
+    assert checks.queue_check(replace(READY, queue_overdue=True), settings).status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("test", "status"),
+    [
+        (None, "pass"),
+        (replace(TESTED, idle_age_seconds=20.0), "pass"),
+        (replace(TESTED, idle_age_seconds=20.1), "warn"),
+        (replace(TESTED, idle_age_seconds=30.1), "fail"),
+        (replace(TESTED, age_seconds=100.0), "pass"),  # a busy worker need not be tested
+        (replace(TESTED, passed=False, failures=1), "warn"),
+    ],
+)
+def test_the_self_test_warns_when_it_failed_or_is_late(settings, test, status):
+    assert checks.self_test_check(replace(READY, self_test=test), settings).status == status
+
+
+def test_the_speed_warns_after_two_slow_self_tests_in_a_row():
+    assert checks.speed_check(READY).status == "pass"
+    slow = replace(TESTED, seconds=0.1, slow=1)
+    assert checks.speed_check(replace(READY, self_test=slow)).value == 5.0
+    assert checks.speed_check(replace(READY, self_test=replace(slow, slow=2))).status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("count", "errors", "status"),
+    [(0, 0, "pass"), (MIN_ANSWERS - 1, MIN_ANSWERS - 1, "pass"), (10, 5, "pass"), (10, 6, "fail")],
+)
+def test_errors_fail_above_their_share_of_enough_answers(settings, count, errors, status):
+    assert checks.errors_check(RecentAnswers(count, errors), settings).status == status
+
+
+def test_outcomes_count_the_answers_of_the_last_seconds(monkeypatch):
+    outcomes = Outcomes()
+    outcomes.note(failed_inside=True)
+    outcomes.note(failed_inside=False)
+    assert outcomes.read() == RecentAnswers(2, 1)
+    monkeypatch.setattr(checks, "ERROR_SECONDS", 0.0)
+    assert outcomes.read() == RecentAnswers(0, 0)
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """The state of a service whose model is in `tmp_path`."""
+    write_model(tmp_path)
+    location = locate(str(tmp_path))
+    card = checks.read_card(tmp_path / checks.CARD_NAME)
+    served = replace(SERVED, identity=ModelIdentity("bands", "0.0.1", card.sha256))
+    return SupervisorState(served=served, location=location, workers=(IDLE,))
+
+
+def test_the_model_hash_passes_without_a_model():
+    assert ModelHash(60.0)(SupervisorState()).status == "pass"
+
+
+def test_the_model_hash_fails_when_the_file_is_altered(on_disk, tmp_path):
+    model_hash = ModelHash(3600.0)
+    assert model_hash(on_disk).value == on_disk.served.identity.sha256[:12]
+    (tmp_path / "model.onnx").write_bytes(b"another network")
+    assert "the next start would not load it" in model_hash(on_disk).cause
+
+
+def test_an_unchanged_file_is_hashed_once_a_period(on_disk, monkeypatch):
+    hashed: list[Path] = []
+    file_sha256 = checks.file_sha256
+    monkeypatch.setattr(checks, "file_sha256", lambda path: hashed.append(path) or file_sha256(path))
+    rare, often = ModelHash(3600.0), ModelHash(0.0)
+    for model_hash in (rare, rare, often, often):
+        assert model_hash(on_disk).status == "pass"
+    assert len(hashed) == 3
+
+
+def test_a_card_that_cannot_be_read_fails_the_model_hash(on_disk, tmp_path):
+    (tmp_path / checks.CARD_NAME).write_text("{}")
+    assert "cannot be read" in ModelHash(60.0)(on_disk).cause
+
+
+@pytest.mark.parametrize("last_replica", [False, True])
+def test_the_last_replica_stays_ready_despite_errors(make_settings, tmp_path, last_replica):
+    made = checks.service_checks(
+        make_settings(last_replica=last_replica),
+        lambda: READY,
+        lambda: READY,
+        RecentAnswers,
+        DriftState,
+        DiskSpace(tmp_path),
+    )
+    (errors,) = [check for check in made if check.name == "errors"]
+    assert errors.affects == ({"health"} if last_replica else {"health", "readyz"})
+
+
+def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):
+    read = []
+    made = checks.service_checks(
+        settings, lambda: read.append(1) or READY, SupervisorState, RecentAnswers, DriftState, DiskSpace(tmp_path)
+    )
+    names = {"model", "model_choice", "supervisor", "workers", "crash_loop", "queue", "self_test", "speed"}
+    for check in made:
+        if check.name in names:
+            assert check.observe().status == "pass"
+    assert len(read) == len(names)

@@ -1,0 +1,249 @@
+"""A slot with a stand-in for the worker process: what happens to the job when a worker answers, hangs or ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import pytest
+
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import (
+    EmptyAudio,
+    InferenceTimeout,
+    ModelChanged,
+    NonFiniteOutput,
+    OutOfMemory,
+    Quarantined,
+    WorkerDied,
+)
+from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.store import locate
+from ccmusic.workers import roster as roster_module
+from ccmusic.workers import worker_slot
+from ccmusic.workers.channel import Failed, Inject, Injected, Job, Ready, SelfTest, SelfTested
+from ccmusic.workers.job_queue import JobQueue, Ticket
+from ccmusic.workers.quarantine import Quarantine
+from ccmusic.workers.restart_log import RestartLog
+from ccmusic.workers.roster import Roster
+from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.worker_slot import WorkerSlot
+from support.waiting import wait_until
+
+READY = Ready(ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu"), 0.01)
+CRASH = "crash"
+HANG = "hang"
+ENDED = EmptyAudio("an answer")
+"""Stands for any answer of the pipeline: that a recording is empty is one as well."""
+
+
+class StubProcess:
+    """Answers orders as `script` says: a reply, `CRASH` or `HANG`; self-tests pass unless the script has `SelfTest`."""
+
+    pid = 7
+    rss_bytes = 100
+    dump = None
+    has_begun = True
+
+    def __init__(self, script: dict[type, object], on_failed) -> None:
+        self.connection, self._other_end = multiprocessing.Pipe()
+        self.heartbeat = SimpleNamespace(stage="inference", busy_since=lambda moment: self.has_begun)
+        self.failure = None
+        self.lost = False
+        self.end_noted = False
+        self.loading = True
+        self._script = script
+        self._on_failed = on_failed
+
+    @property
+    def unusable(self) -> bool:
+        return self.lost or self.failure is not None
+
+    def receive(self, timeout_seconds: float):
+        return self._reply(self._script.get(Ready, READY))
+
+    def request(self, order, timeout_seconds: float):
+        return self._reply(self._script.get(type(order), SelfTested(0.01)))
+
+    def _reply(self, reply):
+        if isinstance(reply, list):
+            reply = reply.pop(0)
+        if reply is HANG:
+            raise TimeoutError
+        if reply is CRASH:
+            self.lost = True
+            raise EOFError
+        return reply
+
+    def mark_failed(self, reason, cause, *, dump=True) -> None:
+        if self.failure is None:
+            self.failure = (reason, cause)
+            self._on_failed(reason, cause)
+
+    def exit_cause(self):
+        return self.failure or ("crashed", "ended by SIGSEGV")
+
+    def close(self) -> None:
+        self.connection.close()
+        self._other_end.close()
+
+
+class Pool:
+    """One slot with what it needs; every process it starts follows the same script."""
+
+    def __init__(self, settings, script: dict[type, object]) -> None:
+        self.roster = Roster(settings, locate(settings.model), RestartLog(lambda: None))
+        self.queue = JobQueue(settings.max_wait_seconds)
+        self.quarantine = Quarantine(600.0)
+        self.slot = WorkerSlot(
+            0, self.roster, self.queue, self.quarantine, lambda index, on_failed: StubProcess(script, on_failed)
+        )
+        self.slot.start()
+
+    def submit(self, name: bytes = b"song") -> Ticket:
+        now = time.monotonic()
+        ticket = Ticket(Job(name, WindowPlan(), False), Future(), now, now + 60.0)
+        self.queue.put(ticket)
+        return ticket
+
+    def error_of(self, ticket: Ticket) -> BaseException | None:
+        return ticket.future.exception(30)
+
+    def restarts(self) -> list[str]:
+        return [restart.reason for restart in self.roster.restart_log.read()[1]]
+
+    def stop(self) -> None:
+        self.roster.closing.set()
+        self.slot.wake()
+        self.slot.join(30)
+        assert not self.slot.is_alive()
+
+
+@pytest.fixture
+def make_pool(make_settings, monkeypatch):
+    monkeypatch.setattr(worker_slot, "MAX_PAUSE_AFTER_WORK_SECONDS", 0.0)
+    monkeypatch.setattr(worker_slot, "MAX_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(roster_module, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(roster_module, "TOGETHER_SECONDS", 0.0)
+    pools = []
+
+    def make(script: dict[type, object], **changes) -> Pool:
+        pool = Pool(make_settings(workers=1, **({"self_test_seconds": 600.0} | changes)), script)
+        pools.append(pool)
+        return pool
+
+    yield make
+    for pool in pools:
+        pool.stop()
+
+
+def test_an_error_of_the_pipeline_is_the_answer_and_the_worker_stays(make_pool):
+    pool = make_pool({Job: Failed(ENDED)})
+    assert pool.error_of(pool.submit()) is ENDED
+    assert pool.restarts() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(NonFiniteOutput("NaN"), "non_finite"), (OutOfMemory("no memory"), "out_of_memory")]
+)
+def test_a_worker_whose_output_cannot_be_trusted_is_replaced_after_its_answer(make_pool, error, reason):
+    pool = make_pool({Job: [Failed(error), Failed(ENDED)]})
+    assert pool.error_of(pool.submit()) is error
+    assert pool.error_of(pool.submit()) is ENDED
+    assert pool.restarts() == [reason]
+
+
+def test_another_worker_answers_when_the_network_has_changed(make_pool):
+    pool = make_pool({Job: [Failed(ModelChanged("not bit-equal")), Failed(ENDED)]})
+    assert pool.error_of(pool.submit()) is ENDED
+    assert pool.restarts() == ["self_test"]
+    assert pool.roster.state().self_test.failures == 1
+    assert len(pool.quarantine) == 0
+
+
+def test_a_job_that_takes_too_long_fails_and_counts_as_a_death(make_pool):
+    pool = make_pool({Job: HANG})
+    for _ in range(2):
+        assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
+    assert pool.restarts() == ["deadline", "deadline"]
+    assert pool.quarantine.blocks(b"song")
+
+
+def test_a_job_that_ends_one_worker_is_answered_by_the_next_and_its_death_is_forgotten(make_pool):
+    pool = make_pool({Job: [CRASH, Failed(ENDED)]})
+    ticket = pool.submit()
+    assert pool.error_of(ticket) is ENDED
+    assert (ticket.losses, pool.restarts()) == (1, ["crashed"])
+    assert len(pool.quarantine) == 0
+
+
+def test_a_job_that_ends_two_workers_is_quarantined(make_pool):
+    pool = make_pool({Job: CRASH})
+    assert isinstance(pool.error_of(pool.submit()), Quarantined)
+    assert pool.quarantine.blocks(b"song")
+    assert not pool.quarantine.blocks(b"another song")
+
+
+def test_a_job_that_no_worker_has_begun_is_not_the_cause_and_fails_after_some_losses(make_pool, monkeypatch):
+    monkeypatch.setattr(StubProcess, "has_begun", False)
+    pool = make_pool({Job: CRASH})
+    ticket = pool.submit()
+    assert isinstance(pool.error_of(ticket), WorkerDied)
+    assert ticket.losses == worker_slot.MAX_LOSSES + 1
+    assert len(pool.quarantine) == 0
+
+
+def test_a_failed_self_test_replaces_the_worker(make_pool):
+    pool = make_pool({SelfTest: [SelfTested(0.01, "not bit-equal"), SelfTested(0.01)]}, self_test_seconds=1.0)
+    wait_until(lambda: pool.restarts() == ["self_test"], "the worker is replaced")
+    wait_until(lambda: pool.roster.state().self_test.passed, "its successor has loaded")
+    assert pool.roster.state().self_test.failures == 1
+
+
+def test_a_worker_that_does_not_answer_a_self_test_is_replaced(make_pool):
+    pool = make_pool({SelfTest: [HANG, SelfTested(0.01)]}, self_test_seconds=1.0)
+    wait_until(lambda: pool.restarts() == ["self_test"], "the worker is replaced")
+
+
+def test_a_load_is_tried_again_until_it_succeeds(make_pool):
+    pool = make_pool({Ready: [CRASH, Failed(ENDED), HANG, READY]})
+    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
+    assert pool.restarts() == ["load", "load", "load"]
+
+
+def test_a_command_returns_the_number_of_changes(make_pool):
+    pool = make_pool({Inject: Injected(3)})
+    assert pool.slot.send_command(Inject("nan-weights", 1.0)).result(30) == 3
+
+
+def test_a_command_that_ends_the_worker_fails(make_pool):
+    pool = make_pool({Inject: CRASH})
+    assert isinstance(pool.slot.send_command(Inject("hold-gil", 1.0)).exception(30), WorkerDied)
+
+
+def test_a_worker_is_replaced_after_its_job_when_it_should_retire(make_pool):
+    processes = []
+    pool = make_pool({Job: Failed(ENDED)})
+    wait_until(lambda: pool.roster.n_ready == 1, "the worker is ready")
+    processes.append(pool.slot.process)
+    pool.slot.retire_after_job = True
+    pool.slot.wake()
+    wait_until(lambda: pool.slot.process not in (None, *processes), "another process runs")
+    assert pool.error_of(pool.submit()) is ENDED
+    assert pool.restarts() == []
+
+
+def test_a_slot_that_cannot_start_a_process_tries_again(make_pool, monkeypatch):
+    started = iter([OSError("no process"), None])
+    original = StubProcess.__init__
+
+    def start(self, script, on_failed) -> None:
+        if (error := next(started, None)) is not None:
+            raise error
+        original(self, script, on_failed)
+
+    monkeypatch.setattr(StubProcess, "__init__", start)
+    pool = make_pool({})
+    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
