@@ -1,4 +1,4 @@
-"""The admin calls: who may make them, and what they answer."""
+"""The admin calls: who can make them, and what they answer."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ REPORT = SwapReport("bands 0.0.1", "later 0.0.2", 5, 1.0, 1.1, 2.5)
 
 
 class Stub:
-    """Notes what it is told to do."""
+    """Records its calls."""
 
     def __init__(self, settings, load=REPORT) -> None:
         self.settings = settings
@@ -81,7 +81,7 @@ def ask(stub, method, path, headers=BEARER, **arguments) -> httpx.Response:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL)
-def test_without_a_token_in_the_settings_everything_is_closed(make_stub, method, path):
+def test_without_a_token_in_the_settings_every_call_is_refused(make_stub, method, path):
     stub = make_stub(admin_token=None)
     response = ask(stub, method, path)
     assert response.status_code == 403
@@ -102,7 +102,7 @@ def test_without_the_right_token_nothing_is_done(make_stub, method, path, author
     assert stub.calls == []
 
 
-def test_the_token_may_lie_in_a_file_and_a_file_that_is_gone_opens_nothing(make_stub, tmp_path):
+def test_the_token_can_be_in_a_file_and_a_missing_file_refuses_every_call(make_stub, tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n", encoding="utf-8")
     stub = make_stub(admin_token=None, admin_token_file=file)
@@ -123,7 +123,7 @@ def test_load_answers_with_the_report(make_stub):
 @pytest.mark.parametrize(
     "error", [ModelRefused("it is slower"), ModelFileNotFound("later/card.json"), SwapInProgress("another is loading")]
 )
-def test_a_refused_load_says_why(make_stub, error):
+def test_a_refused_load_returns_the_reason(make_stub, error):
     response = ask(make_stub(error), "POST", "/v2/repository/models/later/load")
     assert (response.status_code, response.json()) == (409, {"error": str(error)})
 
@@ -132,7 +132,7 @@ def test_a_refused_load_says_why(make_stub, error):
     ("name", "status"),
     [("nowhere", 404), ("Later", 422), ("..", 404), ("%2e%2e", 422), ("..%2flater", 404), ("-x", 422), ("a" * 65, 422)],
 )
-def test_names_that_are_none(make_stub, name, status):
+def test_impossible_names_are_refused(make_stub, name, status):
     stub = make_stub()
     assert ask(stub, "POST", f"/v2/repository/models/{name}/load").status_code == status
     assert stub.calls == []
@@ -147,7 +147,7 @@ def test_load_without_a_repository(make_stub):
 
 
 @pytest.mark.parametrize("content", [b'{"parameters": {"config": "{}"}}', b"[]", b"{"])
-def test_load_takes_no_parameters_rather_than_ignore_them(make_stub, content):
+def test_load_refuses_parameters_instead_of_ignoring_them(make_stub, content):
     stub = make_stub()
     assert ask(stub, "POST", "/v2/repository/models/later/load", content=content).status_code == 422
     assert stub.calls == []
@@ -166,14 +166,14 @@ def test_stack_dumps(make_stub):
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL[3:])
-def test_faults_are_not_there_unless_allowed(make_stub, method, path):
+def test_fault_calls_do_not_exist_unless_faults_are_allowed(make_stub, method, path):
     stub = make_stub(fault_injection=False)
     for headers in ({}, BEARER):
         assert ask(stub, method, path, headers).status_code == 404
     assert stub.calls == []
 
 
-def test_faults_are_listed_with_what_they_do(make_stub):
+def test_faults_are_listed_with_their_effect(make_stub):
     listed = ask(make_stub(), "GET", "/debug/faults").json()
     assert {fault["name"]: fault["description"] for fault in listed} == FAULTS
 
@@ -189,7 +189,7 @@ def test_inject(make_stub, query, expected):
 
 
 @pytest.mark.parametrize("path", ["nothing", "kill?worker=-1", "kill?size=0", "kill?size=nan", "kill?worker=x"])
-def test_impossible_faults_are_problems(make_stub, path):
+def test_impossible_faults_are_refused(make_stub, path):
     stub = make_stub()
     response = ask(stub, "POST", f"/debug/faults/{path}")
     assert (response.status_code, response.json()["type"]) == (422, "invalid-parameter")
@@ -203,7 +203,7 @@ def test_clear_and_restart(make_stub):
     assert stub.calls == [("clear",), ("restart",)]
 
 
-# the real service
+# a running service
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ REAL = {"Authorization": "Bearer secret"}
 
 
 @pytest.mark.parametrize(("name", "words"), [("broken", "SHA-256"), ("wrong", "logits off")])
-def test_a_bad_model_is_refused_and_the_old_one_goes_on(client, name, words):
+def test_a_bad_model_is_refused_and_the_old_one_continues(client, name, words):
     before = client.get_model_metadata("ccmusic")
     with pytest.raises(InferenceServerException, match=words) as caught:
         client.load_model(name, headers=REAL)
@@ -244,7 +244,7 @@ def test_a_bad_model_is_refused_and_the_old_one_goes_on(client, name, words):
 
 def test_a_good_model_takes_over(client, server):
     client.load_model("later", headers=REAL)
-    wait_until(lambda: client.get_model_metadata("ccmusic")["versions"] == ["0.0.2"], "the new model serves")
+    wait_until(lambda: client.get_model_metadata("ccmusic")["versions"] == ["0.0.2"], "the new model is in use")
     assert not client.is_model_ready("bands", "0.0.1")
     assert client.is_model_ready("bands", "0.0.2")
     with pytest.raises(InferenceServerException, match="not unloaded"):
@@ -252,7 +252,7 @@ def test_a_good_model_takes_over(client, server):
     assert client.is_model_ready("bands", "0.0.2")
 
 
-def test_a_lost_worker_leaves_a_dump_that_can_be_read(server):
+def test_the_stack_dump_of_a_lost_worker_can_be_read(server):
     assert httpx.post(f"{server.url}/debug/faults/freeze", headers=REAL, timeout=60).status_code == 200
 
     def dumps():

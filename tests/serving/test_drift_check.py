@@ -1,4 +1,4 @@
-"""What ``/health`` says of drift."""
+"""What ``/health`` reports about drift."""
 
 import pytest
 
@@ -14,19 +14,19 @@ def watched(*kinds: DriftOf) -> DriftState:
     return DriftState(120, kinds)
 
 
-def test_nothing_is_said_where_nothing_is_watched():
+def test_without_a_reference_the_check_passes():
     observation = drift_check(watched())
     assert (observation.status, observation.value) == ("pass", None)
 
 
-def test_the_strongest_evidence_is_the_number():
+def test_the_value_is_the_strongest_evidence():
     usual = DriftOf("mix", 0.6, False, "more", 0.1, 0.05, 120, LEAVES[8])
     observation = drift_check(watched(usual, LEVEL))
     assert (observation.status, observation.value) == ("pass", 0.6)
 
 
 @pytest.mark.parametrize(
-    ("drifted", "words"),
+    ("drifted", "cause"),
     [
         (MIX, "mix: Dance pop has 40.0% over the last 120 recordings, 5.0% are expected"),
         (
@@ -43,12 +43,12 @@ def test_the_strongest_evidence_is_the_number():
         ),
     ],
 )
-def test_what_has_drifted_is_a_warning_in_words(drifted, words):
+def test_drift_is_a_warning_with_its_cause(drifted, cause):
     observation = drift_check(watched(drifted, LEVEL))
-    assert (observation.status, observation.cause) == ("warn", words)
+    assert (observation.status, observation.cause) == ("warn", cause)
 
 
-def test_all_that_has_drifted_is_told():
+def test_every_kind_of_drift_is_named():
     observation = drift_check(watched(MIX, DriftOf("level", 1.5, True, "more", -5.0, -17.6, 120)))
     assert observation.cause.count(";") == 1
     assert observation.value == 1.5

@@ -1,4 +1,4 @@
-"""The first start with a model that is not there yet, as a client of ``/health`` sees it."""
+"""The first start with a model that does not exist yet, as a client of ``/health`` sees it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.running_server import running_server
 from support.waiting import wait_until
 
 
-def test_a_checkpoint_is_loading_until_it_answers(tmp_path):
+def test_health_reports_loading_until_a_checkpoint_is_the_model(tmp_path):
     audio, cache = write_recordings(tmp_path / "audio", 1), tmp_path / "cache"
     seen = []
     with running_server(
@@ -39,14 +39,14 @@ def test_a_checkpoint_is_loading_until_it_answers(tmp_path):
     assert list(cache.glob("imported/*/card.json"))
 
 
-def test_a_checkpoint_that_is_not_there_is_named():
+def test_a_missing_checkpoint_is_named():
     with running_server("--no-page", "--workers", "1", CCMUSIC_MODEL="./vgg19_bn_cqt/save.pt") as server:
-        wait_until(lambda: "not found" in (server.health().json()["message"] or ""), "the missing file is told")
+        wait_until(lambda: "not found" in (server.health().json()["message"] or ""), "the missing file is reported")
         assert server.health().json()["message"] == "Model file not found: ./vgg19_bn_cqt/save.pt"
         assert server.health().status_code == 503
 
 
-def test_without_a_network_the_embedded_model_serves_and_health_warns(tmp_path):
+def test_without_a_network_the_embedded_model_is_served_and_health_warns(tmp_path):
     with running_server(
         "--no-page",
         "--workers",

@@ -1,4 +1,4 @@
-"""The server as a process of its own: how it ends, whom it hangs up on, what it leaves behind."""
+"""The server as a process: how it ends, which clients it disconnects, what it leaves behind."""
 
 import os
 import signal
@@ -22,13 +22,13 @@ AUDIO = {"content-type": "audio/wav"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_answers_are_not_held_back_for_acknowledgements(host):
+def test_answers_are_sent_without_waiting_for_acknowledgements(host):
     try:
         listener = listen(host, 0)
     except OSError:
         pytest.skip(f"this machine has no {host}")
     with listener:
-        # what asyncio asks before it switches Nagle's algorithm off
+        # asyncio checks this before it switches Nagle's algorithm off
         assert (listener.type, listener.proto) == (socket.SOCK_STREAM, socket.IPPROTO_TCP)
 
 
@@ -56,27 +56,27 @@ def connection(server) -> socket.socket:
 
 @contextmanager
 def many_songs(server) -> Iterator[None]:
-    """Twelve clients ask, some of them wait, and in the end each must have been answered."""
+    """Twelve clients send a recording; some wait in the queue; in the end each must have an answer."""
     answers = []
 
-    def ask() -> None:
+    def send() -> None:
         answers.append(httpx.post(f"{server.url}/v1/classify", content=SONG, headers=AUDIO, timeout=60).status_code)
 
-    asking = [threading.Thread(target=ask) for _ in range(12)]
-    for each in asking:
+    clients = [threading.Thread(target=send) for _ in range(12)]
+    for each in clients:
         each.start()
-    # a sample of the queue is taken twice a second; what has not arrived by then arrives while it still listens
-    wait_until(lambda: server.health().json()["queue"]["waiting"] >= 2, "many wait")
+    # the queue is sampled twice a second; later recordings arrive while the server still listens
+    wait_until(lambda: server.health().json()["queue"]["waiting"] >= 2, "recordings wait")
     yield
-    for each in asking:
+    for each in clients:
         each.join()
     assert answers == [200] * 12
 
 
-def test_what_was_accepted_before_the_end_is_answered(server):
+def test_accepted_recordings_are_answered_before_the_server_ends(server):
     with many_songs(server):
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, "it is said at once")
+        wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, "/readyz is false at once")
         assert httpx.get(f"{server.url}/livez").status_code == 200
         body = server.health().json()
         assert body["message"].startswith("Health check failed: draining: ")
@@ -84,7 +84,7 @@ def test_what_was_accepted_before_the_end_is_answered(server):
 
 
 def test_a_signal_to_every_process_of_the_service_loses_nothing(server):
-    """As systemd sends it."""
+    """systemd sends the signal to each process."""
     processes = [server.process.pid, *_descendants(server.process.pid)]
     with many_songs(server):
         for pid in reversed(processes):
@@ -96,9 +96,9 @@ def test_a_killed_front_process_leaves_nothing_behind(server):
     worker = server.health().json()["workers"][0]["pid"]
     left = [worker, *_descendants(server.process.pid)]
     assert len(left) >= 3
-    stuck = threading.Thread(target=_ask_and_hear_nothing, args=(server, SONG + b"ccmusic-fault:hold-gil"))
+    stuck = threading.Thread(target=_send_without_answer, args=(server, SONG + b"ccmusic-fault:hold-gil"))
     stuck.start()
-    wait_until(lambda: server.health().json()["queue"]["running"] == 1, "the worker is at work")
+    wait_until(lambda: server.health().json()["queue"]["running"] == 1, "the worker is busy")
     server.process.kill()
     wait_until(lambda: not any(_runs(pid) for pid in left), "every process has ended", timeout_seconds=10)
     stuck.join()
@@ -106,15 +106,15 @@ def test_a_killed_front_process_leaves_nothing_behind(server):
         pass  # the port is free
 
 
-def test_a_client_whose_request_does_not_come_is_hung_up_on(server):
-    for beginning in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+def test_a_client_whose_request_does_not_arrive_is_disconnected(server):
+    for start in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "):
         with connection(server) as client:
-            client.sendall(beginning)
+            client.sendall(start)
             assert client.recv(100) == b""
     assert server.health().status_code == 200
 
 
-def test_a_second_request_that_does_not_come_is_hung_up_on(server):
+def test_a_client_whose_second_request_does_not_arrive_is_disconnected(server):
     with connection(server) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
@@ -124,7 +124,7 @@ def test_a_second_request_that_does_not_come_is_hung_up_on(server):
             received = client.recv(65536)  # the rest of the first answer, and then the end
 
 
-def test_an_upload_that_stops_is_told_and_closed(server):
+def test_an_upload_that_stops_is_refused_and_closed(server):
     with connection(server) as client:
         client.sendall(
             b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: 9999\r\n\r\nRIFF"
@@ -134,20 +134,20 @@ def test_an_upload_that_stops_is_told_and_closed(server):
             answer += chunk
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"application/problem+json" in answer
-    assert b"the request stopped arriving" in answer
+    assert b"the request body arrived too slowly" in answer
 
 
 def test_the_management_port_answers_while_the_loop_is_blocked(server):
     headers = {"authorization": "Bearer secret"}
     httpx.post(f"{server.url}/debug/faults/block-loop?size=4", headers=headers).raise_for_status()
-    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 503, "the loop is missed")
-    told = httpx.get(f"{server.management}/livez?verbose").text
-    assert "[-]event_loop: blocked for" in told
-    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 200, "it has come back")
+    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 503, "the blocked loop is noticed")
+    report = httpx.get(f"{server.management}/livez?verbose").text
+    assert "[-]event_loop: blocked for" in report
+    wait_until(lambda: httpx.get(f"{server.management}/livez").status_code == 200, "the loop runs again")
     assert httpx.get(f"{server.management}/metrics").status_code == 200
 
 
-def test_stack_dumps_are_free_on_the_management_port_only(server):
+def test_stack_dumps_need_no_token_on_the_management_port_only(server):
     os.kill(server.health().json()["workers"][0]["pid"], signal.SIGSTOP)
     wait_until(lambda: bool(server.health().json()["stack_dumps"]), "a stack is kept")
     href = server.health().json()["stack_dumps"][0]["href"]
@@ -157,7 +157,7 @@ def test_stack_dumps_are_free_on_the_management_port_only(server):
     assert httpx.get(f"{server.url}{href}", headers={"authorization": "Bearer secret"}).status_code == 200
 
 
-def _ask_and_hear_nothing(server, recording: bytes) -> None:
+def _send_without_answer(server, recording: bytes) -> None:
     with pytest.raises(httpx.HTTPError):
         httpx.post(f"{server.url}/v1/classify", content=recording, headers=AUDIO, timeout=60)
 

@@ -126,8 +126,9 @@ def notifications(
     """Report the state of a service to systemd while a ``with`` block lasts; see `Notifications`.
 
     The messages are ``READY=1`` once `listening`, ``STATUS=`` with the health as text, ``WATCHDOG=1`` at half of
-    ``WATCHDOG_USEC`` while ``/livez`` is true, and ``STOPPING=1`` when the drain begins. Nothing happens if ``/livez`` is
-    false for less than half of ``WATCHDOG_USEC``. If it stays false, systemd ends the process within ``WATCHDOG_USEC``.
+    ``WATCHDOG_USEC`` while ``/livez`` is true, and ``STOPPING=1`` when the drain begins. A ``/livez`` that is false for
+    less than half of ``WATCHDOG_USEC`` has no effect. If it stays false, systemd ends the process after
+    ``WATCHDOG_USEC``.
     """
     return Notifications(service, listening, os.environ if environment is None else environment)
 
