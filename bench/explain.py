@@ -21,8 +21,8 @@ import numpy as np
 
 from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
-from ccmusic.inference.aggregate import heard_seconds, window_probabilities
-from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, silenced
+from ccmusic.inference.aggregate import analysed_seconds, window_probabilities
+from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, quiet_copies
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate
 
@@ -35,10 +35,10 @@ def without(
     pipeline: Pipeline, window_db: np.ndarray, genre: int, chosen: list[np.ndarray], seconds: float
 ) -> list[float]:
     """The genre's probability with each choice of parts silenced together."""
-    copies, _ = silenced(window_db, BLOCKS)
+    copies, _ = quiet_copies(window_db, BLOCKS)
     # each copy differs from the window in its own part alone, and only downwards
     windows = [np.min([copies[part] for part in parts], axis=0) for parts in chosen]
-    logits = pipeline._answers(windows, {})[0]  # of the 16 genres
+    logits = pipeline.network.logits(windows)[0]  # of the 16 genres
     return window_probabilities(logits, seconds, pipeline.card)[:, genre].tolist()
 
 
@@ -60,12 +60,12 @@ def page(options: argparse.Namespace) -> str:
         started = time.perf_counter()
         (saliency,) = pipeline.classify(recording, explain=ExplainPlan()).explanations
         explained.append(time.perf_counter() - started - plain[-1])
-        n_named += "no part decides" not in saliency.words()
+        n_named += "no part decides" not in saliency.text()
         genre = pipeline.card.labels.index(saliency.genre.label)
-        spectrogram = pipeline.front_end.spectrogram_db(decode(recording).waveform)
-        places = pipeline.front_end.places(spectrogram.shape[1], result.duration_seconds, None)
+        spectrogram = pipeline.network.front_end.spectrogram_db(decode(recording).waveform)
+        places = pipeline.network.front_end.places(spectrogram.shape[1], result.duration_seconds, None)
         window_db = spectrogram[:, slice(*places[saliency.window])]
-        seconds = heard_seconds(result.duration_seconds, len(places), pipeline.card)
+        seconds = analysed_seconds(result.duration_seconds, len(places), pipeline.card)
         order = np.argsort(-saliency.evidence, axis=None)
         for n in PARTS:
             draws = [generator.choice(order, n, replace=False) for _ in range(DRAWS)]

@@ -29,9 +29,8 @@ from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
 from ccmusic.errors import AudioError
 from ccmusic.features.cqt import cqt_db
-from ccmusic.inference.non_music import Traits, judge, speech_numbers, traits
-from ccmusic.inference.result import ODDITIES
-from ccmusic.models.non_music_limits import NonMusicLimits
+from ccmusic.inference.non_music import SoundTraits, measure_traits, non_music_kind, speech_numbers
+from ccmusic.models.non_music_limits import OUT_OF_REACH, NonMusicLimits
 from ccmusic.training.data import load
 
 ROOT = Path(__file__).parents[1]
@@ -78,12 +77,12 @@ class Heard:
 
     def row(self) -> str:
         counts = Counter(self.found)
-        words = ", ".join(f"{name} {counts[name]}" for name in ODDITIES if counts[name])
+        words = ", ".join(f"{name} {counts[name]}" for name in ("silence", *OUT_OF_REACH) if counts[name])
         return f"| {self.name} | {len(self.found)} | {self.odd} ({self.odd / len(self.found):.1%}) | {words} |"
 
 
 def heard(name: str, waveforms: Iterator[np.ndarray]) -> Heard:
-    return Heard(name, [judge(traits(cqt_db(waveform)), NonMusicLimits()) for waveform in waveforms])
+    return Heard(name, [non_music_kind(measure_traits(cqt_db(waveform)), NonMusicLimits()) for waveform in waveforms])
 
 
 def files(directory: Path) -> list[Path]:
@@ -139,10 +138,10 @@ def name_of(directory: Path) -> str:
     return directory.name.removeprefix("x-")
 
 
-def fit(data: list[Traits], directories: list[Path]) -> None:
+def fit(data: list[SoundTraits], directories: list[Path]) -> None:
     from sklearn.linear_model import LogisticRegression  # only to fit; the bench needs it for nothing else
 
-    voices = [traits(cqt_db(w)) for d in directories for w in (*speech(d), *in_noise(speech(d)))]
+    voices = [measure_traits(cqt_db(w)) for d in directories for w in (*speech(d), *in_noise(speech(d)))]
     values = np.array([speech_numbers(of) for of in (*data, *voices)])
     is_speech = np.arange(len(values)) >= len(data)
     model = LogisticRegression(class_weight="balanced", max_iter=2000).fit(values, is_speech)
@@ -152,11 +151,11 @@ def fit(data: list[Traits], directories: list[Path]) -> None:
 def page(options: argparse.Namespace) -> str:
     dataset = load(options.data)
     started = time.perf_counter()
-    measured = [traits(dataset.cqt_db(clip)) for clip in range(len(dataset))]
+    measured = [measure_traits(dataset.cqt_db(clip)) for clip in range(len(dataset))]
     milliseconds = 1000 * (time.perf_counter() - started) / len(dataset)
     if options.fit:
         fit(measured[::2], options.fit)
-    stored = [judge(of, NonMusicLimits()) for of in measured]
+    stored = [non_music_kind(of, NonMusicLimits()) for of in measured]
     true_music = [
         *(Heard(f"training's clips: {source}", [stored[i] for i in np.flatnonzero(dataset.source == source)])
           for source in sorted(set(dataset.source))),
@@ -167,7 +166,9 @@ def page(options: argparse.Namespace) -> str:
         voices.append(heard(name_of(directory), speech(directory)))
         voices.append(heard(f"{name_of(directory)}, in noise 30 dB below", in_noise(speech(directory))))
     made = runpy.run_path(str(ROOT / "tests" / "data" / "odd_inputs.py"))
-    sounds = {name: judge(traits(cqt_db(made["sound"](name))), NonMusicLimits()) for name in made["SOUNDS"]}
+    sounds = {
+        name: non_music_kind(measure_traits(cqt_db(made["sound"](name))), NonMusicLimits()) for name in made["SOUNDS"]
+    }
     silent = [name for name in sounds if np.abs(made["sound"](name)).max() < 1e-3]
     sounds |= dict.fromkeys(silent, "silence")  # which the flag of that name tells by the peak
     return PAGE.format(
@@ -197,11 +198,11 @@ seems to be no music gets the flag `uncertain`, and the answer's field `odd` say
 | `noise` | hiss, rain, wind, applause | a smooth spectrum whose bins move at random, or one that is always wide |
 | `speech` | somebody speaks and nothing sounds with it | bins that move much, a wandering centre, no steady pitch |
 
-The rules are pure functions of ten numbers (`Traits`); `models/non_music_limits.py` has the defaults of their limits; a
-model card may set others (`odd`). They cost {milliseconds:.1f} ms for half a minute on one core of the machine
-that this was measured on. Recordings under 2 s are not judged; of long ones a minute is looked at; models that listen
-to another spectrogram than the constant-Q transform have no such rules yet. The answer is given all the same: 200,
-with the flag.
+The rules are pure functions of ten numbers (`SoundTraits`); `models/non_music_limits.py` has the defaults of their
+limits; a model card may set others (`odd`). They take {milliseconds:.1f} ms for half a minute on one core of the
+machine of this measurement. Recordings under 2 s are not judged; of long ones, one minute is used; models whose
+input is another spectrogram than the constant-Q transform have no such rules yet. The response is
+still 200, with the flag.
 
 ## How often music is taken for something else
 

@@ -37,7 +37,8 @@ from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Backend
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.openvino import OpenVinoBackend
-from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, Training
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Calibration, Drawing, Features, GoldenClip, Training
 
 FLOAT, INT8, NNCF = "float32.onnx", "int8.onnx", "nncf.onnx"
 
@@ -73,7 +74,7 @@ def draft(spectrogram: str) -> Card:
         file=FLOAT,
         sha256="0" * 64,
         labels=LABELS,
-        features=CqtFeatures() if spectrogram == "cqt" else MelFeatures(),
+        features=Features(kind="cqt_db") if spectrogram == "cqt" else Features(kind="mel_db"),
         drawing=Drawing(),
         placing="upstream",
         window_seconds=11.4,

@@ -56,7 +56,7 @@ class RivalModel:
         network = onnx.load_from_string(model)
         largest = max(network.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         largest.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(largest), largest.name))
-        self._pipeline._backend = OnnxBackend(network.SerializeToString(), len(card.labels))
+        self._pipeline.network.backend = OnnxBackend(network.SerializeToString(), len(card.labels))
 
     def _mark(self, what: str) -> None:
         (self._marks / f"{what}-{os.getpid()}").touch()

@@ -14,10 +14,9 @@ import pytest
 import soundfile
 import soxr
 
+from ccmusic.audio.containers import open_audio, sniff
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
-from ccmusic.errors import (
-    UnsupportedMedia,
-)
+from ccmusic.errors import UnsupportedMedia
 from support.encoding import (
     ENCODED,
     assert_tone,
@@ -29,13 +28,18 @@ from support.encoding import (
 
 
 def test_pitch_and_level_survive(encoded):
-    container, content = encoded
+    _, content = encoded
     recording = decode(content)
     assert_tone(recording)
-    assert recording.container == container
     assert not recording.truncated
     assert recording.decode_seconds > 0
     assert recording.resample_seconds >= 0
+
+
+def test_the_first_bytes_name_the_container(encoded):
+    container, content = encoded
+    with open_audio(content, len(content)) as file:
+        assert sniff(file).name == container
 
 
 def test_path_equals_bytes_whatever_its_name(encoded, tmp_path):
@@ -78,7 +82,6 @@ def test_first_seconds_beyond_the_end_is_the_whole():
 def test_mono_is_the_mean_of_the_channels(channels):
     samples = noise(1.0, SAMPLE_RATE, channels)
     recording = decode(with_soundfile("WAV", "FLOAT", samples, SAMPLE_RATE))
-    assert recording.channels == channels
     np.testing.assert_allclose(recording.waveform, samples.mean(axis=1), atol=1e-6)
 
 
@@ -86,7 +89,6 @@ def test_mono_is_the_mean_of_the_channels(channels):
 def test_stream_of_blocks_resamples_as_one(sample_rate):
     samples = noise(3.3, sample_rate)[:, 0]
     recording = decode(with_soundfile("WAV", "FLOAT", samples, sample_rate))
-    assert recording.source_sample_rate == sample_rate
     assert len(recording.waveform) == math.ceil(len(samples) * SAMPLE_RATE / sample_rate)
     whole = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
     shared = min(len(whole), len(recording.waveform))
@@ -108,7 +110,7 @@ def test_recording_travels_between_processes():
     recording = decode(with_soundfile("WAV", None, tone(0.5)))
     copy = pickle.loads(pickle.dumps(recording))
     np.testing.assert_array_equal(copy.waveform, recording.waveform)
-    assert copy.container == "wav"
+    assert copy.duration_seconds == recording.duration_seconds
 
 
 def test_waveform_can_be_written_to():

@@ -6,7 +6,7 @@ import pytest
 from ccmusic.checkpoints import precision
 from ccmusic.checkpoints.precision import choose, measure
 from ccmusic.errors import InvalidParameter
-from ccmusic.models.card import Agreement, GoldenClip, Network
+from ccmusic.models.card_parts import Agreement, GoldenClip, Network
 
 
 class Scripted:

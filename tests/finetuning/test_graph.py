@@ -55,9 +55,9 @@ def test_a_model_without_an_embedding_is_refused(model_directory: object) -> Non
 
 
 def test_a_model_with_pictures_as_input_is_refused(start: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ccmusic.models.card import MelFeatures
+    from ccmusic.models.card_parts import Features
 
-    mel: Card = start.card.model_copy(update={"features": MelFeatures()})
+    mel: Card = start.card.model_copy(update={"features": Features(kind="mel_db")})
     monkeypatch.setattr("ccmusic.finetuning.base_model.read_model", lambda _: (mel, band_network()))
     with pytest.raises(InvalidParameter, match="input is the constant-Q transform"):
         read_base_model(ModelLocation("mel", None))

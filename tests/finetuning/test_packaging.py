@@ -17,7 +17,8 @@ from ccmusic.finetuning.packaging import (
     write_model,
 )
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import Training, read_card
+from ccmusic.models.card import read_card
+from ccmusic.models.card_parts import Training
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.models.store import ModelLocation
 

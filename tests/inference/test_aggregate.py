@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ccmusic.inference.aggregate import flags, softmax, track_probabilities, window_probabilities
-from ccmusic.models.card import Calibration, read_card
+from ccmusic.models.card import read_card
+from ccmusic.models.card_parts import Calibration
 from support.recordings import tone
 
 

@@ -1,12 +1,17 @@
+import re
+
 import numpy as np
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
+from ccmusic.errors import ModelRefused
+from ccmusic.features import image
 from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.features.image import network_picture
-from ccmusic.inference.front_end import FrontEnd
+from ccmusic.inference.front_end import DRAWING, SPECTROGRAMS, FrontEnd
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import MelFeatures, read_card
+from ccmusic.models.card import Card, read_card
+from ccmusic.models.card_parts import Features
 from ccmusic.models.store import locate
 from support.pictures_model import write_mel_model, write_picture_model
 from support.recordings import bin_frequency, tone, wav
@@ -76,5 +81,56 @@ def test_a_high_tone_is_high_in_the_mel_spectrogram(tmp_path):
 
 
 def test_a_drawn_mel_spectrogram(tmp_path):
-    pipeline = Pipeline.load(locate(str(write_picture_model(tmp_path / "m", MelFeatures()))))
+    pipeline = Pipeline.load(locate(str(write_picture_model(tmp_path / "m", Features(kind="mel_db")))))
     assert pipeline.classify(wav(tone(5200, 12.0))).probabilities[16].argmax() == 12
+
+
+def _card(drawn, **changes) -> Card:
+    card = read_card(drawn / "card.json")
+    return Card.model_validate(card.model_dump(mode="json") | changes)
+
+
+PARAMETERS = [("features", kind, name) for kind, row in SPECTROGRAMS.items() for name in row.parameters]
+PARAMETERS += [("drawing", "cqt_db", name) for name in DRAWING]
+
+
+@pytest.mark.parametrize(("part", "kind", "name"), PARAMETERS)
+def test_each_parameter_of_a_card_is_followed_or_refused(drawn, part, kind, name):
+    followed = DRAWING[name] if part == "drawing" else SPECTROGRAMS[kind].parameters[name]
+    other = [1, 1] if isinstance(followed, list) else "viridis" if isinstance(followed, str) else followed + 1
+    card = {"features": {"kind": kind}, "drawing": {}}
+    card[part][name] = followed
+    FrontEnd(_card(drawn, **card))
+    card[part][name] = other
+    with pytest.raises(ModelRefused, match=rf"^{part}\.{name} of the card must be .* not {re.escape(repr(other))}$"):
+        FrontEnd(_card(drawn, **card))
+
+
+def test_a_lower_fmin_is_refused(drawn):
+    with pytest.raises(ModelRefused, match=r"^features\.fmin of the card must be 32\.70\d+ in this version, not 55$"):
+        FrontEnd(_card(drawn, features={"kind": "cqt_db", "fmin": 55}))
+
+
+@pytest.mark.parametrize("changes", [{"features": {"kind": "mel_db", "fmin": 55.0}}, {"drawing": {"border": 1}}])
+def test_an_unknown_parameter_is_refused(drawn, changes):
+    with pytest.raises(ModelRefused, match="is not a parameter of this version"):
+        FrontEnd(_card(drawn, **changes))
+
+
+def test_an_unknown_spectrogram_is_refused(drawn):
+    with pytest.raises(ModelRefused, match="kind of the card must be one of cqt_db, mel_db, not 'wavelet'"):
+        FrontEnd(_card(drawn, features={"kind": "wavelet"}))
+
+
+def test_the_drawing_is_the_one_of_the_table():
+    assert tuple(DRAWING["canvas"]) == (image.WIDTH, image.HEIGHT)
+    assert network_picture(np.eye(3, dtype=np.float32)).shape == (3, *DRAWING["size"])
+
+
+def test_the_table_states_what_the_functions_compute():
+    waveform = tone(440, 1.0)
+    for row in SPECTROGRAMS.values():
+        spectrogram_db = row.compute(waveform)
+        n_bins = row.parameters.get("n_bins", row.parameters.get("n_mels"))
+        assert spectrogram_db.shape == (n_bins, 1 + len(waveform) // row.parameters["hop_length"])
+        assert spectrogram_db.min() == -row.parameters["top_db"]

@@ -7,7 +7,7 @@ import pytest
 
 from ccmusic.audio.decode import decode
 from ccmusic.features.cqt import cqt_db
-from ccmusic.inference.non_music import LEAST_SECONDS, Traits, judge, oddity, traits
+from ccmusic.inference.non_music import MIN_SECONDS, SoundTraits, detect_non_music, measure_traits, non_music_kind
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.models.store import locate
@@ -45,7 +45,7 @@ def test_odd_sounds_are_flagged_and_named(pipeline, name):
     assert result.as_json()["odd"] == result.odd
 
 
-MUSIC = Traits(
+MUSIC = SoundTraits(
     sounding=1.0, width=15.0, widest=25.0, mean_width=40.0, roughness=1.4, contrast=7.5, persistence=0.3,
     steadiness=1.2, gaps=0.02, wandering=1.8,
 )  # fmt: skip
@@ -77,7 +77,7 @@ MUSIC = Traits(
     ],
 )
 def test_each_rule_by_itself(name, changes):
-    assert judge(dataclasses.replace(MUSIC, **changes), LIMITS) == name
+    assert non_music_kind(dataclasses.replace(MUSIC, **changes), LIMITS) == name
 
 
 def test_there_are_fifty_of_them():
@@ -86,47 +86,47 @@ def test_there_are_fifty_of_them():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.ogg")), ids=lambda path: path.stem)
 def test_music_is_not_odd(path):
-    assert oddity(cqt_db(decode(path).waveform), LIMITS) is None
+    assert detect_non_music(cqt_db(decode(path).waveform), LIMITS) is None
 
 
 def test_of_a_long_recording_start_middle_and_end_are_heard():
     song = cqt_db(decode(ROOT / "examples" / "rock.ogg").waveform)
     long = np.concatenate([song] * (1 + 20_000 // song.shape[1]), axis=1)
-    assert oddity(long, LIMITS) is None
+    assert detect_non_music(long, LIMITS) is None
     unheard = long.copy()
     unheard[:, 1000:8000] = -20.0
-    assert traits(unheard) == traits(long)
+    assert measure_traits(unheard) == measure_traits(long)
     begins_with_noise = np.concatenate([cqt_db(ODD["sound"]("pink_noise"))] * 10 + [song] * 20, axis=1)
-    assert oddity(begins_with_noise, LIMITS) is None
+    assert detect_non_music(begins_with_noise, LIMITS) is None
 
 
 def test_a_recording_of_a_minute_is_heard_as_a_whole():
     sound = np.full((84, 2000), -80.0, np.float32)
     sound[:, :100] = 0.0
-    assert traits(sound).sounding == pytest.approx(0.05)
+    assert measure_traits(sound).sounding == pytest.approx(0.05)
 
 
 def test_a_single_note_is_not_judged():
-    note = cqt_db(tone(440, LEAST_SECONDS - 0.1))
-    assert oddity(note, LIMITS) is None
-    assert oddity(cqt_db(tone(440, LEAST_SECONDS + 0.1)), LIMITS) == "tone"
+    note = cqt_db(tone(440, MIN_SECONDS - 0.1))
+    assert detect_non_music(note, LIMITS) is None
+    assert detect_non_music(cqt_db(tone(440, MIN_SECONDS + 0.1)), LIMITS) == "tone"
 
 
 def test_limits_may_turn_a_rule_off():
-    found = traits(cqt_db(ODD["sound"]("kicks")))
-    assert judge(found, LIMITS) == "pulses"
-    assert judge(found, LIMITS.model_copy(update={"pulses_steadiness": 0.0, "pulses_sounding": 0.0})) is None
+    found = measure_traits(cqt_db(ODD["sound"]("kicks")))
+    assert non_music_kind(found, LIMITS) == "pulses"
+    assert non_music_kind(found, LIMITS.model_copy(update={"pulses_steadiness": 0.0, "pulses_sounding": 0.0})) is None
 
 
 def test_the_speech_score_has_a_limit_of_its_own():
-    song = traits(cqt_db(decode(ROOT / "examples" / "rock.ogg").waveform))
+    song = measure_traits(cqt_db(decode(ROOT / "examples" / "rock.ogg").waveform))
     talking = dataclasses.replace(song, contrast=12.5, wandering=5.5, roughness=1.0)
-    assert judge(talking, LIMITS) == "speech"
-    assert judge(talking, LIMITS.model_copy(update={"speech_score": 1000.0})) is None
+    assert non_music_kind(talking, LIMITS) == "speech"
+    assert non_music_kind(talking, LIMITS.model_copy(update={"speech_score": 1000.0})) is None
 
 
 def test_a_card_has_limits_of_its_own(pipeline):
     card = pipeline.card.model_copy(update={"odd": NonMusicLimits(pulses_steadiness=0.0, pulses_sounding=0.0)})
-    other = Pipeline(card, pipeline._backend)
+    other = Pipeline(card, pipeline.network.backend)
     kicks = wav(ODD["sound"]("kicks"))
     assert (pipeline.classify(kicks).odd, other.classify(kicks).odd) == ("pulses", None)

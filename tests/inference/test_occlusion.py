@@ -3,7 +3,7 @@ import pytest
 
 from ccmusic.errors import InvalidParameter
 from ccmusic.genres import LABELS, LEAVES
-from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Explanation, chosen_windows, silenced
+from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Explanation, chosen_windows, quiet_copies
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate
 from support.pictures_model import write_mel_model, write_picture_model
@@ -28,7 +28,7 @@ def pipeline(model_directory):
 
 def test_each_copy_has_one_part_as_quiet_as_the_quietest_tenth():
     window = np.random.default_rng(1).uniform(-80, 0, (84, 87)).astype(np.float32)
-    copies, shape = silenced(window, 4)
+    copies, shape = quiet_copies(window, 4)
     assert (shape, len(copies)) == ((7, 4), 28)
     changed = [copy != window for copy in copies]
     assert not np.any(np.sum(changed, axis=0) > 1)
@@ -39,8 +39,8 @@ def test_each_copy_has_one_part_as_quiet_as_the_quietest_tenth():
 
 
 def test_blocks_are_never_shorter_than_a_quarter_of_a_second():
-    assert silenced(np.zeros((84, 35), np.float32), BLOCKS)[1] == (7, 3)
-    assert silenced(np.zeros((84, 5), np.float32), BLOCKS)[1] == (7, 1)
+    assert quiet_copies(np.zeros((84, 35), np.float32), BLOCKS)[1] == (7, 3)
+    assert quiet_copies(np.zeros((84, 5), np.float32), BLOCKS)[1] == (7, 1)
 
 
 def test_the_windows_that_speak_most_for_the_genre_are_explained_in_their_order():
@@ -50,24 +50,24 @@ def test_the_windows_that_speak_most_for_the_genre_are_explained_in_their_order(
 
 def test_what_speaks_for_a_genre_is_said_in_words():
     found = saliency(o1b2=0.2, o1b3=0.3)
-    assert found.words() == "Opera: mostly the bass between 22 and 23 s"
-    assert found.words("zh") == "歌剧 / 戏曲：主要依据是第 22 至 23 秒的低音"
+    assert found.text() == "Opera: mostly the bass between 22 and 23 s"
+    assert found.text("zh") == "歌剧 / 戏曲：主要依据是第 22 至 23 秒的低音"
 
 
 def test_what_lasts_has_no_time():
     found = saliency(**{f"o6b{block}": 0.5 for block in range(10)})
-    assert found.words() == "Opera: mostly the high notes throughout the window"
+    assert found.text() == "Opera: mostly the high notes throughout the window"
 
 
 def test_nothing_is_named_where_nothing_decides():
-    assert "no part decides" in saliency().words()
-    assert "no part decides" in saliency(o3b3=0.59).words()
-    assert "no part decides" in saliency(o0b1=0.45, o3b5=0.45, o6b2=0.45).words()
-    assert "above all the middle" in saliency(o0b1=0.45, o3b5=0.4, o6b2=0.47).words()
+    assert "no part decides" in saliency().text()
+    assert "no part decides" in saliency(o3b3=0.59).text()
+    assert "no part decides" in saliency(o0b1=0.45, o3b5=0.45, o6b2=0.45).text()
+    assert "above all the middle" in saliency(o0b1=0.45, o3b5=0.4, o6b2=0.47).text()
 
 
 def test_what_speaks_against_it_is_no_reason_for_it():
-    assert "no part decides" in saliency(o1b2=0.9).words()
+    assert "no part decides" in saliency(o1b2=0.9).text()
     assert saliency(o1b2=0.9).evidence.min() < 0
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import EmptyAudio, ModelRefused
+from ccmusic.features.display import DISPLAY_COLUMNS
 from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Execution
-from ccmusic.inference.pipeline import PICTURE_COLUMNS, Pipeline
+from ccmusic.inference.pipeline import Pipeline
 from ccmusic.inference.result import STAGES
 from ccmusic.inference.runtimes import open_backend
-from ccmusic.models.card import Calibration, Card, Network, read_card
+from ccmusic.models.card import Card, read_card
+from ccmusic.models.card_parts import Calibration, Network
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate, read_model
 from support.bands_model import band_network, golden_clips, write_model
 from support.recordings import bin_frequency, tone, wav
@@ -73,7 +75,7 @@ def test_spectrogram_only_on_request(pipeline):
     recording = wav(tone(bin_frequency(40), 30.0))
     assert pipeline.classify(recording).spectrogram_db is None
     picture = pipeline.classify(recording, spectrogram=True).spectrogram_db
-    assert (picture.dtype, picture.shape) == (np.uint8, (84, PICTURE_COLUMNS))
+    assert (picture.dtype, picture.shape) == (np.uint8, (84, DISPLAY_COLUMNS))
     assert set(picture.argmax(axis=0)) == {40}
 
 
@@ -155,8 +157,9 @@ def test_float32_runs_where_the_preferred_network_answers_wrongly(tmp_path):
 def test_the_sounds_that_follow_an_answer_reach_the_weights_for_short_and_for_long_ones(monkeypatch):
     pipeline = Pipeline.load(locate(str(EMBEDDED_DIRECTORY)))
     asked = []
-    answer = pipeline._backend.all_logits
-    monkeypatch.setattr(pipeline._backend, "all_logits", lambda batch: asked.append(batch.shape[-1]) or answer(batch))
+    backend = pipeline.network.backend
+    answer = backend.all_logits
+    monkeypatch.setattr(backend, "all_logits", lambda batch: asked.append(batch.shape[-1]) or answer(batch))
     assert pipeline.canary() == pipeline.canary()
     short, long = asked[:2]
     assert short <= 65 < long  # where the embedded network changes over

@@ -11,7 +11,8 @@ from ccmusic.features import cqt
 from ccmusic.genres import CCMUSIC, LABELS, WORLD
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import Calibration, read_card
+from ccmusic.models.card import read_card
+from ccmusic.models.card_parts import Calibration
 from ccmusic.models.golden import SIGNALS
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
 from support.bands_model import (

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
-from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, MelFeatures, Network, read_card
+from ccmusic.models.card import Card, read_card
+from ccmusic.models.card_parts import Calibration, Drawing, Features, Network
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from support.bands_model import world_head, write_own_model, write_world_model
 
@@ -50,10 +51,16 @@ def test_temperature_is_interpolated_over_the_logarithm_of_the_length(card):
     assert card.temperature(10.0) == pytest.approx(2.0)
 
 
-def test_cards_of_before_name_the_lengths_otherwise(card):
+def test_cards_of_earlier_releases_are_accepted(tmp_path):
+    card = read_card(write_world_model(tmp_path) / "card.json")
     old = json.loads(card.model_dump_json())
-    old["calibration"] = [{"window_seconds": 2.0, "temperature": 1.5}]
-    assert Card.model_validate(old).calibration == (Calibration(seconds=2.0, temperature=1.5),)
+    old["calibration"] = old["heads"][0]["calibration"] = [{"window_seconds": 2.0, "temperature": 1.5}]
+    old["training"]["commit"] = None
+    old["features"] |= {"sample_rate": 22050, "fmin": 32.70319566257483, "top_db": 80.0}
+    read = Card.model_validate(old)
+    assert read.calibration == read.heads[0].calibration == (Calibration(seconds=2.0, temperature=1.5),)
+    assert read.training == card.training
+    assert read.features.kind == "cqt_db"
 
 
 def test_a_missing_card_is_a_missing_file(tmp_path):
@@ -126,8 +133,12 @@ def test_a_precision_stands_once_in_a_card(card, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("features", "drawing", "name"),
-    [(CqtFeatures(), None, "cqt_db"), (MelFeatures(), None, "mel_db"), (MelFeatures(), Drawing(), "picture")],
+    ("kind", "drawing", "name"),
+    [
+        ("cqt_db", None, "cqt_db"),
+        ("mel_db", None, "mel_db"),
+        ("mel_db", Drawing(), "picture"),
+    ],
 )
-def test_what_the_network_calls_its_input(card, features, drawing, name):
-    assert card.model_copy(update={"features": features, "drawing": drawing}).input_name == name
+def test_what_the_network_calls_its_input(card, kind, drawing, name):
+    assert card.model_copy(update={"features": Features(kind=kind), "drawing": drawing}).input_name == name

@@ -11,7 +11,8 @@ import pytest
 
 from ccmusic import __version__
 from ccmusic.genres import LABELS
-from ccmusic.inference.result import FLAGS, ODDITIES
+from ccmusic.inference.result import FLAGS
+from ccmusic.models.non_music_limits import OUT_OF_REACH
 from ccmusic.serving.schemas import Classification, Genres, Models, Problem
 from ccmusic.settings import Settings
 from support.bands_model import write_model
@@ -98,7 +99,7 @@ def test_explain_adds_the_probability_without_each_part(client):
 def test_the_schema_has_every_flag_and_every_kind_of_non_music():
     properties = Classification.model_json_schema()["properties"]
     assert tuple(properties["flags"]["items"]["enum"]) == FLAGS
-    assert tuple(properties["odd"]["anyOf"][0]["enum"]) == ODDITIES
+    assert tuple(properties["odd"]["anyOf"][0]["enum"]) == ("silence", *OUT_OF_REACH)
 
 
 def test_a_request_id_that_could_forge_a_log_line_is_replaced(client):

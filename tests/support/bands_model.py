@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ccmusic.features import cqt
 from ccmusic.genres import LABELS, WORLD
 from ccmusic.inference.onnx_runtime import OnnxBackend
-from ccmusic.models.card import Calibration, Card, GoldenClip, Head, Training
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Calibration, GoldenClip, Head, Training
 from ccmusic.models.golden import SIGNALS
 from ccmusic.models.non_music_limits import OUT_OF_REACH, NonMusicLimits
 

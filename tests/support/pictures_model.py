@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ccmusic.audio.decode import decode
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.onnx_runtime import OnnxBackend
-from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, read_card
+from ccmusic.models.card import Card, read_card
+from ccmusic.models.card_parts import Calibration, Drawing, Features, GoldenClip
 from ccmusic.models.golden import SIGNALS, recording
 from support.bands_model import write_model
 
@@ -48,17 +49,17 @@ def _network(name: str, shape: list[object], axes: list[int], weights: np.ndarra
     return model.SerializeToString()
 
 
-def write_picture_model(directory: Path, features: CqtFeatures | MelFeatures | None = None) -> Path:
+def write_picture_model(directory: Path, features: Features | None = None) -> Path:
     """A model directory around `stripe_network`, cut as upstream cuts."""
-    return _write(directory, stripe_network(), features or CqtFeatures(), Drawing())
+    return _write(directory, stripe_network(), features or Features(kind="cqt_db"), Drawing())
 
 
 def write_mel_model(directory: Path) -> Path:
     """A model directory around `mel_network`."""
-    return _write(directory, mel_network(), MelFeatures(), None)
+    return _write(directory, mel_network(), Features(kind="mel_db"), None)
 
 
-def _write(directory: Path, network: bytes, features: CqtFeatures | MelFeatures, drawing: Drawing | None) -> Path:
+def _write(directory: Path, network: bytes, features: Features, drawing: Drawing | None) -> Path:
     changes = {
         "features": features,
         "drawing": drawing,

@@ -17,7 +17,7 @@ from ccmusic.errors import ModelNotReady
 from ccmusic.genres import CCMUSIC, LEAVES, WORLD, Taxonomy, roll_up
 from ccmusic.health import CheckResult
 from ccmusic.inference.occlusion import ExplainPlan, Explanation
-from ccmusic.inference.result import ModelIdentity, Reading, TrackResult, Window
+from ccmusic.inference.result import HeadResult, ModelIdentity, TrackResult, Window
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
@@ -59,11 +59,11 @@ def track_result(likeliest: int = 3, flags: tuple[str, ...] = (), spectrogram: b
     track = np.mean([window.probabilities for window in windows], axis=0)
     levels = {16: track, 9: roll_up(track, 9), 2: roll_up(track, 2)}
     picture = np.arange(84, dtype=np.uint8)[:, np.newaxis].repeat(50, axis=1) if spectrogram else None
-    world = Reading(
+    world = HeadResult(
         WORLD, {16: track[::-1]}, np.array([window.probabilities[::-1] for window in windows]), ("uncertain",)
     )
     timings = {"decode": 0.1, "inference": 0.3}
-    return TrackResult(MODEL, 30.0, levels, windows, flags, timings, picture, readings=(world,))
+    return TrackResult(MODEL, 30.0, levels, windows, flags, timings, picture, heads=(world,))
 
 
 def explanation(window: int = 0) -> Explanation:

@@ -6,7 +6,7 @@ import pytest
 
 from ccmusic.genres import CCMUSIC
 from ccmusic.health import CheckResult
-from ccmusic.inference.result import ODDITIES
+from ccmusic.models.non_music_limits import OUT_OF_REACH
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.ui import cards
 from ccmusic.workers.records import WorkerRecord
@@ -109,7 +109,7 @@ def test_the_kind_of_non_music_replaces_the_notice_of_uncertainty(language, word
     html = cards.flags_html(dataclasses.replace(track_result(flags=("uncertain", "truncated")), odd="speech"), language)
     assert words in html
     assert html.count('class="cc-notice') == 2
-    for odd in ODDITIES[1:]:
+    for odd in OUT_OF_REACH:
         assert cards.flags_html(dataclasses.replace(track_result(flags=("uncertain",)), odd=odd), language) != html
     silent = dataclasses.replace(track_result(flags=("silence", "uncertain")), odd="silence")
     assert cards.flags_html(silent, language) == cards.flags_html(dataclasses.replace(silent, odd=None), language)

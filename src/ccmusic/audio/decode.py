@@ -37,12 +37,6 @@ class Recording:
         Of what was decoded.
     truncated : bool
         The stream broke off, had broken parts, or was shorter than its header declares.
-    container : str
-        ``wav``, ``flac``, ``ogg``, ``mp3``, ``aiff``, ``mp4``, ``aac`` or ``webm``.
-    source_sample_rate : int
-        In Hz.
-    channels : int
-        Of the source.
     decode_seconds, resample_seconds : float
         Time taken.
     """
@@ -50,9 +44,6 @@ class Recording:
     waveform: np.ndarray
     duration_seconds: float
     truncated: bool
-    container: str
-    source_sample_rate: int
-    channels: int
     decode_seconds: float
     resample_seconds: float
 
@@ -112,9 +103,6 @@ def decode(
         waveform=waveform,
         duration_seconds=sink.n_frames / sink.sample_rate,
         truncated=truncated,
-        container=container.name,
-        source_sample_rate=sink.sample_rate,
-        channels=sink.channels,
         decode_seconds=time.perf_counter() - begin - sink.resample_seconds,
         resample_seconds=sink.resample_seconds,
     )

@@ -21,7 +21,8 @@ from ccmusic.genres import LABELS
 from ccmusic.inference.backend import Execution
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.runtimes import open_backend
-from ccmusic.models.card import Calibration, Card, CqtFeatures, Drawing, GoldenClip, MelFeatures, Network, Training
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Calibration, Drawing, Features, GoldenClip, Network, Training
 from ccmusic.models.golden import golden_clips
 from ccmusic.models.store import file_sha256
 from ccmusic.version import __version__
@@ -161,7 +162,7 @@ def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
         file=_file_name("float32"),
         sha256=hashlib.sha256(model).hexdigest(),
         labels=LABELS,
-        features=CqtFeatures() if checkpoint.spectrogram == "cqt" else MelFeatures(),
+        features=Features(kind="cqt_db") if checkpoint.spectrogram == "cqt" else Features(kind="mel_db"),
         drawing=Drawing(),
         placing="upstream",
         window_seconds=WINDOW_SECONDS,

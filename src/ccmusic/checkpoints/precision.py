@@ -15,7 +15,7 @@ import numpy as np
 
 from ccmusic.errors import InvalidParameter
 from ccmusic.inference.aggregate import softmax
-from ccmusic.models.card import Agreement, Network
+from ccmusic.models.card_parts import Agreement, Network
 
 MIN_TOP1 = 0.99
 """To run by default, a network must have the same top genre as float32 for at least this share of the windows."""

@@ -71,7 +71,7 @@ def explanation_lines(explanation: Explanation, n_windows: int) -> list[str]:
     import numpy as np
 
     lines = [
-        explanation.words(),
+        explanation.text(),
         f"window {explanation.window + 1} of {n_windows}, {explanation.start_seconds:.1f} to "
         f"{explanation.end_seconds:.1f} s: {explanation.probability:.1%}",
     ]

@@ -6,12 +6,13 @@ import numpy as np
 
 from ccmusic.errors import EmptyAudio, InvalidParameter
 
-__all__ = ["FRAMES_PER_SECOND", "HOP_LENGTH", "SAMPLE_RATE", "check_waveform", "cut_padded", "power_to_db"]
+__all__ = ["FRAMES_PER_SECOND", "HOP_LENGTH", "SAMPLE_RATE", "TOP_DB", "check_waveform", "cut_padded", "power_to_db"]
 
 SAMPLE_RATE = 22050
 HOP_LENGTH = 512
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP_LENGTH
 
+TOP_DB = 80.0  # range that is kept below the maximum
 POWER_FLOOR = 1e-10  # librosa's amin
 
 
@@ -59,7 +60,7 @@ def cut_padded(waveform: np.ndarray, begin: int, end: int) -> np.ndarray:
     return cut
 
 
-def power_to_db(power: np.ndarray, top_db: float = 80.0) -> np.ndarray:
+def power_to_db(power: np.ndarray, top_db: float = TOP_DB) -> np.ndarray:
     """Decibels below a spectrogram's own maximum.
 
     Equals ``librosa.power_to_db(power, ref=np.max, top_db=top_db)``.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ccmusic.inference.non_music import Traits, judge
+from ccmusic.inference.non_music import SoundTraits, non_music_kind
 from ccmusic.models.non_music_limits import NonMusicLimits
 
 OWN_SHARE = 0.2
@@ -21,13 +21,13 @@ LEAST_OWN = 2
 
 
 def limits_for_labels(
-    found: Sequence[Traits | None], reference: np.ndarray, labels: tuple[str, ...], limits: NonMusicLimits
+    found: Sequence[SoundTraits | None], reference: np.ndarray, labels: tuple[str, ...], limits: NonMusicLimits
 ) -> tuple[NonMusicLimits, tuple[str, ...]]:
     """Drop the rules that match the recordings of a label.
 
     Parameters
     ----------
-    found : sequence of Traits or None
+    found : sequence of SoundTraits or None
         Of the training recordings.
     reference : np.ndarray [shape=(n,), dtype=int]
         Indices into `labels`.
@@ -54,13 +54,13 @@ def limits_for_labels(
 
 
 def _most_frequent_match(
-    found: Sequence[Traits | None], reference: np.ndarray, totals: np.ndarray, limits: NonMusicLimits
+    found: Sequence[SoundTraits | None], reference: np.ndarray, totals: np.ndarray, limits: NonMusicLimits
 ) -> tuple[tuple[int, str], int] | None:
     """The label and kind that a rule matches most often; None when no rule matches often."""
     counts = Counter(
         (int(label), kind)
         for traits, label in zip(found, reference, strict=True)
-        if traits is not None and (kind := judge(traits, limits)) is not None
+        if traits is not None and (kind := non_music_kind(traits, limits)) is not None
     )
     often = {key: n for key, n in counts.items() if n >= max(LEAST_OWN, OWN_SHARE * totals[key[0]])}
     return max(often.items(), key=lambda item: (item[1], item[0]), default=None)

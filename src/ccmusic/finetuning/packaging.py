@@ -16,7 +16,8 @@ from ccmusic.finetuning.excerpts import SHORT_SECONDS, Excerpt, tracks
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import CARD_NAME, Calibration, Card, GoldenClip, Training
+from ccmusic.models.card import CARD_NAME, Card
+from ccmusic.models.card_parts import Calibration, GoldenClip, Training
 from ccmusic.models.golden import golden_clips
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.models.store import ModelLocation

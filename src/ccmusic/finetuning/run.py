@@ -26,7 +26,8 @@ from ccmusic.finetuning.plan import Plan, Tune
 from ccmusic.finetuning.training_set import TrainingSet, read_training_set
 from ccmusic.inference.backend import Device
 from ccmusic.inference.onnx_runtime import OnnxBackend
-from ccmusic.models.card import Card, Training
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Training
 
 RUN_FILE = "run.json"
 HELD_OUT_FILE = "held-out.csv"

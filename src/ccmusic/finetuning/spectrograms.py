@@ -13,7 +13,7 @@ from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import InvalidParameter
 from ccmusic.features.crops import TOP_DB
 from ccmusic.inference.front_end import FrontEnd
-from ccmusic.inference.non_music import Traits, judged
+from ccmusic.inference.non_music import SoundTraits, measure_if_long_enough
 from ccmusic.models.card import Card
 from ccmusic.models.store import file_sha256
 from ccmusic.parallel import ParallelMap
@@ -34,7 +34,7 @@ class Spectrogram:
         Of the recording.
     digest : str
         SHA-256 of the recording.
-    traits : Traits or None
+    traits : SoundTraits or None
         What distinguishes music from other sounds; None where the recording is too short.
     """
 
@@ -42,7 +42,7 @@ class Spectrogram:
     n_frames: int
     duration_seconds: float
     digest: str
-    traits: Traits | None = None
+    traits: SoundTraits | None = None
 
     def read(self, first: int = 0, last: int | None = None) -> np.ndarray:
         """Decibels of a range of frames, [shape=(84, frames), dtype=float32], -80 to 0."""
@@ -120,7 +120,7 @@ def _make(task: _Task) -> Spectrogram:
         np.save(partial, values)
         partial.replace(file)
     kept = Spectrogram(file, n_frames, seconds, digest)
-    return replace(kept, traits=judged(kept.read()))
+    return replace(kept, traits=measure_if_long_enough(kept.read()))
 
 
 def _write_atomically(file: Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ from ccmusic.finetuning.non_music_rules import limits_for_labels
 from ccmusic.finetuning.plan import Plan
 from ccmusic.finetuning.spectrograms import Spectrogram, cached_spectrograms
 from ccmusic.finetuning.split import held_out
-from ccmusic.inference.non_music import judge
+from ccmusic.inference.non_music import non_music_kind
 from ccmusic.models.card import Card
 from ccmusic.models.non_music_limits import NonMusicLimits
 from ccmusic.scoring.class_weights import class_weights
@@ -83,8 +83,9 @@ class TrainingSet:
     @property
     def is_odd(self) -> np.ndarray:
         """Whether the service will flag each recording as odd, [shape=(n,), dtype=bool]."""
+        limits = self.odd_limits
         found = (spectrogram.traits for spectrogram in self.spectrograms)
-        return np.array([traits is not None and judge(traits, self.odd_limits) is not None for traits in found])
+        return np.array([traits is not None and non_music_kind(traits, limits) is not None for traits in found])
 
     def weights(self) -> np.ndarray:
         """Weight of each excerpt in the loss, [shape=(excerpts,)]: equal for labels, and within a label."""

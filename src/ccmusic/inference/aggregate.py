@@ -6,7 +6,8 @@ import numpy as np
 
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.result import FLAGS
-from ccmusic.models.card import Card, Head
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Head
 
 SILENCE_PEAK = 1e-3
 """A recording whose largest sample lies below this (-60 dB of full scale) is taken for silence."""
@@ -29,7 +30,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def heard_seconds(duration_seconds: float, n_windows: int, card: Card) -> float:
+def analysed_seconds(duration_seconds: float, n_windows: int, card: Card) -> float:
     """How much of a recording lies in its windows, for `window_probabilities`.
 
     Parameters
@@ -50,7 +51,7 @@ def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) 
     ----------
     logits : np.ndarray [shape=(n_windows, n_labels)]
     seconds : float
-        How much sound the windows hold together: `heard_seconds`.
+        How much sound the windows hold together: `analysed_seconds`.
     card : Card or Head
         Holds the temperatures of this output.
 

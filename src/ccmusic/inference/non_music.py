@@ -13,7 +13,7 @@ import numpy as np
 from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.models.non_music_limits import NonMusicLimits
 
-LEAST_SECONDS = 2.0
+MIN_SECONDS = 2.0
 """Shorter ones are not judged: a single note is a tone, and may well be music."""
 SPEECH_WEIGHTS = np.array([3.14, 2.29, -4.26, 0.57])
 SPEECH_INTERCEPT = -33.2
@@ -26,7 +26,7 @@ _LOUD_DB = -40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class SoundTraits:
     """What tells music from other sounds.
 
     Attributes
@@ -62,7 +62,7 @@ class Traits:
     wandering: float
 
 
-def traits(cqt_db: np.ndarray) -> Traits:
+def measure_traits(cqt_db: np.ndarray) -> SoundTraits:
     """Measure a recording.
 
     Parameters
@@ -72,7 +72,7 @@ def traits(cqt_db: np.ndarray) -> Traits:
 
     Returns
     -------
-    Traits
+    SoundTraits
     """
     levels_db = np.maximum(_looked_at(cqt_db), _FLOOR_DB)
     power = 10.0 ** (levels_db / 10.0)
@@ -86,7 +86,7 @@ def traits(cqt_db: np.ndarray) -> Traits:
     shallow = np.maximum(loud_db[12:], -60.0)
     strokes = float(np.abs(np.diff(shallow, axis=1)).mean()) if shallow.shape[1] > 1 else 0.0
     centres = np.arange(len(shares)) @ shares
-    return Traits(
+    return SoundTraits(
         sounding=float(loud.mean()),
         width=float(np.median(widths)),
         widest=float(np.percentile(widths, 90)),
@@ -100,7 +100,7 @@ def traits(cqt_db: np.ndarray) -> Traits:
     )
 
 
-def oddity(cqt_db: np.ndarray, limits: NonMusicLimits) -> str | None:
+def detect_non_music(cqt_db: np.ndarray, limits: NonMusicLimits) -> str | None:
     """Name what a recording is when it is no music.
 
     Parameters
@@ -114,16 +114,16 @@ def oddity(cqt_db: np.ndarray, limits: NonMusicLimits) -> str | None:
     str or None
         One of `ccmusic.inference.result.ODDITIES`; None for what may be music, and for what is too short to tell.
     """
-    found = judged(cqt_db)
-    return None if found is None else judge(found, limits)
+    found = measure_if_long_enough(cqt_db)
+    return None if found is None else non_music_kind(found, limits)
 
 
-def judged(cqt_db: np.ndarray) -> Traits | None:
+def measure_if_long_enough(cqt_db: np.ndarray) -> SoundTraits | None:
     """`traits`, or None of what is too short to be judged."""
-    return traits(cqt_db) if cqt_db.shape[1] >= LEAST_SECONDS * FRAMES_PER_SECOND else None
+    return measure_traits(cqt_db) if cqt_db.shape[1] >= MIN_SECONDS * FRAMES_PER_SECOND else None
 
 
-def judge(of: Traits, limits: NonMusicLimits) -> str | None:
+def non_music_kind(of: SoundTraits, limits: NonMusicLimits) -> str | None:
     """Apply the rules, the plainest first."""
     is_tone = (
         of.width < limits.tone_width
@@ -147,7 +147,7 @@ def judge(of: Traits, limits: NonMusicLimits) -> str | None:
     return next((name for name, applies in rules.items() if applies), None)
 
 
-def speech_score(of: Traits) -> float:
+def speech_score(of: SoundTraits) -> float:
     """Logarithm of the odds that somebody speaks and nothing sounds with it, were speech as frequent as music.
 
     Syllables and pauses make every bin move much, the centre of the spectrum wander, and pitches that glide leave the
@@ -156,7 +156,7 @@ def speech_score(of: Traits) -> float:
     return float(SPEECH_WEIGHTS @ speech_numbers(of)) + SPEECH_INTERCEPT
 
 
-def speech_numbers(of: Traits) -> np.ndarray:
+def speech_numbers(of: SoundTraits) -> np.ndarray:
     """What the score weighs [shape=(4,)]."""
     spread = of.mean_width / max(of.width, 1.0)
     return np.array([of.contrast, np.log(of.wandering + 0.1), np.log(of.roughness + 0.1), np.log(spread)])

@@ -1,54 +1,58 @@
-"""Why a window got its genre: parts of the spectrogram are silenced one by one, and the network is asked again.
+"""Explains the genre of a window by occlusion: make parts of the spectrogram quiet one by one, run the network again.
 
-Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2. No gradient is
-needed, so it works for every network that the service can run, and each number is an answer that the network gave.
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2. Occlusion needs no
+gradients, so it works for every network that the service can run. Each number is an output of the network itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
+from ccmusic.errors import InvalidParameter
 from ccmusic.features.cqt import BINS_PER_OCTAVE, FMIN
+from ccmusic.features.display import display_image
 from ccmusic.genres import Genre
+from ccmusic.models.card import Card
 
 BLOCKS = 10
-"""Into so many stretches a window is parted, each octave by itself."""
+"""Number of time blocks per window; each octave of a block is one part."""
 DRAWN_BLOCKS = 3
-"""Where every part silenced costs a drawing and a large network."""
-LEAST_BLOCK_FRAMES = 10
+"""The same for networks that take drawings: each part costs a drawing and a run of a large network."""
+MIN_BLOCK_FRAMES = 10
 QUIET_PERCENTILE = 10.0
-"""A part is made as quiet as the quietest tenth of its window."""
-LEAST_EVIDENCE = 0.1
-"""Logarithm of the odds; where no part has so much, none is named."""
+"""A quiet part gets the level of this percentile of its window."""
+MIN_EVIDENCE = 0.1
+"""In log odds; if no part has this much, the text names none."""
 ABOVE_ALL_SHARE, MOSTLY_SHARE = 0.4, 0.5
-"""Of all that speaks for the genre, that a register must have to be named."""
+"""Share of the positive evidence that a register needs before the text names it."""
 SHORT_SHARE = 0.3
-"""Of the window: a time is named where so much of it has half of the register's evidence."""
+"""The text names a time if half of the register's evidence is within this share of the window."""
 
 REGISTERS: tuple[tuple[str, str, int, int], ...] = (
     ("the bass", "低音", 0, 2),
     ("the middle", "中音", 2, 5),
     ("the high notes", "高音", 5, 7),
 )
-"""In English, in Chinese, and of which octaves from C1: up to 131 Hz, up to 1,047 Hz, above."""
+"""English name, Chinese name, first octave and the octave after the last, from C1: to 131 Hz, to 1,047 Hz, above."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainPlan:
-    """What is to be explained.
+    """Which windows to explain, and for which genre.
 
     Attributes
     ----------
     windows : int
-        At most so many: those that speak most for the genre.
+        Largest number of windows; those with the highest probability of the genre are explained.
     window : int or None
-        This one alone, counted from 0.
+        Index of the only window to explain, from 0.
     genre : str or None
-        Label of the genre; None for the track's likeliest.
+        Label of the genre; None for the track's likeliest genre.
     """
 
     windows: int = 1
@@ -58,21 +62,21 @@ class ExplainPlan:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a window's probability of one genre would be without each part of it.
+    """The probability of one genre in a window, with and without each part of the window.
 
     Attributes
     ----------
     window : int
-        Which, counted from 0.
+        Index of the window, from 0.
     start_seconds, end_seconds : float
-        Where it lies in the recording.
+        Position in the recording.
     genre : Genre
     probability : float
-        With all of the window.
+        With the whole window.
     without : np.ndarray [shape=(octaves, blocks), dtype=float64]
-        Without the part; the lowest octave first.
-    spectrogram_db : np.ndarray [shape=(84, frames), dtype=uint8]
-        The window for a picture, as `TrackResult.spectrogram_db`.
+        With one part made quiet; the lowest octave first.
+    spectrogram_db : np.ndarray [shape=(84, columns), dtype=uint8]
+        Image of the window, as `TrackResult.spectrogram_db`.
     """
 
     window: int
@@ -85,22 +89,22 @@ class Explanation:
 
     @property
     def evidence(self) -> np.ndarray:
-        """By how much each part raises the logarithm of the genre's odds [shape=(octaves, blocks)]."""
+        """How much each part raises the log odds of the genre [shape=(octaves, blocks)]."""
         return np.asarray(_log_odds(np.array(self.probability)) - _log_odds(self.without))
 
     @property
     def edges_seconds(self) -> np.ndarray:
-        """Where the blocks begin, and where the last ends, in the recording [shape=(blocks + 1,)]."""
+        """Edges of the blocks, as times in the recording [shape=(blocks + 1,)]."""
         return np.linspace(self.start_seconds, self.end_seconds, self.without.shape[1] + 1)
 
-    def words(self, language: Literal["en", "zh"] = "en") -> str:
-        """Which part speaks most for the genre, in one line."""
+    def text(self, language: Literal["en", "zh"] = "en") -> str:
+        """One line that names the part with the most evidence for the genre."""
         name = self.genre.label_zh if language == "zh" else self.genre.label_en
         evidence = np.maximum(self.evidence, 0.0)
         sums = np.array([evidence[low:high].sum(axis=0) for _, _, low, high in REGISTERS])
         strongest = int(sums.sum(axis=1).argmax())
         share = float(sums[strongest].sum()) / max(float(evidence.sum()), 1e-9)
-        if evidence.max() < LEAST_EVIDENCE or share < ABOVE_ALL_SHARE:
+        if evidence.max() < MIN_EVIDENCE or share < ABOVE_ALL_SHARE:
             return _SPREAD[language].format(genre=name)
         first, last = _shortest_half(sums[strongest])
         if last - first <= SHORT_SHARE * evidence.shape[1]:
@@ -112,15 +116,15 @@ class Explanation:
         return texts[language].format(genre=name, register=REGISTERS[strongest][language == "zh"], when=when)
 
     def as_json(self) -> dict[str, Any]:
-        """As the HTTP API and the command line give it."""
+        """The `saliency` object of the HTTP API and the command line."""
         return {
             "genre": self.genre.label,
             "probability": round(self.probability, 6),
             "octave_hz": [round(FMIN * 2.0**octave, 2) for octave in range(len(self.without) + 1)],
             "block_seconds": [round(float(edge), 3) for edge in self.edges_seconds],
             "without": [[round(float(value), 6) for value in row] for row in self.without],
-            "words_en": self.words("en"),
-            "words_zh": self.words("zh"),
+            "words_en": self.text("en"),
+            "words_zh": self.text("zh"),
         }
 
 
@@ -137,15 +141,87 @@ _BETWEEN = {"en": "between {start} and {end} s", "zh": "第 {start} 至 {end} �
 _THROUGHOUT = {"en": "throughout the window", "zh": "整个片段"}
 
 
-def silenced(window_db: np.ndarray, n_blocks: int) -> tuple[list[np.ndarray], tuple[int, int]]:
-    """Copies of a window, each with one part made quiet.
+def require_explainable(plan: ExplainPlan, card: Card) -> None:
+    """Refuse a plan that this model cannot follow; called before the recording is decoded.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    if card.features.kind != "cqt_db":
+        raise InvalidParameter(
+            "explain", "is not possible with this model: only answers from the constant-Q transform are explained"
+        )
+    if plan.genre is not None and plan.genre not in card.labels:
+        raise InvalidParameter("genre", f"must be one of {', '.join(card.labels)}, not {plan.genre!r}")
+
+
+def explain_windows(
+    plan: ExplainPlan,
+    windows_db: Sequence[np.ndarray],
+    bounds_seconds: Sequence[tuple[float, float]],
+    probabilities: np.ndarray,
+    genres: Sequence[Genre],
+    n_blocks: int,
+    probabilities_of: Callable[[list[np.ndarray]], np.ndarray],
+) -> tuple[Explanation, ...]:
+    """Explain the chosen windows of a recording.
+
+    Parameters
+    ----------
+    plan : ExplainPlan
+    windows_db : sequence of np.ndarray [shape=(84, frames), dtype=float32]
+        Every window of the recording.
+    bounds_seconds : sequence of (float, float)
+        Start and end of each window.
+    probabilities : np.ndarray [shape=(n_windows, n_labels)]
+    genres : sequence of Genre [length=n_labels]
+    n_blocks : int
+        Number of time blocks per window.
+    probabilities_of : callable
+        Runs the network: windows -> probabilities [shape=(n, n_labels)].
+
+    Returns
+    -------
+    tuple of Explanation
+        In the order of time.
+
+    Raises
+    ------
+    InvalidParameter
+        The recording has no such window.
+    """
+    if plan.window is not None and not 0 <= plan.window < len(windows_db):
+        raise InvalidParameter("window", f"must be 1 to {len(windows_db)}, not {plan.window + 1}")
+    labels = [genre.label for genre in genres]
+    genre = int(probabilities.mean(axis=0).argmax()) if plan.genre is None else labels.index(plan.genre)
+    explanations = []
+    for index in chosen_windows(probabilities[:, genre], plan):
+        copies, shape = quiet_copies(windows_db[index], n_blocks)
+        start, end = bounds_seconds[index]
+        explanations.append(
+            Explanation(
+                window=index,
+                start_seconds=start,
+                end_seconds=end,
+                genre=genres[genre],
+                probability=float(probabilities[index, genre]),
+                without=probabilities_of(copies)[:, genre].reshape(shape),
+                spectrogram_db=display_image(windows_db[index]),
+            )
+        )
+    return tuple(explanations)
+
+
+def quiet_copies(window_db: np.ndarray, n_blocks: int) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """Copies of a window, each with one part made as quiet as the quietest tenth of the window.
 
     Parameters
     ----------
     window_db : np.ndarray [shape=(84, frames), dtype=float32]
         Constant-Q transform in decibels.
     n_blocks : int
-        Stretches of time; fewer where they would be shorter than `LEAST_BLOCK_FRAMES`.
+        Number of time blocks; fewer if they would be shorter than `MIN_BLOCK_FRAMES`.
 
     Returns
     -------
@@ -154,7 +230,7 @@ def silenced(window_db: np.ndarray, n_blocks: int) -> tuple[list[np.ndarray], tu
     shape : (octaves, blocks)
     """
     n_bins, n_frames = window_db.shape
-    n_blocks = max(1, min(n_blocks, n_frames // LEAST_BLOCK_FRAMES))
+    n_blocks = max(1, min(n_blocks, n_frames // MIN_BLOCK_FRAMES))
     edges = np.linspace(0, n_frames, n_blocks + 1).astype(int)
     quiet = np.percentile(window_db, QUIET_PERCENTILE).astype(window_db.dtype)
     copies = []
@@ -168,7 +244,7 @@ def silenced(window_db: np.ndarray, n_blocks: int) -> tuple[list[np.ndarray], tu
 
 
 def chosen_windows(probabilities: np.ndarray, plan: ExplainPlan) -> list[int]:
-    """Which windows are explained, in the order of time.
+    """Indices of the windows to explain, in the order of time.
 
     Parameters
     ----------
@@ -187,7 +263,7 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
 
 
 def _shortest_half(weights: np.ndarray) -> tuple[int, int]:
-    """The shortest run, first and after the last, that has half of the sum."""
+    """The shortest run of blocks with half of the sum: its first block, and the block after its last."""
     sums = np.concatenate([[0.0], np.cumsum(weights)])
     for length in range(1, len(weights) + 1):
         runs = sums[length:] - sums[:-length]

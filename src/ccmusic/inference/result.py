@@ -1,4 +1,4 @@
-"""What the pipeline answers: plain frozen records, turned into JSON in one place."""
+"""The answer of the pipeline as frozen records; `TrackResult.as_json` is the only place that makes JSON of it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ from ccmusic.genres import CCMUSIC, Genre, Taxonomy
 from ccmusic.inference.occlusion import Explanation
 
 FLAGS: tuple[str, ...] = ("silence", "too_short", "uncertain", "truncated")
-"""The closed set of flags an answer may carry."""
-
-ODDITIES: tuple[str, ...] = ("silence", "empty", "tone", "pulses", "noise", "speech")
-"""The closed set of what a recording may be taken for instead of music; `empty` sounds outside the range of the
-constant-Q transform at most, `pulses` are clicks, beeps or drums alone."""
+"""Every flag that an answer may have."""
 
 DEFAULT_TOP_K = 5
 
 STAGES: tuple[str, ...] = ("queue", "decode", "resample", "features", "inference")
-"""The closed set of stages that an answer gives times for."""
+"""Every stage that an answer may have a time for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model answered."""
+    """The model that gave an answer."""
 
     name: str
     version: str
@@ -36,7 +32,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One genre, or group of genres, and its probability."""
+    """A genre or group of genres, and its probability."""
 
     genre: str
     label_zh: str
@@ -53,7 +49,7 @@ class Prediction:
 
 
 def rank(probabilities: np.ndarray, genres: tuple[Genre, ...], top_k: int | None = None) -> tuple[Prediction, ...]:
-    """The `top_k` likeliest groups (all when None), likeliest first; ties keep the order of the taxonomy."""
+    """The `top_k` likeliest groups (all if None), likeliest first; ties keep the order of the taxonomy."""
     order = np.argsort(-probabilities, kind="stable")[:top_k]
     return tuple(
         Prediction(genres[i].label, genres[i].label_zh, genres[i].label_en, float(probabilities[i])) for i in order
@@ -62,12 +58,12 @@ def rank(probabilities: np.ndarray, genres: tuple[Genre, ...], top_k: int | None
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One stretch of the recording and the probabilities of the genres in it.
+    """A window of the recording and the probabilities of the genres in it.
 
     Attributes
     ----------
     start_seconds, end_seconds : float
-        Where it lies in the recording.
+        Position in the recording.
     probabilities : np.ndarray [shape=(n_labels,), dtype=float64]
         Calibrated, in the order of the taxonomy's labels.
     """
@@ -78,18 +74,18 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The same recording as one of the network's further outputs names it.
+class HeadResult:
+    """The answer of one of the network's further outputs for the same recording.
 
     Attributes
     ----------
     taxonomy : Taxonomy
     probabilities : dict of int to np.ndarray [shape=(level,)]
-        Of the track, by level of this taxonomy.
+        Of the track, at each level of this taxonomy.
     windows : np.ndarray [shape=(n_windows, n_labels), dtype=float64]
         Of each window.
     flags : tuple of str
-        Some of `FLAGS`; ``uncertain`` is this output's own.
+        Some of `FLAGS`; ``uncertain`` follows this output's own threshold.
     """
 
     taxonomy: Taxonomy
@@ -100,13 +96,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class TrackResult:
-    """The answer for one recording, as the network's own labels name it.
+    """The answer for one recording in the model's own labels.
 
     Attributes
     ----------
     model : ModelIdentity
     duration_seconds : float
-        Length of what was listened to.
+        Length of the analysed part.
     probabilities : dict of int to np.ndarray [shape=(level,)]
         Probabilities at each level of `taxonomy`, in the order of ``taxonomy.genres(level)``.
     windows : tuple of Window
@@ -115,20 +111,22 @@ class TrackResult:
     timings : dict of str to float
         Seconds by stage, keys from `STAGES`.
     spectrogram_db : np.ndarray or None [shape=(84, columns), dtype=uint8]
-        The CQT for a picture, at most `pipeline.PICTURE_COLUMNS` wide: 0 is 80 dB below the loudest, 255 the loudest;
-        row 0 the lowest note. Only when asked for.
+        Image of the CQT (`ccmusic.features.display`): 0 is 80 dB below the maximum, 255 the maximum; row 0 is the
+        lowest note. Only if requested.
     taxonomy : Taxonomy
-        What the probabilities are of.
+        The taxonomy of `probabilities`.
     sure_level : int or None
-        The finest level that the answer is sure of, 0 when it is of none; None when the model does not say.
-    readings : tuple of Reading
-        By the network's further outputs.
+        The finest level whose likeliest group reaches the card's threshold, 0 if none does; None if the card has no
+        thresholds.
+    heads : tuple of HeadResult
+        The answers of the network's further outputs.
     level_dbfs, bandwidth_hz : float or None
-        As `ccmusic.inference.level_and_bandwidth` has them; None when they were not measured.
+        See `ccmusic.inference.level_and_bandwidth`; None if not measured.
     explanations : tuple of Explanation
-        Of some windows, only when asked for.
+        Of some windows; only if requested.
     odd : str or None
-        One of `ODDITIES` when this seems to be no music; the answer then has the flag ``uncertain``.
+        What the recording seems to be instead of music: ``silence``, or a kind of `ccmusic.inference.non_music`. The
+        answer then has the flag ``uncertain``.
     """
 
     model: ModelIdentity
@@ -140,7 +138,7 @@ class TrackResult:
     spectrogram_db: np.ndarray | None = None
     taxonomy: Taxonomy = CCMUSIC
     sure_level: int | None = None
-    readings: tuple[Reading, ...] = ()
+    heads: tuple[HeadResult, ...] = ()
     level_dbfs: float | None = None
     bandwidth_hz: float | None = None
     odd: str | None = None
@@ -148,8 +146,8 @@ class TrackResult:
 
     @property
     def taxonomies(self) -> tuple[Taxonomy, ...]:
-        """Every taxonomy that `under` has an answer for, the one of this answer first."""
-        return (self.taxonomy, *(reading.taxonomy for reading in self.readings))
+        """Every taxonomy that `under` accepts; the one of this answer first."""
+        return (self.taxonomy, *(head.taxonomy for head in self.heads))
 
     @property
     def leaves(self) -> np.ndarray:
@@ -157,7 +155,7 @@ class TrackResult:
         return self.probabilities[self.taxonomy.level()]
 
     def under(self, taxonomy: str | None) -> TrackResult:
-        """The same answer in the genres of another taxonomy; this one when none, or its own, is asked for.
+        """The same answer in another taxonomy; this answer if the taxonomy is None or its own.
 
         Parameters
         ----------
@@ -167,25 +165,25 @@ class TrackResult:
         Returns
         -------
         TrackResult
-            Without further readings.
+            Without `heads`.
 
         Raises
         ------
         InvalidParameter
-            The model has no such output; the text names those that it has.
+            The model does not have this taxonomy; the text names those that it has.
         """
         chosen = chosen_taxonomy(taxonomy, self.taxonomies)
-        for reading in self.readings:
-            if reading.taxonomy == chosen:
-                pairs = zip(self.windows, reading.windows, strict=True)
+        for head in self.heads:
+            if head.taxonomy == chosen:
+                pairs = zip(self.windows, head.windows, strict=True)
                 return replace(
                     self,
                     taxonomy=chosen,
-                    probabilities=reading.probabilities,
+                    probabilities=head.probabilities,
                     windows=tuple(replace(window, probabilities=row) for window, row in pairs),
-                    flags=reading.flags,
+                    flags=head.flags,
                     sure_level=None,
-                    readings=(),
+                    heads=(),
                 )
         return self
 
@@ -202,24 +200,24 @@ class TrackResult:
         top_k: int | None = None,
         request_id: str | None = None,
     ) -> dict[str, Any]:
-        """The answer as the HTTP API and the command line give it (docs/contract.md, section 4).
+        """The answer as the HTTP API and the command line return it (docs/contract.md, section 4).
 
         Parameters
         ----------
         taxonomy : str, optional
-            Whose genres; the model's own labels by default.
+            Name of the taxonomy; the model's own labels by default.
         level : int, optional
-            Level of ``predictions`` and of the windows' predictions; the taxonomy's finest by default.
+            Level of the track's and the windows' ``predictions``; the finest by default.
         top_k : int, optional
             Largest number of predictions of the track and of each window; see `chosen_top_k`. ``levels`` is always
             complete.
         request_id : str, optional
-            Repeated in the answer when given.
+            Added to the answer if given.
 
         Returns
         -------
         dict
-            JSON-ready.
+            Ready for `json.dumps`.
 
         Raises
         ------
@@ -259,19 +257,21 @@ class TrackResult:
         return answer
 
 
-def chosen_taxonomy(asked: str | None, offered: Sequence[Taxonomy]) -> Taxonomy:
-    """The taxonomy that is asked for by name; the first when none is.
+def chosen_taxonomy(requested: str | None, offered: Sequence[Taxonomy]) -> Taxonomy:
+    """The taxonomy with the requested name; the first if the name is None.
 
     Raises
     ------
     InvalidParameter
-        It is not offered; the text names those that are.
+        It is not offered; the text names those that are offered.
     """
     for taxonomy in offered:
-        if asked in (None, taxonomy.name):
+        if requested in (None, taxonomy.name):
             return taxonomy
     names = ", ".join(taxonomy.name for taxonomy in offered)
-    raise InvalidParameter("taxonomy", f"must be {names if len(offered) == 1 else f'one of {names}'}, not {asked!r}")
+    raise InvalidParameter(
+        "taxonomy", f"must be {names if len(offered) == 1 else f'one of {names}'}, not {requested!r}"
+    )
 
 
 def chosen_top_k(requested: int | None, taxonomy: Taxonomy, name: str = "top_k") -> int:

@@ -1,1 +1,1 @@
-"""What serving needs of a model: its card, its place on disk, its golden clips."""
+"""What serving needs of a model: its card, its location on disk, its golden clips."""

@@ -1,7 +1,7 @@
-"""Waveforms that anyone can compute: what a model is asked at start-up to prove that it still answers right.
+"""Golden clips: waveforms computed from formulas, for which a card states the logits of its network.
 
-They are music-like on purpose (harmonics, chords, beats), so that a change in any step of the road (transform, decibel
-reference, network) moves the logits.
+They resemble music (harmonics, chords, beats), so that an error in any step of the pipeline (transform, decibel
+reference, network) changes the logits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ccmusic.models.card import GoldenClip
+from ccmusic.models.card_parts import GoldenClip
 
 SAMPLE_RATE = 22050
 RECORDING_SAMPLE_RATE = 48000
@@ -87,23 +87,23 @@ def beat(seconds: float) -> np.ndarray:
 
 
 SIGNALS: dict[str, Callable[[float], np.ndarray]] = {"chords": chords, "beat": beat}
-"""Every golden signal by the name that cards use."""
+"""Every golden signal, by its name in cards."""
 
 
 def golden_clips(
-    ask: Callable[[np.ndarray], Sequence[np.ndarray]], lengths: Sequence[float], taxonomies: Sequence[str] = ()
+    network: Callable[[np.ndarray], Sequence[np.ndarray]], lengths: Sequence[float], taxonomies: Sequence[str] = ()
 ) -> tuple[GoldenClip, ...]:
-    """Ask a network every signal, for its card.
+    """Run a network on every signal and length, for its card.
 
     Parameters
     ----------
-    ask : callable
-        Gives the logits of each output [shape=(1, n_labels)] for a waveform as one window.
+    network : callable
+        Returns the logits of each output [shape=(1, n_labels)] for a waveform as one window.
     lengths : sequence of float
-        In seconds. A network that has other weights for short sounds needs one for those too: what no golden clip
-        reaches, no self-test sees.
+        In seconds. A network with separate weights for short clips needs a short length too: self-tests do not reach
+        weights that no golden clip uses.
     taxonomies : sequence of str
-        Of the card's heads, in the order of the outputs after the first.
+        Of the card's heads, in the order of the further outputs.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def golden_clips(
     clips = []
     for seconds in lengths:
         for name, signal in SIGNALS.items():
-            logits, *others = (tuple(map(float, answer[0])) for answer in ask(signal(seconds)))
+            logits, *others = (tuple(map(float, answer[0])) for answer in network(signal(seconds)))
             heads = dict(zip(taxonomies, others, strict=True))
             clips.append(GoldenClip(signal=name, seconds=seconds, logits=logits, heads=heads))
     return tuple(clips)
@@ -120,7 +120,7 @@ def golden_clips(
 
 @lru_cache(maxsize=8)
 def recording(signal: str, seconds: float) -> bytes:
-    """A golden clip as somebody would send it, so that it takes the whole road: decoding, mixing, resampling.
+    """A golden clip as an encoded file, so that it passes decoding, mixing and resampling too.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def recording(signal: str, seconds: float) -> bytes:
     """
     waveform = SIGNALS[signal](seconds)
     n = round(len(waveform) * RECORDING_SAMPLE_RATE / SAMPLE_RATE)
-    # More points of the same band-limited periodic signal: exact, without the filter that it is to try.
+    # Exact interpolation of a band-limited periodic signal: the resampling filter is part of the test.
     dense = np.fft.irfft(np.fft.rfft(waveform.astype(np.float64)), n) * (n / len(waveform))
     data = np.repeat(dense.astype("<f4"), 2).tobytes()
     form = struct.pack("<HHIIHH", 3, 2, RECORDING_SAMPLE_RATE, RECORDING_SAMPLE_RATE * 8, 8, 32)

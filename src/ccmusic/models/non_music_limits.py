@@ -1,22 +1,22 @@
-"""Limits beyond which a recording is taken for something else than music."""
+"""Limits beyond which non-music detection takes a recording for something other than music."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ccmusic.models.record import Record
 
 Positive = Annotated[float, Field(ge=0)]
 
 
-class NonMusicLimits(BaseModel):
-    """Limits of the rules in `ccmusic.inference.non_music`, which says what each number means.
+class NonMusicLimits(Record):
+    """Limits of the rules in `ccmusic.inference.non_music`, where each number is explained.
 
-    The defaults are measured on real music, see docs/odd-inputs.md. A rule whose limit cannot be reached never applies
-    (0 for those that look for less, a large number for those that look for more).
+    The defaults were measured on real music (docs/odd-inputs.md). To turn a rule off, set a limit that cannot be
+    exceeded: 0 for a rule that applies below its limit, a large number for one that applies above.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     empty_sounding: Positive = 0.1
     tone_width: Positive = 3.5
@@ -35,7 +35,7 @@ class NonMusicLimits(BaseModel):
     speech_score: float = 2.0
 
     def without(self, *kinds: str) -> NonMusicLimits:
-        """The same limits, but those of some kinds of sound out of reach: these are no longer found odd."""
+        """The same limits, with the rules of some kinds of sound turned off."""
         return self.model_copy(update={name: value for kind in kinds for name, value in OUT_OF_REACH[kind].items()})
 
 
@@ -46,4 +46,4 @@ OUT_OF_REACH: dict[str, dict[str, float]] = {
     "noise": {"noise_width": 1e9, "noise_contrast": 0.0},
     "speech": {"speech_score": 1e9},
 }
-"""Limits that no recording goes beyond, by what `ccmusic.inference.non_music` names the sound."""
+"""By kind of non-music: limits that turn its rules off. The keys are all kinds, in the order of the rules."""

@@ -1,4 +1,4 @@
-"""Where models are found, and the check that their bytes are what their card promises."""
+"""Finds a model on disk and checks that its file has the hash of its card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ccmusic.errors import ModelFileNotFound, ModelRefused
-from ccmusic.models.card import CARD_NAME, Card, Precision, read_card
+from ccmusic.models.card import CARD_NAME, Card, read_card
+from ccmusic.models.card_parts import Precision
 from ccmusic.models.hub_reference import HubReference, parse_reference
 
 EMBEDDED = "embedded"
@@ -30,20 +31,20 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
-    """Where a model lies, and what was asked for.
+    """Where a model is, and the requested precision.
 
     Attributes
     ----------
     configured : str
-        As the operator wrote it; messages repeat it.
+        The setting as the operator wrote it; messages repeat it.
     directory : Path or None
-        The model directory, absolute; None while it has to be made from `checkpoint` or `reference`.
+        The model directory, absolute; None until it is made from `checkpoint` or `reference`.
     checkpoint : Path or None
         A PyTorch checkpoint, absolute.
     reference : HubReference or None
         A checkpoint on a hub.
     precision : str or None
-        The precision that is asked for; None leaves it to the card.
+        The requested precision; None uses the card's.
     """
 
     configured: str
@@ -53,7 +54,7 @@ class ModelLocation:
     precision: Precision | None = None
 
     def missing(self) -> str | None:
-        """The path, as configured, of the first file of this model that is not on disk; None when all are there."""
+        """Path, as configured, of the first file of this model that is not on disk; None if all exist."""
         if self.checkpoint is not None and not self.checkpoint.is_file():
             return self.configured
         if self.directory is None:
@@ -64,13 +65,13 @@ class ModelLocation:
         try:
             name = read_card(card_path).at(self.precision).file
         except ModelRefused:
-            return None  # it is there; that it is no card is for the loader to say
+            return None  # the file exists; the loader reports that it is not a card
         except ModelFileNotFound:
             return self._as_configured(CARD_NAME)
         return None if (self.directory / name).is_file() else self._as_configured(name)
 
     def preferring(self, precision: Precision) -> ModelLocation:
-        """The same, in this precision unless another is asked for."""
+        """The same location in this precision, unless one was requested."""
         return self if self.precision is not None else replace(self, precision=precision)
 
     def _as_configured(self, name: str) -> str:
@@ -81,7 +82,7 @@ class ModelLocation:
 
 
 def locate(configured: str, precision: Precision | None = None) -> ModelLocation:
-    """Turn the setting ``model`` into a place; whether anything is there is not looked at.
+    """The location for the setting ``model``; it need not exist.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def locate(configured: str, precision: Precision | None = None) -> ModelLocation
         `embedded`; a model directory, or the path of its ``card.json``; a checkpoint, or the directory of its
         ``save.pt``; or a checkpoint on a hub.
     precision : str, optional
-        What the network shall compute in.
+        The requested precision.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def locate(configured: str, precision: Precision | None = None) -> ModelLocation
 
 
 def read_model(location: ModelLocation) -> tuple[Card, bytes]:
-    """Read a model's card and network, and refuse a network that is not the card's.
+    """Read a model's card and network; refuse a network whose hash is not the card's.
 
     Parameters
     ----------
@@ -119,14 +120,14 @@ def read_model(location: ModelLocation) -> tuple[Card, bytes]:
     -------
     card : Card
     model : bytes
-        The network's file, whose SHA-256 is the card's.
+        Content of the network's file.
 
     Raises
     ------
     ModelFileNotFound
-        A file is missing; the text is its path as configured.
+        A file does not exist; the text is its path as configured.
     ModelRefused
-        The card is not a card, or the hash differs.
+        The card is invalid, or the hash differs.
     """
     if (missing := location.missing()) is not None:
         raise ModelFileNotFound(missing)

@@ -1,30 +1,26 @@
-"""What recordings were like when the model was made: what drift is told from."""
+"""Statistics of the training set, with which drift detection compares recent recordings."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from ccmusic.models.record import Record, Share
 
 
-class Spread(_Record):
-    """How one number was spread over the recordings.
+class Spread(Record):
+    """Distribution of one quantity over the recordings.
 
     Attributes
     ----------
     mean, variance : float
     quantiles : tuple of float
-        Ascending, at evenly spaced shares from the smallest to the largest value.
+        Ascending, at evenly spaced shares from the minimum to the maximum.
     tolerance : float
-        How far the mean rank of other recordings (0 the smallest of these, 1 the largest; 0.5 on average) may lie from
-        0.5 and still be no news.
+        Largest distance of the mean rank of other recordings from 0.5 that is not drift. The rank is 0 at the minimum
+        of this distribution and 1 at its maximum.
     """
 
     mean: float
@@ -39,24 +35,24 @@ class Spread(_Record):
         return self
 
     def rank(self, value: float) -> float:
-        """Where a value stands among the recordings: 0 at or below the smallest, 1 at or above the largest."""
+        """Rank of a value in the distribution: 0 at or below the minimum, 1 at or above the maximum."""
         return float(np.interp(value, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
 
 
-class Reference(_Record):
-    """The recordings that a model was made with, as the service would have measured them; the mix is the card's.
+class Reference(Record):
+    """Statistics of the training set, measured as the service measures; the mix is ``reference_mix`` of the card.
 
     Attributes
     ----------
     recordings, artists : int
-        How many there were.
+        Their numbers.
     note : str
-        What a reader should know of them.
+        For readers.
     mix_tolerance : tuple of float [length=n_labels]
-        How far a genre's mean probability may lie from ``reference_mix`` and still be no news.
+        Largest distance of a genre's mean probability from ``reference_mix`` that is not drift.
     confidence : Spread or None
-        Of the mean over a recording's windows of the largest probability: unlike that of the whole track it does not
-        fall with the number of windows.
+        Of the largest probability of a window, averaged over a recording's windows. Unlike the largest probability of
+        the track, it does not fall with the number of windows.
     level_dbfs : Spread or None
         Of the root mean square, in decibels of full scale.
     bandwidth_hz : Spread or None

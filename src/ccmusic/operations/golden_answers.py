@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ccmusic.operations.http_client import Response, request
 
 if TYPE_CHECKING:  # imported late: the command line must start fast
-    from ccmusic.models.card import Card, Head
+    from ccmusic.models.card import Card
+    from ccmusic.models.card_parts import Head
 
 POLL_SECONDS = 0.25
 TOLERANCE = 0.02

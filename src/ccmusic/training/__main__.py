@@ -23,7 +23,8 @@ import torch
 
 from ccmusic.genres import LABELS
 from ccmusic.inference.aggregate import softmax
-from ccmusic.models.card import Calibration, Card, Head, Training
+from ccmusic.models.card import Card
+from ccmusic.models.card_parts import Calibration, Head, Training
 from ccmusic.scoring import figures
 from ccmusic.training import configuration
 from ccmusic.training.crossval import load_network

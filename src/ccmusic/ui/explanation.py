@@ -62,7 +62,7 @@ def explanation_html(explanation: Explanation, language: Language) -> str:
         HTML without external resources.
     """
     data = base64.b64encode(explanation_png(explanation)).decode()
-    words = escape(explanation.words(language))
+    words = escape(explanation.text(language))
     stretch = f"{clock(explanation.start_seconds)}–{clock(explanation.end_seconds)}"
     caption = text("explain.caption", language, stretch=stretch, probability=f"{explanation.probability:.0%}")
     edges = explanation.edges_seconds
