@@ -9,7 +9,14 @@ from ccmusic.checkpoints.architectures import CHECKPOINTS, build_onnx, manifest
 from ccmusic.checkpoints.state_dict import check, read_state_dict, recognise
 from ccmusic.errors import InvalidParameter, ModelFileNotFound, ModelRefused
 from support.checkpoints import WIDTH, narrow_state
-from support.state_dict_file import dictionary, integer, pickled_tensors, whole, write_archive, write_state_dict
+from support.state_dict_file import (
+    complete_pickle,
+    dictionary,
+    integer,
+    pickled_tensors,
+    write_archive,
+    write_state_dict,
+)
 
 # Reading
 
@@ -24,7 +31,7 @@ def test_a_file_and_its_folder_give_the_same_state_dict(tmp_path):
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
 def test_a_wrapped_state_dict_is_unwrapped(tmp_path, wrapper):
     entries, storages = pickled_tensors({"module.x": np.ones(3, np.float32)})
-    pickled = whole(dictionary({"epoch": integer(3), wrapper: dictionary(entries)}))
+    pickled = complete_pickle(dictionary({"epoch": integer(3), wrapper: dictionary(entries)}))
     assert read_state_dict(write_archive(tmp_path / "save.pt", pickled, storages)).keys() == {"x"}
 
 
@@ -52,7 +59,7 @@ def test_names_of_older_torchvisions_become_the_present_ones(tmp_path):
     ],
 )
 def test_other_content_than_a_state_dict_is_refused(tmp_path, pickled, message):
-    path = write_archive(tmp_path / "save.pt", whole(pickled), {})
+    path = write_archive(tmp_path / "save.pt", complete_pickle(pickled), {})
     with pytest.raises(ModelRefused, match=message) as caught:
         read_state_dict(path)
     assert "save it again with torch.save(model.state_dict(), ...)" in str(caught.value)

@@ -17,13 +17,13 @@ from ccmusic.checkpoints import torch_file
 from ccmusic.checkpoints.torch_file import read_torch_file
 from ccmusic.errors import ModelFileNotFound, ModelRefused
 from support.state_dict_file import (
+    complete_pickle,
     dictionary,
+    global_name,
     integer,
-    name,
     pickled_tensors,
     tensor,
     text,
-    whole,
     write_archive,
     write_state_dict,
 )
@@ -48,7 +48,7 @@ def refused(path, match):
 def one_tensor(path, *, kind="Float", elements=6, offset=0, shape=(2, 3), strides=(3, 1), content=None, **options):
     content = counted(6).tobytes() if content is None else content
     record = tensor(kind, "0", elements, offset, shape, strides)
-    return write_archive(path, whole(dictionary({"weight": record})), {"0": content}, **options)
+    return write_archive(path, complete_pickle(dictionary({"weight": record})), {"0": content}, **options)
 
 
 # What is read
@@ -80,7 +80,7 @@ def test_tensors_may_share_a_storage_and_be_empty(path):
         "right": tensor("Float", "0", 6, 3, (3,), (1,)),
         "none": tensor("Float", "0", 6, 6, (0, 4), (4, 1)),
     }
-    read = read_torch_file(write_archive(path, whole(dictionary(entries)), {"0": counted(6).tobytes()}))
+    read = read_torch_file(write_archive(path, complete_pickle(dictionary(entries)), {"0": counted(6).tobytes()}))
     assert (read["left"].tolist(), read["right"].tolist(), read["none"].shape) == ([0, 1, 2], [3, 4, 5], (0, 4))
 
 
@@ -101,9 +101,9 @@ def test_a_compressed_archive_is_read_too(path):
 
 def test_parameters_and_other_values_are_read(path):
     entries, storages = pickled_tensors({"x": counted((2, 3))})
-    wrapped = name("torch._utils", "_rebuild_parameter") + b"(" + entries["x"] + b"\x88}tR"
+    wrapped = global_name("torch._utils", "_rebuild_parameter") + b"(" + entries["x"] + b"\x88}tR"
     content = dictionary({"x": wrapped, "epoch": integer(3), "names": b"](" + text("a") + text("b") + b"e"})
-    read = read_torch_file(write_archive(path, whole(content), storages))
+    read = read_torch_file(write_archive(path, complete_pickle(content), storages))
     assert (read["epoch"], read["names"]) == (3, ["a", "b"])
     np.testing.assert_array_equal(read["x"], counted((2, 3)))
 
@@ -166,16 +166,16 @@ def test_a_pickle_that_would_execute_something_is_refused_with_the_name(path, tm
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (name("os", "system") + b"(" + text("true") + b"tR", "'os.system'"),
+        (global_name("os", "system") + b"(" + text("true") + b"tR", "'os.system'"),
         (text("os") + text("system") + b"\x93(" + text("true") + b"tR", "'os.system'"),
-        (name("collections", "OrderedDict") + b"(" + text("x") + b"tR", "a call of collections.OrderedDict"),
-        (name("torch", "FloatStorage") + b")R", "a call of torch.FloatStorage"),
-        (name("collections", "OrderedDict") + b"}b", "a Global in place of a dict"),
+        (global_name("collections", "OrderedDict") + b"(" + text("x") + b"tR", "a call of collections.OrderedDict"),
+        (global_name("torch", "FloatStorage") + b")R", "a call of torch.FloatStorage"),
+        (global_name("collections", "OrderedDict") + b"}b", "a Global in place of a dict"),
         (text("x") + text("y") + b"\x81", "the operation NEWOBJ"),
         (b"ctorch.nn.modules.container\nSequential\n)R", "a whole module .torch.nn.modules.container.Sequential."),
         (b"(" + text("storage") + text("x") + text("0") + text("cpu") + integer(1) + b"tQ",
          "a storage of unknown kind"),
-        (b"(" + text("storage") + name("torch", "FloatStorage") + text("0") + text("cpu") + text("1") + b"tQ",
+        (b"(" + text("storage") + global_name("torch", "FloatStorage") + text("0") + text("cpu") + text("1") + b"tQ",
          "a storage of unknown name or size"),
         (b"h\x07", "damaged"),
         (b"}(" + text("x") + integer(1) + text("x") + integer(2) + b"u", "the key 'x' twice"),
@@ -184,11 +184,11 @@ def test_a_pickle_that_would_execute_something_is_refused_with_the_name(path, tm
     ],
 )  # fmt: skip
 def test_a_pickle_of_anything_else_is_refused(path, value, message):
-    refused(write_archive(path, whole(value), {}), message)
+    refused(write_archive(path, complete_pickle(value), {}), message)
 
 
 def test_a_pickle_that_ends_early_is_refused(path):
-    complete = whole(dictionary({"x": integer(1)}))
+    complete = complete_pickle(dictionary({"x": integer(1)}))
     for end in range(2, len(complete) - 1):
         refused(write_archive(path, complete[:end], {}), "its pickle")
 
@@ -226,7 +226,7 @@ def test_a_shape_that_is_endless_when_printed_is_not_printed(path):
     flat = b"(" + integer(2) + integer(3) + b"t"
     assert record.count(flat) == 1
     for shape in (doubled(200), b")" + b"\x85" * 5000):
-        hostile = whole(dictionary({"weight": record.replace(flat, shape)}))
+        hostile = complete_pickle(dictionary({"weight": record.replace(flat, shape)}))
         message = refused(write_archive(path, hostile, {"0": counted(6).tobytes()}), "no shape of whole numbers")
         assert len(message) < 300 + len(str(path))
 
@@ -234,13 +234,15 @@ def test_a_shape_that_is_endless_when_printed_is_not_printed(path):
 def test_a_dictionary_that_occurs_many_times_is_refused(path):
     inner = b"}(" + b"".join(text(f"{i}") + integer(i) for i in range(200)) + b"u"
     outer = b"}(" + text("x") + inner + b"q\x01" + b"".join(text(f"{i}") + b"h\x01" for i in range(200)) + b"u"
-    refused(write_archive(path, whole(outer), {}), "more than 20000 values")
+    refused(write_archive(path, complete_pickle(outer), {}), "more than 20000 values")
 
 
 def test_the_elements_of_all_tensors_are_counted_together(path, monkeypatch):
     monkeypatch.setattr(torch_file, "MAX_ELEMENTS", 11)
     entries = {key: tensor("Float", "0", 6, 0, (6,), (1,)) for key in ("x", "y")}
-    refused(write_archive(path, whole(dictionary(entries)), {"0": counted(6).tobytes()}), "more than 11 elements")
+    refused(
+        write_archive(path, complete_pickle(dictionary(entries)), {"0": counted(6).tobytes()}), "more than 11 elements"
+    )
 
 
 # What is refused: archives
@@ -275,7 +277,7 @@ def test_two_entries_of_one_name_are_refused(path):
 def test_entries_that_overlap_are_refused(path):
     entries = {key: tensor("Float", key, 600, 0, (600,), (1,)) for key in ("0", "1")}
     raw = bytearray(
-        write_archive(path, whole(dictionary(entries)), {"0": counted(600).tobytes(), "1": b""}).read_bytes()
+        write_archive(path, complete_pickle(dictionary(entries)), {"0": counted(600).tobytes(), "1": b""}).read_bytes()
     )
     first, second = (raw.rfind(b"save/data/" + key) - 46 for key in (b"0", b"1"))
     raw[second + 16 : second + 28] = raw[first + 16 : first + 28]  # CRC-32 and sizes
@@ -288,7 +290,7 @@ def test_entries_that_overlap_are_refused(path):
 def test_an_entry_that_grows_when_unpacked_is_refused(path, where):
     zeros = bytes(torch_file.MAX_DEFLATED_BYTES + 4)
     record = tensor("Float", "0", len(zeros) // 4, 0, (1,), (1,))
-    pickled = whole(dictionary({"x": record})) if where == "storage" else zeros
+    pickled = complete_pickle(dictionary({"x": record})) if where == "storage" else zeros
     write_archive(path, pickled, {"0": zeros}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1_000_000
     refused(path, "more than 8388608" if where == "pickle" else "torch.save compresses nothing")
@@ -359,6 +361,6 @@ def test_a_big_endian_file_is_refused(path):
     path.write_bytes(raw)
     refused(path, "CRC-32")  # the entry was changed
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("save/data.pkl", whole(b"}"))
+        archive.writestr("save/data.pkl", complete_pickle(b"}"))
         archive.writestr("save/byteorder", b"big")
     refused(path, "big-endian")

@@ -1,4 +1,4 @@
-"""A model whose answers can be reckoned by hand."""
+"""A model whose answers follow from a simple formula."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def band_network(
 ) -> bytes:
     """An ONNX network whose logit i is `scale` times the mean level, in dB, of the CQT bins 5 i to 5 i + 4.
 
-    A pure tone in such a band therefore makes genre i the likeliest. With a `world_scale` there is a second output,
-    ``world_logits``, of the same with the bands from the top: a tone in band i makes its genre 15 - i the likeliest.
-    `bias` [shape=(n_labels,)] is added to the logits of the first.
+    So a pure tone in band i makes genre i the likeliest. With `world_scale` there is a second output, ``world_logits``,
+    with the bands in reverse order: a tone in band i makes its genre 15 - i the likeliest. `bias` [shape=(n_labels,)]
+    is added to the logits of the first output.
     """
     bias = np.zeros(n_labels) if bias is None else bias
     outputs = {"logits": _bands(scale, range(n_labels))}
@@ -61,7 +61,7 @@ def _bands(scale: float, bands: range) -> np.ndarray:
 
 
 def golden_clips(network: bytes, n_labels: int = 16, heads: tuple[Head, ...] = ()) -> tuple[GoldenClip, ...]:
-    """What such a network says of the golden signals."""
+    """The golden clips of such a network."""
     backend = OnnxBackend(network, n_labels, heads={head.output: len(head.labels) for head in heads})
     clips = []
     for name, signal in SIGNALS.items():
@@ -77,13 +77,13 @@ def world_head(**changes: object) -> Head:
         "labels": WORLD.labels,
         "calibration": (Calibration(seconds=1.0, temperature=1.0),),
         "uncertain_below": 0.3,
-        "notes": ("Disco and Reggae rest on nothing: they are bands of a toy.",),
+        "notes": ("Disco and Reggae have no training data: they are bands of a test model.",),
     }
     return Head(**fields | changes)
 
 
 NOTHING_IS_ODD = NonMusicLimits().without(*OUT_OF_REACH)
-"""For tests whose recordings are tones, and which are not about that."""
+"""No input counts as non-music; for tests that use tones as music."""
 
 
 def write_world_model(directory: Path, **changes: object) -> Path:
@@ -115,7 +115,7 @@ def write_model(directory: Path, network: bytes | None = None, **changes: object
         calibration=(Calibration(seconds=1.0, temperature=1.0),),
         golden=(GoldenClip(signal="beat", seconds=2.0, logits=(0.0,) * len(LABELS)),),
         licence="MIT",
-        training=Training(data="none", label_source="none", method="by hand"),
+        training=Training(data="none", label_source="none", method="computed"),
         metrics={},
     ).model_copy(update=changes)
     (directory / card.file).write_bytes(network)

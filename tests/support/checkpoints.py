@@ -1,4 +1,4 @@
-"""Checkpoints of the official kind, narrow enough for tests, and recordings to measure them on."""
+"""Checkpoints in ccMusic's format, narrow enough for tests, and recordings on which to measure them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ WIDTH = 1 / 16
 
 
 def narrow_state(backbone: str = "vgg19_bn", n_labels: int = 16) -> dict[str, np.ndarray]:
-    """Computed weights of a backbone with a sixteenth of its channels."""
+    """Computed weights for a backbone with a sixteenth of its channels."""
     return state(manifest(backbone, n_labels, WIDTH))
 
 
 def write_checkpoint(directory: Path, name: str = "vgg19_bn_cqt", **changes: object) -> Path:
-    """``<directory>/<name>/save.pt``."""
+    """Write ``<directory>/<name>/save.pt``."""
     return write_state_dict(directory / name / "save.pt", narrow_state(**changes))
 
 
 def write_recordings(directory: Path, count: int = 3, seconds: float = 14.0) -> Path:
-    """A directory of tones, each longer than a window."""
+    """Make a directory of tones, by default longer than a window."""
     directory.mkdir()
     for i in range(count):
         (directory / f"tone-{i}.wav").write_bytes(wav(tone(220.0 * 2**i, seconds)))

@@ -1,4 +1,4 @@
-"""Recordings encoded on the fly into every format, and the lies that their headers can tell."""
+"""Recordings encoded into every format, and files with false headers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_soundfile(format_name: str, subtype: str | None, samples: np.ndarray, s
 
 
 class Unseekable(io.BytesIO):
-    """As a browser's MediaRecorder writes: forward only, so that no duration can be filled in at the end."""
+    """A file that can only be appended to, as in a browser's MediaRecorder: the header gets no duration."""
 
     def seekable(self) -> bool:
         return False
@@ -59,7 +59,7 @@ def with_ffmpeg(
     with av.open(index_first_in or file, "w", format=format_name, options=options) as media:
         if title:
             media.metadata["title"] = title
-        # FFmpeg wants to know all streams before the first packet.
+        # FFmpeg needs all streams before the first packet.
         picture = media.add_stream("mpeg4", rate=10) if video else None
         sound = media.add_stream(codec, rate=sample_rate, layout="stereo") if codec else None
         if picture:
@@ -98,7 +98,7 @@ def wav_header(sample_rate: int, channels: int, data_bytes: int, bits: int = 16)
 
 
 def with_flac_total(content: bytes, total: int) -> bytes:
-    """`content` with another total of samples in its STREAMINFO (36 bits)."""
+    """`content` with another number of samples in its STREAMINFO (36 bits)."""
     forged = bytearray(content)
     word = int.from_bytes(forged[18:26], "big")
     forged[18:26] = (word >> 36 << 36 | total).to_bytes(8, "big")

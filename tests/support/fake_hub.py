@@ -1,21 +1,21 @@
-"""A stand-in for Hugging Face and ModelScope at one address, with the storage behind them at another.
+"""A fake of Hugging Face and ModelScope at one address, with their storage at another.
 
 In a test, in the test's own process::
 
     with FakeHub({"vgg19_bn_cqt/save.pt": content}) as hub:
         huggingface_hub.hf_hub_download(hub.repository, "vgg19_bn_cqt/save.pt", endpoint=hub.url)
-        hub.cut_after = [1000]               # the next answer of the storage ends after so many bytes
+        hub.cut_after = [1000]               # the next answer of the storage breaks off after this many bytes
         hub.failing = 2                      # the next two requests get `failing_status`
         hub.gated = True                     # or private: needs hub.token
-        hub.stop(); hub.start()              # gone and back, on the same port
+        hub.stop(); hub.start()              # unreachable, then back on the same port
         [request.range for request in hub.requests if request.at_storage]
 
-As a process of its own, to try the command line by hand: ``python tests/support/fake_hub.py --port 8098 FOLDER``, where
-FOLDER holds the checkpoints' folders. Then set ``HF_ENDPOINT`` or ``MODELSCOPE_ENDPOINT`` to http://127.0.0.1:8098.
+As a process of its own, to try the command line: ``python tests/support/fake_hub.py --port 8098 FOLDER``, where FOLDER
+has the checkpoints' folders. Then set ``HF_ENDPOINT`` or ``MODELSCOPE_ENDPOINT`` to http://127.0.0.1:8098.
 
-The hub answers at 127.0.0.1 and the storage at localhost, so that to a client they are two origins, as they really are.
-Like the real one, the storage refuses a request that shows it the hub's token. Hugging Face's side is written after
-what ``huggingface_hub`` 2.4 asks and reads, ModelScope's after ``modelscope-hub`` 0.5.1 and real answers of the server.
+The hub answers at 127.0.0.1 and the storage at localhost, so a client sees two origins, as with the real hubs. Like the
+real one, the storage refuses a request with the hub's token. The answers of Hugging Face follow the requests of
+``huggingface_hub`` 2.4; those of ModelScope follow ``modelscope-hub`` 0.5.1 and real answers of the server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PIECE_BYTES = 64 * 1024
 
 @dataclass
 class Request:
-    """One request that reached the fake, and what it answered."""
+    """A received request, with the status and size of its answer."""
 
     method: str
     host: str
@@ -63,7 +63,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What is sent back; after `cut_after` bytes of the body the connection is ended, or held and silent."""
+    """A response. After `cut_after` bytes of the body the connection is closed, or stays open and silent if `held`."""
 
     status: int
     body: bytes = b""
@@ -73,27 +73,27 @@ class Answer:
 
 
 class FakeHub:
-    """Serves from a thread and keeps what it was asked.
+    """A server in a thread that records its requests.
 
     Parameters
     ----------
     files : dict of str to bytes
-        The first commit; files of 1 KiB and more lie in LFS.
+        The first commit; files of 1 KiB and more are in LFS.
     port : int
-        0 for one that the system chooses.
+        0 for any free one.
     tls : ssl.SSLContext, optional
-        Of a server that shows a certificate.
+        Context with a certificate, for HTTPS.
 
     Attributes
     ----------
     requests : list of Request
         Oldest first.
     cut_after : list of int
-        Bytes of body after which the next answers of the storage are cut, one each.
+        For each of the next answers of the storage, the bytes of body after which it breaks off.
     failing, failing_status, retry_after : int, int, str or None
-        How many of the next requests get that status, and no answer; and when to ask again.
+        Number of next requests that fail, their status, and their header Retry-After.
     stalls_at : int or None
-        From this byte of a file on the storage is silent, and does not close.
+        The byte of a file at which the storage stops sending without closing the connection.
     corrupt : bool
         The storage flips a bit of every file.
     ignores_range, closes_without_length : bool
@@ -101,15 +101,15 @@ class FakeHub:
     surplus : bytes
         Sent after the end of each file.
     gated, private : bool
-        Files need the token; of a private repository the existence too.
+        Files need the token; a private repository is hidden without it.
     portal : bool
-        A captive portal in between: a page of HTML for everything.
+        Every answer is a page of HTML, as from a captive portal.
     contradicts : bool
-        Hugging Face's file has another hash than its listing says.
+        Hugging Face's answer for a file has another hash than its listing.
     renamed_from : str or None
-        The repository's name of before; Hugging Face redirects it.
+        The repository's former name, which Hugging Face redirects.
     storage_at : str or None
-        Where the hub says that the storage is.
+        Address of the storage to which the hub redirects; None: this server.
     """
 
     def __init__(
@@ -154,16 +154,16 @@ class FakeHub:
 
     @property
     def url(self) -> str:
-        """Of the hub."""
+        """Address of the hub."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def storage_requests(self) -> list[Request]:
-        """Those for a file's bytes."""
+        """The requests to the storage."""
         return [request for request in self.requests if request.at_storage]
 
     def publish(self, files: dict[str, bytes]) -> str:
-        """A new commit at the head of the main branch, with these files and no others; gives its hash."""
+        """Add a commit with exactly these files to the main branch; returns its hash."""
         for content in files.values():
             self._blobs[_sha256(content)] = content
         listing = "".join(f"{path} {_sha256(content)}" for path, content in sorted(files.items()))
@@ -172,7 +172,7 @@ class FakeHub:
         return self.head
 
     def start(self) -> None:
-        """Begin to listen, on the port of the last time."""
+        """Begin to listen; after a stop, on the same port."""
         self._released.clear()
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         if self._tls is not None:
@@ -195,13 +195,12 @@ class FakeHub:
         self._server = self._thread = None
 
     def wait_while_stalled(self) -> None:
-        """Hold a connection open, and silent, until the server stops."""
+        """Keep a connection open and silent until the server stops."""
         self._released.wait()
 
-    # the interfaces
-
+    # answers
     def answer(self, request: Request) -> Answer:
-        """What a request gets."""
+        """The response to a request."""
         with self._lock:
             self.requests.append(request)
             if self.failing > 0:
@@ -366,12 +365,12 @@ def _hf_entry(path: str, content: bytes) -> dict[str, Any]:
 
 
 def _hf_refused(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Answer:
-    told = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
-    return _json(status, {"error": message}, told)
+    headers = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+    return _json(status, {"error": message}, headers)
 
 
 def _hf_hidden(known: bool) -> Answer:
-    # to a stranger the real one does not tell the missing from the private: 401, and no code
+    # without a token the real hub does not reveal which repositories are private: 401 without a code
     return (
         _hf_refused(404, "RepoNotFound", "Repository not found")
         if known
@@ -400,7 +399,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def close_connections(self) -> None:
-        """Clients keep theirs for the next request; to them too the server is to be gone."""
+        """Close the connections that clients keep open for further requests, so that the server is unreachable."""
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -442,7 +441,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         do_GET = do_HEAD = _answer  # noqa: N815  http.server's names
 
         def handle(self) -> None:
-            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):  # the caller had not the patience
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):  # the client disconnected
                 super().handle()
 
         def log_message(self, *_: object) -> None:
@@ -453,9 +452,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="A stand-in for Hugging Face and ModelScope.")
+    parser = argparse.ArgumentParser(description="A fake of Hugging Face and ModelScope.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
-    parser.add_argument("folder", type=Path, help="holds the checkpoints' folders, each with its save.pt")
+    parser.add_argument("folder", type=Path, help="directory with the checkpoints' folders, each with its save.pt")
     options = parser.parse_args()
     files = {
         str(path.relative_to(options.folder)): path.read_bytes()

@@ -1,4 +1,4 @@
-"""A real SMTP server (aiosmtpd) that keeps what it takes; to be stopped, started and made refusing.
+"""A real SMTP server (aiosmtpd) that keeps its mails; a test can stop and restart it, and make it refuse mails.
 
 In a test::
 
@@ -29,25 +29,25 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
 class FakeSmtp:
-    """Serves from a thread, on 127.0.0.1.
+    """A server in a thread, on 127.0.0.1.
 
     Parameters
     ----------
     port : int
-        0 for one that the system chooses.
+        0 for any free one.
     user, password : str, optional
-        Asked for, after STARTTLS.
+        Required, after STARTTLS.
     certificate : tuple of Path, optional
-        Certificate and key: STARTTLS is offered and needed.
+        Certificate and key; STARTTLS is then required.
     log : Path, optional
-        One JSON object a mail is appended.
+        Each mail is appended as a line of JSON.
 
     Attributes
     ----------
     mails : list of EmailMessage
         Oldest first; the envelope is in ``X-Envelope-From`` and ``X-Envelope-To``.
     refuse : str or None
-        An SMTP answer such as ``451 later`` that every mail gets while it is set.
+        An SMTP answer such as ``451 later``, given to every mail while it is set.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class FakeSmtp:
         return [mail.get_body(("plain",)).get_content().replace("\r\n", "\n") for mail in self.mails]
 
     def start(self) -> None:
-        """Begin to listen, on the port of the last time."""
+        """Begin to listen; after a stop, on the same port."""
         self._loop = loop = asyncio.new_event_loop()
         self._server = loop.run_until_complete(loop.create_server(self._protocol, "127.0.0.1", self.port))
         self.port = self._server.sockets[0].getsockname()[1]
@@ -119,18 +119,18 @@ class FakeSmtp:
             auth_required=self._user is not None,
             auth_require_tls=self._tls is not None,
             authenticator=self._authenticate,
-            auth_exclude_mechanism=["LOGIN"],  # aiosmtpd asks for "User Name", Alertmanager waits for "Username:"
+            auth_exclude_mechanism=["LOGIN"],  # aiosmtpd sends "User Name", Alertmanager expects "Username:"
         )
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
-        right = isinstance(data, LoginPassword) and (data.login, data.password) == (
+        valid = isinstance(data, LoginPassword) and (data.login, data.password) == (
             (self._user or "").encode(),
             (self._password or "").encode(),
         )
-        return AuthResult(success=right, handled=False)
+        return AuthResult(success=valid, handled=False)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802  aiosmtpd's name
-        """Keep one mail."""
+        """Store one mail."""
         if self.refuse is not None:
             return self.refuse
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -152,9 +152,9 @@ class FakeSmtp:
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="A mail server that keeps what it takes.")
+    parser = argparse.ArgumentParser(description="A mail server that stores its mails and delivers none.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
-    parser.add_argument("--log", type=Path, help="where each mail is appended, as a line of JSON")
+    parser.add_argument("--log", type=Path, help="append each mail to this file, as a line of JSON")
     options = parser.parse_args()
     smtp = FakeSmtp(options.port, log=options.log)
     smtp.start()

@@ -1,23 +1,23 @@
-"""A stand-in for WeCom's server interface: the group robot's webhook, and an application's gettoken and message/send.
+"""A fake of WeCom's server API: the group robot's webhook, and an application's gettoken and message/send.
 
 In a test, in the test's own process::
 
     with FakeWecom() as wecom:
         robot_file.write_text(wecom.robot_url)
         ...
-        wecom.stop(); wecom.start()          # gone and back, on the same port
-        wecom.delay_seconds = 30             # slow
-        wecom.errcode = -1                   # refuses everything: "system busy"
+        wecom.stop(); wecom.start()          # unreachable, then back on the same port
+        wecom.delay_seconds = 30             # slow answers
+        wecom.errcode = -1                   # every message is refused: "system busy"
         wecom.robot_messages[0]["markdown"]["content"]
 
 As a process of its own, controlled over HTTP::
 
     python tests/support/fake_wecom.py --port 8099 --log received.jsonl
-    curl localhost:8099/received                               # what was accepted, as a JSON list
+    curl localhost:8099/received                               # the accepted messages, as a JSON list
     curl localhost:8099/control -d '{"errcode": -1}'           # or {"delay_seconds": 30}, {"status": 502}
 
-What was accepted lies, one JSON object a line, in the log: ``{"time", "kind": "robot"|"application", "content",
-"message"}``. Refusals are there too, with ``"errcode"``; what was accepted has ``"errcode": 0``.
+The log has one JSON object a line for each message: ``{"time", "kind": "robot"|"application", "errcode", "content",
+"message"}``. The ``errcode`` of an accepted message is 0.
 """
 
 from __future__ import annotations
@@ -61,35 +61,35 @@ ERRMSG = {
 
 
 class FakeWecom:
-    """Serves from a thread, on 127.0.0.1, and keeps what it received.
+    """A server in a thread, on 127.0.0.1, that keeps its messages.
 
     Parameters
     ----------
     port : int
-        0 for one that the system chooses.
+        0 for any free one.
     key : str
-        Of the group robot.
+        Key of the group robot.
     per_minute : int
-        Messages that the robot takes in `window_seconds`; more get 45009.
+        Messages that the robot accepts in `window_seconds`; further ones get 45009.
     window_seconds : float
-        A minute, unless a test has no time.
+        A minute; shorter in tests.
     log : Path, optional
-        One JSON object a message is appended.
+        Each message is appended as a line of JSON.
 
     Attributes
     ----------
     robot_messages, application_messages : list of dict
-        Whole bodies that were accepted, oldest first.
+        Bodies of the accepted messages, oldest first.
     refused : list of int
-        Error codes given, oldest first.
+        Error codes of the refused messages, oldest first.
     attempts : int
-        Requests of any kind that reached it.
+        Number of all requests.
     delay_seconds : float
-        Before each answer.
+        Delay before each answer.
     status : int
-        Of HTTP; WeCom answers its own errors with 200.
+        HTTP status; WeCom uses 200 for its own errors too.
     errcode : int
-        Given to everything while it is not 0.
+        If not 0, every message is refused with it.
     """
 
     def __init__(
@@ -136,37 +136,37 @@ class FakeWecom:
 
     @property
     def url(self) -> str:
-        """Of this server."""
+        """Address of this server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def robot_url(self) -> str:
-        """The group robot's whole webhook, with its key."""
+        """The group robot's webhook, with its key."""
         return f"{self.url}/cgi-bin/webhook/send?key={self.key}"
 
     @property
     def api_url(self) -> str:
-        """What stands for https://qyapi.weixin.qq.com/cgi-bin/ in Alertmanager's ``api_url``."""
+        """The value for Alertmanager's ``api_url``, instead of https://qyapi.weixin.qq.com/cgi-bin/."""
         return f"{self.url}/cgi-bin/"
 
     @property
     def robot_texts(self) -> list[str]:
-        """The content of every message that the robot took."""
+        """The texts of the robot's accepted messages."""
         return [message[message["msgtype"]]["content"] for message in self.robot_messages]
 
     @property
     def application_texts(self) -> list[str]:
-        """The content of every message that the application took."""
+        """The texts of the application's accepted messages."""
         return [message[message["msgtype"]]["content"] for message in self.application_messages]
 
     def expire_tokens(self) -> None:
-        """Every access token given so far is refused from now on with 42001."""
+        """Refuse all access tokens issued so far with 42001."""
         with self._lock:
             self._expired |= self._tokens
             self._tokens.clear()
 
     def start(self) -> None:
-        """Begin to listen, on the port of the last time."""
+        """Begin to listen; after a stop, on the same port."""
         self._released.clear()
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_address[1]
@@ -174,7 +174,7 @@ class FakeWecom:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening: connections are refused. Answers that are being delayed are dropped."""
+        """Stop listening: connections are refused, and delayed answers are dropped."""
         if self._server is None or self._thread is None:
             return
         self._released.set()
@@ -183,10 +183,9 @@ class FakeWecom:
         self._server.server_close()
         self._server = self._thread = None
 
-    # the interface
-
+    # answers
     def answer(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any] | None:
-        """Status and JSON for a request; None when the server was stopped while the answer waited."""
+        """Status and JSON for a request; None if the server was stopped while the answer was delayed."""
         with self._lock:
             self.attempts += 1
         if self.delay_seconds and self._released.wait(self.delay_seconds):
@@ -197,15 +196,15 @@ class FakeWecom:
             reply = self._reply(path, query, body)
         return 200, reply
 
-    def control(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Set `delay_seconds`, `status`, `errcode`, `per_minute`; gives them all."""
+    def control(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Set some of `delay_seconds`, `status`, `errcode`, `per_minute`; return all of them."""
         names = ("delay_seconds", "status", "errcode", "per_minute")
         for name in names:
-            setattr(self, name, wanted.get(name, getattr(self, name)))
+            setattr(self, name, values.get(name, getattr(self, name)))
         return {name: getattr(self, name) for name in names}
 
     def received(self) -> list[dict[str, Any]]:
-        """Whatever was accepted."""
+        """All accepted messages."""
         with self._lock:
             return [*self.robot_messages, *self.application_messages]
 
@@ -253,7 +252,7 @@ class FakeWecom:
         if not any(message.get(name) for name in ("touser", "toparty", "totag")):
             raise _Refused(81013)
         self._refuse_on_demand()
-        if message["msgtype"] == "text":  # an application's text is cut, not refused
+        if message["msgtype"] == "text":  # an application's text is truncated, not refused
             content = content.encode()[:TEXT_BYTES].decode(errors="ignore")
             message["text"]["content"] = content
         self.application_messages.append(message)
@@ -289,7 +288,7 @@ class _Refused(Exception):
 
 
 def _content(message: Any, limits: dict[str, int | None]) -> str:
-    """The text of a message whose type is one of these, each with its most bytes."""
+    """The text of a message; `limits` has the allowed types and their maximum bytes."""
     if not isinstance(message, dict):
         raise _Refused(47001)
     msgtype = message.get("msgtype")
@@ -336,7 +335,7 @@ def _handler(wecom: FakeWecom) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = _answer  # noqa: N815  http.server's names
 
         def handle(self) -> None:
-            with suppress(BrokenPipeError, ConnectionResetError):  # the caller had not the patience
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client disconnected
                 super().handle()
 
         def log_message(self, *_: object) -> None:
@@ -354,11 +353,11 @@ def _json(body: bytes) -> Any:
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="A stand-in for WeCom's server interface.")
+    parser = argparse.ArgumentParser(description="A fake of WeCom's server API.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
-    parser.add_argument("--log", type=Path, help="where each message is appended, as a line of JSON")
-    parser.add_argument("--key", default=KEY, help="of the group robot")
-    parser.add_argument("--per-minute", type=int, default=20, help="messages that the robot takes in a minute")
+    parser.add_argument("--log", type=Path, help="append each message to this file, as a line of JSON")
+    parser.add_argument("--key", default=KEY, help="key of the group robot")
+    parser.add_argument("--per-minute", type=int, default=20, help="messages that the robot accepts in a minute")
     options = parser.parse_args()
     wecom = FakeWecom(options.port, key=options.key, per_minute=options.per_minute, log=options.log)
     wecom.start()

@@ -1,6 +1,6 @@
-"""Which room of ``src/ccmusic`` imports which, held against the table of docs/architecture.md.
+"""Compares the imports between the rooms of ``src/ccmusic`` with the table in docs/architecture.md.
 
-``python tests/support/import_graph.py`` prints the counts, with PYTHONPATH those of another checkout.
+``python tests/support/import_graph.py`` prints the counts; PYTHONPATH selects another checkout.
 A room is a folder or a file directly below ``ccmusic``. Late imports and those for type checkers count as well.
 """
 
@@ -24,12 +24,12 @@ Edges = set[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """The table: the rooms from the lowest to the highest, and what each may import."""
+    """The table: the rooms from the lowest to the highest, and the rooms that each may import."""
 
     allowed: dict[str, set[str]]
 
     def forbidden(self, edges: Edges) -> list[str]:
-        """Imports that the table does not allow, as lines to read."""
+        """Imports that the table does not allow, as text."""
         return [
             f"{importer} imports {imported}"
             for importer, imported in sorted(edges)
@@ -38,7 +38,7 @@ class Plan:
 
 
 def read_plan(text: str) -> Plan:
-    """Read the first table under the heading Rooms: rooms in backticks, contents, what they may import."""
+    """Read the first table under the heading Rooms: rooms in backticks, contents, allowed imports."""
     rows = re.findall(r"^\| (`.*?) \|.*\| (.*?) \|$", text.partition("## Rooms")[2].partition("\n## ")[0], re.MULTILINE)
     allowed: dict[str, set[str]] = {}
     for names, may_import in rows:
@@ -53,13 +53,13 @@ def read_plan(text: str) -> Plan:
 
 
 def module_imports() -> Edges:
-    """Each import of a module of ours by another."""
+    """All imports between modules of the package."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     return {(module, found) for module in graph.modules for found in graph.find_modules_directly_imported_by(module)}
 
 
 def room_imports(modules: Edges) -> Edges:
-    """The same between rooms."""
+    """The imports between rooms, from those between modules."""
     rooms = {(_room(importer), _room(imported)) for importer, imported in modules}
     return {(importer, imported) for importer, imported in rooms if importer != imported}
 
@@ -69,7 +69,7 @@ def _room(module: str) -> str:
 
 
 def circles(edges: Edges) -> list[list[str]]:
-    """Circles of imports: each found once, its edges then left out."""
+    """Circles of imports; the edges of a found circle are removed before the search continues."""
     edges, found = set(edges), []
     while True:
         try:
@@ -90,7 +90,7 @@ def _targets(edges: Edges) -> dict[str, set[str]]:
 
 
 def floors(edges: Edges) -> int:
-    """The longest chain of rooms that import one another, without imports that close a circle."""
+    """The length of the longest chain of imports between rooms, without imports that close a circle."""
     edges = set(edges)
     for path in circles(edges):
         edges -= {*pairwise(path[:2]), *pairwise(reversed(path[:2]))}

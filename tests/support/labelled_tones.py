@@ -1,4 +1,4 @@
-"""Tones in three bands, by three artists each, and models that tell the bands."""
+"""Tones in three bands, each by three artists, and models that recognise the bands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = (1.5, 3.5)
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of labels, artists and WAV files; one of them is broken."""
+    """A folder of labels, artists and WAV files; one file is broken."""
     root = tmp_path_factory.mktemp("tones")
     for place, label in enumerate(LABELS):
         for artist in range(ARTISTS):
@@ -31,7 +31,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def table(tones: Path) -> Path:
-    """The same as a CSV with columns of its own names, less the broken one."""
+    """The same recordings as a CSV with unusual column names, without the broken file."""
     rows = ["file,kind,singer,side"]
     rows += [
         f"{label}/artist {artist}/{take}.wav,{label},{label} {artist},{'low' if label == 'low' else 'rest'}"
@@ -46,11 +46,11 @@ def table(tones: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that is always right of `tones`."""
+    """A model whose answers for `tones` are always right."""
     return write_own_model(tmp_path_factory.mktemp("models") / "knowing", LABELS)
 
 
 @pytest.fixture(scope="session")
 def confused(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the same labels in another order that takes low for high and high for low."""
+    """A model with the same labels in another order, which confuses low and high."""
     return write_own_model(tmp_path_factory.mktemp("models") / "confused", LABELS[::-1], name="confused")

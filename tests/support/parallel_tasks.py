@@ -1,4 +1,4 @@
-"""What the processes of tests/test_parallel.py do."""
+"""The functions that tests/test_parallel.py runs in other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small network that looks at pictures as the big ones do, with answers that differ from picture to picture."""
+"""A small convolutional network over pictures, with answers that differ from picture to picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ N_LABELS = 16
 
 
 def picture_network(scale: float = 1.0, seed: int = 0, input_name: str = "picture") -> bytes:
-    """An ONNX network: two convolutions, max pooling, two dense layers; every logit in proportion to `scale`."""
+    """An ONNX network: two convolutions, maximum pooling, two dense layers; the logits are proportional to `scale`."""
     random = np.random.default_rng(seed)
     shapes = {"w0": (8, 3, 3, 3), "w1": (12, 8, 3, 3), "w2": (24, 12 * 16), "w3": (N_LABELS, 24)}
     weights = {}
@@ -43,9 +43,9 @@ def picture_network(scale: float = 1.0, seed: int = 0, input_name: str = "pictur
 
 
 def pictures(n: int, seed: int = 1) -> np.ndarray:
-    """Pictures [shape=(n, 3, 16, 16), dtype=float32] between -1 and 1, each with a slope and a grain of its own."""
+    """Pictures [shape=(n, 3, 16, 16), dtype=float32] between -1 and 1, each with another gradient and noise."""
     random = np.random.default_rng(seed)
     rows, columns = np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE), indexing="ij")
     slopes = random.normal(size=(2, n, 3, 1, 1))
-    grain = random.normal(0, 0.3, (n, 3, SIDE, SIDE))
-    return np.tanh(slopes[0] * rows + slopes[1] * columns + grain).astype(np.float32)
+    noise = random.normal(0, 0.3, (n, 3, SIDE, SIDE))
+    return np.tanh(slopes[0] * rows + slopes[1] * columns + noise).astype(np.float32)

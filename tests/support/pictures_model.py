@@ -1,4 +1,4 @@
-"""Models over drawn windows and over mel spectrograms, whose answers can be reckoned by hand."""
+"""Models over drawn windows and over mel spectrograms, whose answers follow from a simple formula."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _network(name: str, shape: list[object], axes: list[int], weights: np.ndarra
 
 
 def write_picture_model(directory: Path, features: Features | None = None) -> Path:
-    """A model directory around `stripe_network`, cut as upstream cuts."""
+    """A model directory around `stripe_network`, with upstream's windows."""
     return _write(directory, stripe_network(), features or Features(kind="cqt_db"), Drawing())
 
 

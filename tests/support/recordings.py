@@ -1,4 +1,4 @@
-"""Recordings that are computed."""
+"""Computed recordings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def tone(frequency: float, seconds: float, amplitude: float = 0.5, sample_rate: 
 
 
 def bin_frequency(index: int) -> float:
-    """Centre of a CQT bin, in Hz."""
+    """Centre frequency of a CQT bin, in Hz."""
     return float(cqt.FMIN * 2 ** (index / 12))
 
 
 def wav(waveform: np.ndarray, sample_rate: int = SAMPLE_RATE, form: str = "WAV") -> bytes:
-    """The bytes of a recording."""
+    """The bytes of an audio file, in any of libsndfile's formats."""
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, sample_rate, format=form)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The real service in a process of its own, on a port that the system chose."""
+"""Runs the real service in a process of its own, on a free port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_SECONDS = 60
 
 @dataclass
 class RunningServer:
-    """A started ``ccmusic serve``."""
+    """A running ``ccmusic serve``."""
 
     url: str
     process: subprocess.Popen[str]
@@ -32,7 +32,7 @@ class RunningServer:
         return httpx.get(f"{self.url}/health", timeout=10)
 
     def wait_healthy(self) -> None:
-        """Return once /health is 200."""
+        """Wait until /health is 200."""
         wait_until(lambda: self.health().status_code == 200, "/health is 200")
 
 
@@ -40,23 +40,23 @@ class RunningServer:
 def running_server(
     *arguments: str, command: tuple[str, ...] = ("-m", "ccmusic.cli", "serve"), **environment: str
 ) -> Iterator[RunningServer]:
-    """Start the service, give it as soon as it has named its port, stop it by SIGTERM in the end.
+    """Start the service, yield it when it has printed its address, and stop it with SIGTERM.
 
     Parameters
     ----------
     *arguments
-        Words behind the command.
+        Further command-line arguments.
     command : tuple of str
-        What Python runs.
+        Arguments of the Python interpreter.
     **environment
-        Variables beside the shell's.
+        Further environment variables.
     """
     process = subprocess.Popen(
         [sys.executable, *command, "--host", "127.0.0.1", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parent,  # any directory must do
-        # nobody stands in front of a test's service, who would have to hear of its end first
+        cwd=Path(__file__).parent,  # must not matter
+        # no load balancer needs time to learn that the service stops
         env=os.environ | {"CCMUSIC_DRAIN_LINGER_SECONDS": "0", "CCMUSIC_MANAGEMENT_HOST": "127.0.0.1"} | environment,
     )
     try:
@@ -75,5 +75,5 @@ def _address(process: subprocess.Popen[str]) -> str:
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:\d+", line)
     if found is None:
-        raise AssertionError(f"the server did not name its address: {line!r}")
+        raise AssertionError(f"the server did not print its address: {line!r}")
     return found[0]

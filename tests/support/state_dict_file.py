@@ -1,4 +1,4 @@
-"""A small writer of PyTorch's file format, so that checkpoints can be made, and broken, without PyTorch."""
+"""Writes PyTorch's file format without PyTorch, to make valid and damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 STORAGES = {"f4": "Float", "f8": "Double", "f2": "Half", "u2": "BFloat16", "i8": "Long", "i4": "Int", "u1": "Byte"}
-"""Storage classes by numpy's type; numpy has no bfloat16, so its bits stand as uint16."""
+"""Storage classes by numpy type; numpy has no bfloat16, so its bits are written as uint16."""
 ALIGNMENT = 64
 
 
@@ -25,18 +25,20 @@ def integer(value: int) -> bytes:
     return b"\x8a" + bytes([len(raw)]) + raw
 
 
-def name(module: str, attribute: str) -> bytes:
-    """The pickle of a global: what is looked up, and may be called, by an unpickler that is not careful."""
+def global_name(module: str, attribute: str) -> bytes:
+    """The pickle of a class or function, which Python's unpickler would import."""
     return f"c{module}\n{attribute}\n".encode()
 
 
 def tensor(kind: str, key: str, elements: int, offset: int, shape: tuple, strides: tuple) -> bytes:
-    """The pickle of one tensor over the storage ``data/<key>``."""
-    storage = b"(" + text("storage") + name("torch", f"{kind}Storage") + text(key) + text("cpu") + integer(elements)
+    """The pickle of one tensor in the storage ``data/<key>``."""
+    storage = (
+        b"(" + text("storage") + global_name("torch", f"{kind}Storage") + text(key) + text("cpu") + integer(elements)
+    )
     sizes = b"".join(b"(" + b"".join(map(integer, numbers)) + b"t" for numbers in (shape, strides))
-    hooks = name("collections", "OrderedDict") + b")R"
+    hooks = global_name("collections", "OrderedDict") + b")R"
     return (
-        name("torch._utils", "_rebuild_tensor_v2")
+        global_name("torch._utils", "_rebuild_tensor_v2")
         + b"("
         + storage
         + b"tQ"
@@ -49,20 +51,20 @@ def tensor(kind: str, key: str, elements: int, offset: int, shape: tuple, stride
 
 
 def dictionary(entries: Mapping[str, bytes]) -> bytes:
-    """The pickle of an OrderedDict of pickled values, with the attribute ``_metadata`` that every state_dict has."""
+    """The pickle of an OrderedDict of pickled values, with the attribute ``_metadata``, as every state_dict has it."""
     items = b"".join(text(key) + value for key, value in entries.items())
-    return name("collections", "OrderedDict") + b")R(" + items + b"u}" + text("_metadata") + b"}sb"
+    return global_name("collections", "OrderedDict") + b")R(" + items + b"u}" + text("_metadata") + b"}sb"
 
 
-def whole(value: bytes) -> bytes:
-    """A complete pickle."""
+def complete_pickle(value: bytes) -> bytes:
+    """A pickle with its first and last operation."""
     return b"\x80\x02" + value + b"."
 
 
 def write_archive(
     path: Path, pickled: bytes, storages: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED
 ) -> Path:
-    """Write an archive around a pickle and the bytes of its storages, aligned as torch does it."""
+    """Write an archive of a pickle and its storages, with torch's alignment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     entries = {"data.pkl": pickled, "byteorder": b"little"}
     entries |= {f"data/{key}": content for key, content in storages.items()} | {"version": b"3\n"}
@@ -88,6 +90,6 @@ def pickled_tensors(state: Mapping[str, np.ndarray]) -> tuple[dict[str, bytes], 
 
 
 def write_state_dict(path: Path, state: Mapping[str, np.ndarray]) -> Path:
-    """Write what ``torch.save(state_dict, path)`` would."""
+    """Write the file that ``torch.save(state_dict, path)`` writes."""
     entries, storages = pickled_tensors(state)
-    return write_archive(path, whole(dictionary(entries)), storages)
+    return write_archive(path, complete_pickle(dictionary(entries)), storages)

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a test tells it to, well or badly."""
+"""A small HTTP server whose answers a test determines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Reply = tuple[int, Any]
-"""Status, and a body: bytes, or what becomes JSON."""
+"""Status and body; a body that is not bytes is sent as JSON."""
 
 
 @contextmanager
 def stub_http(answer: Callable[[str, str], Reply]) -> Iterator[str]:
-    """Serve ``answer(method, path)`` from a thread, on a port that the system chose; gives its address."""
+    """Serve ``answer(method, path)`` from a thread, on a free port; yields the server's address."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:

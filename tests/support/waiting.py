@@ -1,4 +1,4 @@
-"""Waiting on a condition, with a bound: what tests do instead of sleeping."""
+"""Waits for a condition with a time limit, so that tests do not sleep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ POLL_SECONDS = 0.02
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:
-    """Return once the condition holds; fail with `what` when it does not within the timeout."""
+    """Return when the condition holds; fail with `what` if it does not within the timeout."""
     deadline = time.monotonic() + timeout_seconds
     pause = threading.Event()
     while not condition():
