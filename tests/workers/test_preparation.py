@@ -1,4 +1,4 @@
-"""A pool whose model must be made first: what is said meanwhile, what is tried again, what ends it."""
+"""A pool whose model must be made first: what is reported meanwhile, what is tried again, what ends it."""
 
 from __future__ import annotations
 
@@ -48,46 +48,46 @@ def answer(supervisor: Supervisor):
     return future.result(60)
 
 
-def test_a_checkpoint_becomes_the_model_that_answers(start, tmp_path):
+def test_a_checkpoint_becomes_the_model_in_use(start, tmp_path):
     supervisor = start(write_checkpoint(tmp_path))
     assert supervisor.state().model_status == "loading"
     with pytest.raises(ModelNotReady, match=r"Model is still loading\.\.\."):
         supervisor.submit(JOB)
-    wait_until(lambda: supervisor.state().preparing is not None, "a stage is told")
+    wait_until(lambda: supervisor.state().preparing is not None, "a stage is reported")
     wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
     assert (supervisor.state().preparing, supervisor.state().caveat) == (None, None)
     assert answer(supervisor).model.name == "vgg19-bn-cqt"
 
 
-def test_a_checkpoint_that_comes_later_is_taken_then(start, tmp_path):
+def test_a_checkpoint_that_appears_later_is_used(start, tmp_path):
     supervisor = start(tmp_path / "vgg19_bn_cqt" / "save.pt")
-    wait_until(lambda: supervisor.state().model_status == "error", "the missing file is told")
+    wait_until(lambda: supervisor.state().model_status == "error", "the missing file is reported")
     assert isinstance(supervisor.state().load_failure, ModelFileNotFound)
     write_checkpoint(tmp_path)
     wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
 
 
-def test_a_checkpoint_that_is_refused_says_why_and_is_tried_when_it_changes(start, tmp_path, monkeypatch):
+def test_a_refused_checkpoint_is_reported_and_tried_again_when_it_changes(start, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "FIRST_PAUSE_SECONDS", 3600.0)
     path = write_checkpoint(tmp_path)
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
     supervisor = start(path)
-    wait_until(lambda: supervisor.state().model_status == "error", "the damage is told")
+    wait_until(lambda: supervisor.state().model_status == "error", "the damage is reported")
     assert isinstance(supervisor.state().load_failure, ModelRefused)
     assert str(path) in str(supervisor.state().load_failure)
     path.write_bytes(good)
     wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
 
 
-def test_without_a_network_the_embedded_model_serves_and_it_is_said(start):
+def test_without_a_network_the_embedded_model_is_served_with_a_caveat(start):
     supervisor = start("hf://owner/name", hub_offline=True)
     wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
     assert supervisor.state().served.identity.name != "vgg19-bn-cqt"
     assert "hf://owner/name could not be fetched, so the embedded model serves" in supervisor.state().caveat
 
 
-# The process that does it
+# the importing process
 
 
 def importing_children() -> list[int]:
@@ -104,16 +104,16 @@ def importing_children() -> list[int]:
 
 @pytest.fixture
 def stopped_child(monkeypatch):
-    """A child that is held as soon as it tells a stage."""
+    """Stops the importing process as soon as it reports a stage."""
 
-    def hold(stage):
+    def stop(stage):
         for pid in importing_children():
             os.kill(pid, signal.SIGSTOP)
 
-    return hold
+    return stop
 
 
-def test_one_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child):
+def test_an_import_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child):
     settings = make_settings(model_cache=tmp_path, import_timeout_seconds=2.0, import_audio=tmp_path / "audio")
     write_recordings(tmp_path / "audio", 1)
     with pytest.raises(ModelRefused, match="importing took longer than 2 seconds"):
@@ -121,7 +121,7 @@ def test_one_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child
     assert not importing_children()
 
 
-def test_one_that_is_killed_says_so(make_settings, tmp_path):
+def test_an_import_that_is_killed_is_refused(make_settings, tmp_path):
     def kill(stage):
         for pid in importing_children():
             os.kill(pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_one_that_is_killed_says_so(make_settings, tmp_path):
         run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), kill)
 
 
-def test_closing_ends_it(make_settings, tmp_path, stopped_child):
+def test_closing_ends_the_import(make_settings, tmp_path, stopped_child):
     closing = threading.Event()
 
     def close(stage):
@@ -143,7 +143,7 @@ def test_closing_ends_it(make_settings, tmp_path, stopped_child):
     assert not importing_children()
 
 
-def test_errors_keep_their_class(make_settings, tmp_path):
+def test_errors_of_the_import_keep_their_class(make_settings, tmp_path):
     with pytest.raises(ModelFileNotFound) as caught:
         run_importing("./nowhere/save.pt", make_settings(model_cache=tmp_path), threading.Event(), print)
     assert caught.value.sentence == "Model file not found: ./nowhere/save.pt"

@@ -53,8 +53,8 @@ def busy(supervisor: Supervisor) -> int | None:
     return next((w.index for w in supervisor.state().workers if w.state == "busy"), None)
 
 
-def at_work(supervisor: Supervisor) -> int | None:
-    """The place of a worker that has a recording and says so."""
+def working(supervisor: Supervisor) -> int | None:
+    """The index of a worker that is processing a recording, as its stage shows."""
     return next((w.index for w in supervisor.state().workers if w.state == "busy" and w.stage != "idle"), None)
 
 
@@ -86,7 +86,7 @@ def test_an_idle_worker_that_dies_is_replaced(start):
     assert supervisor.state().workers[0].restarts == 1
 
 
-def test_a_job_lost_with_its_worker_is_done_by_another(start):
+def test_a_job_of_a_lost_worker_is_done_by_another(start):
     supervisor = ready(start(workers=2))
     future = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
@@ -96,10 +96,10 @@ def test_a_job_lost_with_its_worker_is_done_by_another(start):
     assert supervisor.state().restart_counts["killed"] == 1
     assert supervisor.state().restarts[-1].worker == index
     assert "SIGKILL" in supervisor.state().restarts[-1].cause
-    assert supervisor.state().n_quarantined == 0  # it has been survived
+    assert supervisor.state().n_quarantined == 0  # a worker has processed it
 
 
-def test_two_lost_at_once_over_the_same_recording_are_no_proof_against_it(start):
+def test_two_workers_lost_at_once_do_not_quarantine_their_recording(start):
     supervisor = start(workers=2)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     futures = [supervisor.submit(LONG) for _ in range(2)]
@@ -110,7 +110,7 @@ def test_two_lost_at_once_over_the_same_recording_are_no_proof_against_it(start)
     assert supervisor.state().n_quarantined == 0
 
 
-def test_a_job_lost_twice_with_every_worker_is_no_proof_against_it_either(start):
+def test_a_recording_lost_twice_with_every_worker_is_not_quarantined(start):
     supervisor = start(workers=2)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
@@ -123,17 +123,17 @@ def test_a_job_lost_twice_with_every_worker_is_no_proof_against_it_either(start)
     assert supervisor.state().n_quarantined == 0
 
 
-def test_a_worker_that_dies_before_it_takes_a_job_up_is_no_proof_against_the_recording(start, monkeypatch):
-    """Its last order's stage may still stand there: killed between that answer and the next order."""
-    monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 0.0)  # each loss stands for itself
+def test_a_worker_that_ends_before_it_begins_a_job_does_not_count_against_the_recording(start, monkeypatch):
+    """Its stage may still be that of the order before, if it is killed between two orders."""
+    monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 0.0)  # each loss counts alone
     supervisor = start(workers=2, heartbeat_seconds=30.0, self_test_seconds=600.0)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(LONG)
-    wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
-    first = at_work(supervisor)
+    wait_until(lambda: working(supervisor) is not None, "the job has begun")
+    first = working(supervisor)
     other = 1 - first
     pid = supervisor.state().workers[other].pid
-    os.kill(pid, signal.SIGSTOP)  # so that it takes nothing up
+    os.kill(pid, signal.SIGSTOP)  # so that it begins nothing
     supervisor._pool.slots[other].process.heartbeat.enter("reply")
     os.kill(supervisor.state().workers[first].pid, signal.SIGKILL)
     wait_until(lambda: supervisor.state().workers[other].state == "busy", "the job was handed to the other")
@@ -142,15 +142,15 @@ def test_a_worker_that_dies_before_it_takes_a_job_up_is_no_proof_against_the_rec
     assert supervisor.state().n_quarantined == 0
 
 
-def test_two_killed_one_right_after_the_other_are_no_proof_against_the_job_that_both_had(start, monkeypatch):
+def test_two_workers_killed_shortly_after_each_other_do_not_quarantine_their_recording(start, monkeypatch):
     monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 30.0)
     supervisor = start(workers=2)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
     for n in range(2):
-        wait_until(lambda: at_work(supervisor) is not None, "the job has begun")
-        os.kill(supervisor.state().workers[at_work(supervisor)].pid, signal.SIGKILL)
-        wait_until(lambda n=n: supervisor.state().restart_counts["killed"] == n + 1, "the loss is noticed")
+        wait_until(lambda: working(supervisor) is not None, "the job has begun")
+        os.kill(supervisor.state().workers[working(supervisor)].pid, signal.SIGKILL)
+        wait_until(lambda n=n: supervisor.state().restart_counts["killed"] == n + 1, "the loss is recorded")
     assert future.result(60).duration_seconds == 1200.0
     assert supervisor.state().n_quarantined == 0
 
@@ -164,24 +164,24 @@ def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):
     assert supervisor.state().n_quarantined == 1
     with pytest.raises(Quarantined):
         supervisor.refuse_quarantined(poison)
-    supervisor.refuse_quarantined(SHORT)  # another recording is welcome
+    supervisor.refuse_quarantined(SHORT)  # another recording is accepted
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
     wait_until(lambda: len(supervisor.state().stack_dumps) == 2, "both stacks are kept")
     assert "Segmentation fault" in supervisor.state().stack_dumps[-1].text
 
 
-def test_a_frozen_worker_is_noticed_by_its_heart_and_says_where_it_stood(start):
+def test_a_frozen_worker_has_no_heartbeat_and_is_replaced_with_a_stack_dump(start):
     supervisor = ready(start())
     os.kill(supervisor.state().workers[0].pid, signal.SIGSTOP)
-    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "the worker is marked failed")
     wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
     assert "in stage idle" in supervisor.state().restarts[0].cause
     assert "most recent call first" in supervisor.state().stack_dumps[0].text
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
-def test_a_frozen_worker_with_an_order_says_where_it_stood(start):
-    """It wakes up to tell, may even end its job, and is replaced all the same."""
+def test_a_frozen_worker_with_a_job_is_replaced_with_a_stack_dump(start):
+    """It is resumed for the stack dump and may even finish its job, but it is replaced."""
     supervisor = ready(start())
     future = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
@@ -191,10 +191,10 @@ def test_a_frozen_worker_with_an_order_says_where_it_stood(start):
     assert supervisor.state().restart_counts["heartbeat"] == 1
 
 
-def test_native_code_that_keeps_the_interpreters_lock_is_noticed(start):
+def test_native_code_that_holds_the_interpreters_lock_is_noticed(start):
     supervisor = ready(start(fault_injection=True))
     supervisor.inject("hold-gil")
-    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "the worker is marked failed")
     wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
     assert "_hold_gil" in supervisor.state().stack_dumps[0].text
 
@@ -206,12 +206,12 @@ def test_a_job_past_its_deadline_is_stopped_its_stack_kept_and_its_worker_replac
         future.result(30)
     wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")
     assert supervisor.state().stack_dumps[0].reason == "deadline"
-    assert "in before" in supervisor.state().stack_dumps[0].text  # where the lock is waited for
+    assert "in before" in supervisor.state().stack_dumps[0].text  # the function that waits for the lock
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
-def test_a_busy_worker_is_left_alone(start):
-    """Its heart goes on beating while native code works, and nobody asks it golden clips meanwhile."""
+def test_a_busy_worker_is_not_marked_failed(start):
+    """Its heartbeat continues while native code works, and it gets no self-test meanwhile."""
     supervisor = ready(start(heartbeat_seconds=0.5, self_test_seconds=0.2))
     for _ in range(3):
         supervisor.submit(LONG).result(60)
@@ -219,10 +219,10 @@ def test_a_busy_worker_is_left_alone(start):
     assert supervisor.state().self_test.failures == 0
 
 
-def test_a_flipped_bit_in_memory_retires_the_worker(start):
+def test_a_worker_with_a_flipped_bit_in_memory_is_replaced(start):
     supervisor = ready(start(fault_injection=True, self_test_seconds=0.3))
     assert supervisor.inject("corrupt-weights") > 0
-    wait_until(lambda: supervisor.state().restart_counts["self_test"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["self_test"] == 1, "the worker is marked failed")
     assert "not bit-equal" in supervisor.state().restarts[0].cause
     ready(supervisor)
     tested = supervisor.state().self_test
@@ -230,25 +230,25 @@ def test_a_flipped_bit_in_memory_retires_the_worker(start):
     assert tested.failures == 1
 
 
-def test_weights_that_are_no_numbers_fail_the_request_and_retire_the_worker(start):
+def test_nan_weights_fail_the_request_and_the_worker_is_replaced(start):
     supervisor = ready(start(fault_injection=True, self_test_seconds=100.0))
     assert supervisor.inject("nan-weights") > 0
     with pytest.raises(NonFiniteOutput):
         supervisor.submit(SHORT).result(30)
-    wait_until(lambda: supervisor.state().restart_counts["non_finite"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["non_finite"] == 1, "the worker is marked failed")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
-def test_a_worker_without_memory_says_so_and_is_replaced(start):
+def test_a_worker_without_memory_is_replaced(start):
     supervisor = ready(start())
     pid = supervisor.state().workers[0].pid
     mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-    limit = mapped + 24 * 2**20  # room for the recording, which is small, and not for its waveform, which is not
+    limit = mapped + 24 * 2**20  # enough for the small file, but not for its large waveform
     resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     small = Job(wav(tone(440, 600.0), form="FLAC"), WindowPlan(), False)
     with pytest.raises(OutOfMemory):
         supervisor.submit(small).result(30)
-    wait_until(lambda: supervisor.state().restart_counts["out_of_memory"] == 1, "it has been given up")
+    wait_until(lambda: supervisor.state().restart_counts["out_of_memory"] == 1, "the worker is marked failed")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
@@ -261,7 +261,7 @@ def test_a_worker_that_has_grown_is_replaced_after_its_job(start):
     assert sum(supervisor.state().restart_counts.values()) == supervisor.state().restart_counts["memory_growth"]
 
 
-def test_a_crash_loop_is_told_and_ends_when_its_cause_does(start):
+def test_a_crash_loop_is_reported_and_ends_with_its_cause(start):
     supervisor = start(fault_injection=True, faults="exit-at-start")
     wait_until(lambda: supervisor.state().restart_counts["load"] >= 3, "three starts have failed")
     assert supervisor.state().model_status == "error"
@@ -271,7 +271,7 @@ def test_a_crash_loop_is_told_and_ends_when_its_cause_does(start):
 
 
 @pytest.mark.parametrize("skew", ["skew-resampler", "skew-hop", "skew-db"])
-def test_a_bent_road_is_not_ready(start, skew):
+def test_a_skewed_pipeline_is_not_ready(start, skew):
     supervisor = start(fault_injection=True, faults=skew)
     wait_until(lambda: supervisor.state().model_status == "error", "loading failed")
     assert "golden clip" in supervisor.state().load_error
@@ -285,11 +285,11 @@ def test_workers_come_back_when_their_fork_server_is_killed(start):
     assert parent != os.getpid()
     os.kill(parent, signal.SIGKILL)
     wait_until(lambda: not any(_runs(pid) for pid in pids), "they have ended with it")
-    wait_until(lambda: supervisor.state().n_ready == 2, "both have successors")
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are replaced")
     assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
-def test_who_would_wait_too_long_is_told_at_once(start):
+def test_a_job_that_would_wait_too_long_is_refused_at_once(start):
     supervisor = ready(start(max_wait_seconds=20.0))
     supervisor._pool.roster.note_job_seconds(15.0)  # as if the last recordings had taken so long
     running = supervisor.submit(LONG)
@@ -306,12 +306,12 @@ def test_faults_need_their_setting(start):
     supervisor = start(faults="exit-at-start")
     with pytest.raises(InvalidParameter, match="fault_injection is off"):
         supervisor.inject("kill")
-    # a recording that asks for a fault is a recording like any other
+    # a recording with a fault marker is like any other
     ready(supervisor).submit(Job(SHORT.source + b"ccmusic-fault:segfault", WindowPlan(), False)).result(30)
     assert supervisor.state().workers[0].restarts == 0
 
 
-def test_a_ticket_too_old_is_answered_and_the_queue_says_so(start):
+def test_a_job_that_has_waited_too_long_is_refused_and_the_queue_is_overdue(start):
     supervisor = ready(start(fault_injection=True, max_wait_seconds=0.5, job_timeout_seconds=2.0))
     stuck = supervisor.submit(Job(SHORT.source + b"ccmusic-fault:lock", WindowPlan(), False))
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
@@ -322,7 +322,7 @@ def test_a_ticket_too_old_is_answered_and_the_queue_says_so(start):
         supervisor.submit(SHORT)
     with pytest.raises(InferenceTimeout):
         stuck.result(30)
-    wait_until(lambda: not supervisor.state().queue_overdue, "the queue is young again")
+    wait_until(lambda: not supervisor.state().queue_overdue, "the queue is not overdue any more")
     assert ready(supervisor).submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
 
 
@@ -338,7 +338,7 @@ def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
     assert running.result(60).duration_seconds == 240.0
 
 
-def test_a_load_that_fails_is_told_and_tried_again_until_it_succeeds(start, tmp_path):
+def test_a_failed_load_is_reported_and_tried_again_until_it_succeeds(start, tmp_path):
     directory = tmp_path / "late"
     supervisor = start(model=str(directory))
     wait_until(lambda: supervisor.state().model_status == "error", "loading failed")
@@ -371,7 +371,7 @@ def test_an_answer_of_a_changed_network_is_not_given(start):
     supervisor = ready(start(fault_injection=True, self_test_seconds=100.0))
     right = supervisor.submit(SHORT).result(30)
     assert supervisor.inject("corrupt-weights", size=24) > 0
-    answer = supervisor.submit(SHORT).result(30)  # of its successor
+    answer = supervisor.submit(SHORT).result(30)  # from its replacement
     assert (answer.probabilities[16] == right.probabilities[16]).all()
     assert supervisor.state().restart_counts["self_test"] == 1
     assert "canary clip" in supervisor.state().restarts[-1].cause

@@ -32,43 +32,43 @@ def supervisor(make_settings, tmp_path):
     supervisor.stop()
 
 
-def listen(supervisor: Supervisor, n: int = 8) -> None:
+def classify_songs(supervisor: Supervisor, n: int = 8) -> None:
     for index in range(n):
         assert supervisor.submit(song(index)).result(30).predictions()[0].genre == LABELS[index]
 
 
-def test_a_model_that_agrees_takes_over_and_nobody_waits(supervisor):
-    listen(supervisor)
+def test_a_model_that_agrees_takes_over_while_requests_are_served(supervisor):
+    classify_songs(supervisor)
     answers, stop = [], threading.Event()
 
-    def ask() -> None:
+    def send() -> None:
         while not stop.is_set():
             answers.append(supervisor.submit(song(3)).result(30))
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    sending = threading.Thread(target=send)
+    sending.start()
     report = supervisor.load_model("same")
     n_before = len(answers)
-    wait_until(lambda: len(answers) > n_before + 3, "requests flow")
+    wait_until(lambda: len(answers) > n_before + 3, "requests are served")
     stop.set()
-    asking.join()
+    sending.join()
     assert report.agreement == 1.0
     assert report.compared >= 5
     assert report.as_json()["status"] == "switched"
     assert supervisor.state().served.identity.version == "0.0.2"
     assert {answer.predictions()[0].genre for answer in answers} == {LABELS[3]}
     versions = [answer.model.version for answer in answers]
-    assert versions == sorted(versions)  # the old one, and from one moment on the new one
+    assert versions == sorted(versions)  # first the old one, later the new one
     assert set(versions) == {"0.0.1", "0.0.2"}
     assert sum(supervisor.state().restart_counts.values()) == 0
 
 
-def test_a_model_that_disagrees_is_refused_and_the_old_one_goes_on(supervisor):
-    listen(supervisor)
+def test_a_model_that_disagrees_is_refused_and_the_old_one_continues(supervisor):
+    classify_songs(supervisor)
     with pytest.raises(ModelRefused, match=r"same genre for only \d+% of 8 recent"):
         supervisor.load_model("backwards")
     assert supervisor.state().served.identity.version == "0.0.1"
-    listen(supervisor, 2)
+    classify_songs(supervisor, 2)
 
 
 def test_a_model_that_is_slow_is_refused(supervisor, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_model_that_is_slow_is_refused(supervisor, monkeypatch):
     assert supervisor.state().served.identity.version == "0.0.1"
 
 
-def test_nothing_to_compare_is_not_held_against_a_model(supervisor):
+def test_a_model_is_accepted_if_there_is_nothing_to_compare(supervisor):
     report = supervisor.load_model("same")
     assert report.agreement is None
     assert np.isfinite(report.slowdown)
@@ -88,20 +88,20 @@ def test_a_damaged_model_is_refused(supervisor):
     with pytest.raises(ModelRefused, match="SHA-256"):
         supervisor.load_model("damaged")
     assert supervisor.state().model_status == "ready"
-    listen(supervisor, 1)
+    classify_songs(supervisor, 1)
 
 
-def test_a_model_of_other_labels_is_refused_and_says_how_to_serve_it(supervisor, tmp_path):
+def test_a_model_with_other_labels_is_refused_with_a_way_to_serve_it(supervisor, tmp_path):
     write_own_model(tmp_path / "own")
     with pytest.raises(ModelRefused, match=r"names 3 genres of the taxonomy 'own', and not the 16 of 'ccmusic'"):
         supervisor.load_model("own")
     assert [taxonomy.name for taxonomy in supervisor.state().served.taxonomies] == ["ccmusic"]
-    listen(supervisor, 1)
+    classify_songs(supervisor, 1)
 
 
 def test_a_model_with_a_further_output_takes_over(supervisor, tmp_path):
     write_world_model(tmp_path / "world", version="0.0.5")
-    listen(supervisor)
+    classify_songs(supervisor)
     assert supervisor.load_model("world").agreement == 1.0
     assert [taxonomy.name for taxonomy in supervisor.state().served.taxonomies] == ["ccmusic", "world"]
     answer = supervisor.submit(song(3)).result(30)

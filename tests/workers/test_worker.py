@@ -1,4 +1,4 @@
-"""The body of a worker, in this process: when an answer is vouched for."""
+"""The body of a worker, run in this process: when the canary check is made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOB = Job(b"", WindowPlan(), False)
 
 
 class Clock:
-    """Stands still unless work is done."""
+    """A clock that moves only when work is done."""
 
     worked = 0.0
     waited = 0.0
@@ -29,8 +29,8 @@ class Clock:
         return self.worked + self.waited
 
 
-class KnownSounds:
-    """A pipeline whose known sound takes as much work as it is told, run by run, and may wait for a processor."""
+class StubPipeline:
+    """A pipeline whose canary clip takes the given processor time, run by run, and may wait for a processor."""
 
     card = SimpleNamespace(reference_mix=None, reference=None, taxonomies=())
 
@@ -56,11 +56,11 @@ class KnownSounds:
 
 
 @pytest.fixture
-def working(monkeypatch):
-    def begin(*seconds: float, wait_seconds: float = 0.0) -> tuple[worker._Worker, KnownSounds]:
+def make_worker(monkeypatch):
+    def begin(*seconds: float, wait_seconds: float = 0.0) -> tuple[worker._Worker, StubPipeline]:
         clock = Clock()
         monkeypatch.setattr(worker, "time", clock)
-        pipeline = KnownSounds(clock, list(seconds))
+        pipeline = StubPipeline(clock, list(seconds))
         pipeline.wait_seconds = wait_seconds
         active_faults = SimpleNamespace(before=lambda job: None)
         return worker._Worker(pipeline, SimpleNamespace(enter=lambda stage: None), active_faults), pipeline
@@ -72,38 +72,38 @@ def refused(reply: object) -> bool:
     return isinstance(reply, Failed) and isinstance(reply.error, ModelChanged)
 
 
-def test_an_answer_of_a_changed_network_is_held_back(working):
-    fresh, pipeline = working(CHEAP_SECONDS / 2)
-    assert fresh.execute(JOB) == "an answer"
+def test_an_answer_of_a_changed_network_is_not_given(make_worker):
+    worker_body, pipeline = make_worker(CHEAP_SECONDS / 2)
+    assert worker_body.execute(JOB) == "an answer"
     pipeline.answer = b"something else"
-    assert refused(fresh.execute(JOB))
+    assert refused(worker_body.execute(JOB))
 
 
-def test_a_worker_that_waits_for_a_processor_vouches_for_every_answer(working):
-    fresh, pipeline = working(CHEAP_SECONDS / 2, wait_seconds=50 * CHEAP_SECONDS)
+def test_a_worker_that_waits_for_a_processor_checks_every_answer(make_worker):
+    worker_body, pipeline = make_worker(CHEAP_SECONDS / 2, wait_seconds=50 * CHEAP_SECONDS)
     pipeline.answer = b"something else"
-    assert refused(fresh.execute(JOB))
+    assert refused(worker_body.execute(JOB))
 
 
-def test_first_runs_that_cost_more_do_not_let_answers_go_unvouched_for(working):
-    dear = 1.5 * CHEAP_SECONDS
-    fresh, pipeline = working(dear, dear, dear, CHEAP_SECONDS / 2, dear)
+def test_slow_first_runs_do_not_cause_unchecked_answers(make_worker):
+    slow = 1.5 * CHEAP_SECONDS
+    worker_body, pipeline = make_worker(slow, slow, slow, CHEAP_SECONDS / 2, slow)
     pipeline.answer = b"something else"
-    assert refused(fresh.execute(JOB))
+    assert refused(worker_body.execute(JOB))
 
 
-def test_what_the_known_sound_costs_is_seen_later_if_it_was_not_at_the_start(working):
-    fresh, pipeline = working(10 * CHEAP_SECONDS, CHEAP_SECONDS / 2)
+def test_a_cheap_canary_check_is_noticed_later_if_it_was_slow_at_the_start(make_worker):
+    worker_body, pipeline = make_worker(10 * CHEAP_SECONDS, CHEAP_SECONDS / 2)
     runs = pipeline.runs
-    while pipeline.runs == runs:  # 10 ms of work each, until a tenth of it is the dear run's
-        assert fresh.execute(JOB) == "an answer"
+    while pipeline.runs == runs:  # 10 ms of work each, until the slow run costs a tenth of the work
+        assert worker_body.execute(JOB) == "an answer"
     pipeline.answer = b"something else"
-    assert refused(fresh.execute(JOB))
+    assert refused(worker_body.execute(JOB))
 
 
-def test_a_network_that_is_slow_is_runs_for_a_tenth_of_its_time(working):
-    fresh, pipeline = working(0.045)
+def test_the_canary_checks_of_a_slow_network_cost_a_tenth_of_its_time(make_worker):
+    worker_body, pipeline = make_worker(0.045)
     runs = pipeline.runs
     for _ in range(200):  # 2 s
-        fresh.execute(JOB)
+        worker_body.execute(JOB)
     assert pipeline.runs - runs == 4
