@@ -8,6 +8,7 @@ import httpx
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.serving.app import create_app
 from ccmusic.serving.service import Service
+from ccmusic.workers.supervisor_state import SupervisorState
 from support.recordings import tone, wav
 
 RECORDING = wav(tone(440, 1.0))
@@ -26,18 +27,20 @@ def test_explanations_can_be_turned_off(make_settings):
     assert "CCMUSIC_EXPLAIN_WINDOWS" in answer.json()["detail"]
 
 
-def test_a_job_explains_at_most_the_allowed_number_of_windows(make_settings, monkeypatch):
+def test_a_job_explains_at_most_the_allowed_number_of_windows(make_settings):
     class Submitted(Exception):
         """Ends the call after the job is recorded."""
 
     jobs = []
 
-    def submit(job):
-        jobs.append(job)
-        raise Submitted
+    class StubSupervisor:
+        state = SupervisorState
 
-    service = Service(make_settings(explain_windows=2))
-    monkeypatch.setattr(service._supervisor, "submit", submit)
+        def submit(self, job):
+            jobs.append(job)
+            raise Submitted
+
+    service = Service(make_settings(explain_windows=2), supervisor=StubSupervisor())
     for requested in (1, 50):
         with suppress(Submitted):
             asyncio.run(service.classify(RECORDING, explain=ExplainPlan(windows=requested)))

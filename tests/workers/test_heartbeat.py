@@ -1,10 +1,8 @@
 import multiprocessing
-import os
 import threading
 import time
 
 from ccmusic.workers.heartbeat import Heartbeat
-from ccmusic.workers.process_info import longest_delay, rss_bytes, run_delays
 from support.waiting import wait_until
 
 
@@ -30,19 +28,6 @@ def test_another_process_sees_heartbeat_and_stage():
     process.join(30)
     assert process.exitcode == 0
     heartbeat.close()
-
-
-def test_what_the_system_knows_about_a_process():
-    assert rss_bytes(os.getpid()) > 2**20
-    assert rss_bytes(2**30) is None
-    assert str(os.getpid()) in run_delays(os.getpid())
-    assert run_delays(2**30) == {}
-
-
-def test_the_thread_with_the_longest_delay_counts():
-    before = {"1": 1.0, "2": 5.0}
-    assert longest_delay(before, {"1": 1.5, "2": 5.1, "3": 9.0}) == 0.5  # the third thread is new
-    assert longest_delay(before, {}) == 0.0
 
 
 def test_only_an_order_after_the_given_moment_counts_as_begun():

@@ -134,7 +134,7 @@ def test_a_worker_that_ends_before_it_begins_a_job_does_not_count_against_the_re
     other = 1 - first
     pid = supervisor.state().workers[other].pid
     os.kill(pid, signal.SIGSTOP)  # so that it begins nothing
-    supervisor._pool.slots[other].process.heartbeat.enter("reply")
+    supervisor.pool.slots[other].process.heartbeat.enter("reply")
     os.kill(supervisor.state().workers[first].pid, signal.SIGKILL)
     wait_until(lambda: supervisor.state().workers[other].state == "busy", "the job was handed to the other")
     os.kill(pid, signal.SIGKILL)
@@ -291,7 +291,7 @@ def test_workers_come_back_when_their_fork_server_is_killed(start):
 
 def test_a_job_that_would_wait_too_long_is_refused_at_once(start):
     supervisor = ready(start(max_wait_seconds=20.0))
-    supervisor._pool.roster.note_job_seconds(15.0)  # as if the last recordings had taken so long
+    supervisor.pool.roster.note_job_seconds(15.0)  # as if the last recordings had taken so long
     running = supervisor.submit(LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     waiting = supervisor.submit(SHORT)

@@ -116,8 +116,11 @@ def test_an_unknown_model_is_not_found(supervisor):
         supervisor.load_model("other")
 
 
-def test_one_change_at_a_time(supervisor):
-    assert supervisor._swapping.acquire(blocking=False)
-    with pytest.raises(SwapInProgress):
-        supervisor.load_model("same")
-    supervisor._swapping.release()
+def test_only_one_model_is_loaded_at_a_time(supervisor, monkeypatch):
+    def compare(*_) -> tuple[int, float, float]:
+        with pytest.raises(SwapInProgress):
+            supervisor.load_model("backwards")
+        return 8, 1.0, 1.0
+
+    monkeypatch.setattr(supervisor_module, "compare", compare)
+    assert supervisor.load_model("same").agreement == 1.0

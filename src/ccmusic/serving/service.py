@@ -42,6 +42,8 @@ class Service:
     settings : Settings
     started_at : float, optional
         When the process started, on the monotonic clock; now by default.
+    supervisor : Supervisor, optional
+        Another one than `Supervisor(settings)`, for tests.
 
     Attributes
     ----------
@@ -51,11 +53,13 @@ class Service:
         The metrics of ``/metrics``.
     """
 
-    def __init__(self, settings: Settings, started_at: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, started_at: float | None = None, supervisor: Supervisor | None = None
+    ) -> None:
         self.settings = settings
         self.draining = False
         self.health = ServiceHealth(started_at)
-        self._supervisor = Supervisor(settings, self.health.wake)
+        self._supervisor = supervisor or Supervisor(settings, self.health.wake)
         self.metrics = Metrics(self.snapshot)
         self._recordings = RecordingMetrics(
             self.metrics.registry, lambda: Expected.of(self.health.state.served), settings.drift_recordings

@@ -145,7 +145,7 @@ def _alter_weights(pipeline: Pipeline, location: ModelLocation, alter: Callable[
     """
     _, model = read_model(location)
     expected = pipeline.verify()
-    for raw in sorted(_initializers(model), key=len):
+    for raw in sorted(float_tensors(model), key=len):
         if len(raw) < 32 or not any(raw):
             continue
         weights = np.frombuffer(raw, np.float32)
@@ -193,7 +193,7 @@ def _occurrences(needle: bytes) -> list[int]:
     return found
 
 
-def _initializers(model: bytes) -> Iterator[bytes]:
+def float_tensors(model: bytes) -> Iterator[bytes]:
     """Raw bytes of each float tensor in an ONNX file, read as a protocol buffer."""
     for field, graph in _fields(model):
         if field != 7:

@@ -53,6 +53,11 @@ class Supervisor:
     settings : Settings
     on_event : callable, optional
         Called from any thread after an event that health must report at once.
+
+    Attributes
+    ----------
+    pool : Pool
+        The workers of the model in use.
     """
 
     def __init__(self, settings: Settings, on_event: Callable[[], None] = lambda: None) -> None:
@@ -67,7 +72,7 @@ class Supervisor:
         self._recent = RecentInputs()
         self._sticky: dict[str, float] = {}
         self.inject_at_start(settings.faults_at_start)
-        self._pool = self._new_pool(locate(settings.model, asked_precision(settings)))
+        self.pool = self._new_pool(locate(settings.model, asked_precision(settings)))
         self._candidate: Pool | None = None
         self._stopping = threading.Event()
         self._turned_at = time.monotonic()
@@ -75,7 +80,7 @@ class Supervisor:
 
     def state(self) -> SupervisorState:
         """Everything that is known now. All facts about the model and its workers come from one pool."""
-        pool = self._pool  # read once: another model may take over at any moment
+        pool = self.pool  # read once: another model may take over at any moment
         counts, restarts, dumps = self._restart_log.read()
         return replace(
             pool.state(),
@@ -88,7 +93,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the workers; returns at once."""
-        self._pool.start()
+        self.pool.start()
         self._loop.start()
 
     def submit(self, job: Job) -> Future[TrackResult]:
@@ -110,7 +115,7 @@ class Supervisor:
         Overloaded
             Too many recordings wait, or this one would wait too long.
         """
-        roster = self._pool.roster
+        roster = self.pool.roster
         match roster.model_status:
             case "loading":
                 raise ModelNotReady("Model is still loading...")
@@ -122,7 +127,7 @@ class Supervisor:
             self._admit()
             self._in_system += 1
             # under the lock, so that each ticket moves to the new model's queue when the model changes
-            self._pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
+            self.pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
         future.add_done_callback(self._on_answered)
         if self._settings.model_repository is not None:
             self._recent.add(job)
@@ -141,7 +146,7 @@ class Supervisor:
     def stop(self, grace_seconds: float = 5.0) -> None:
         """Refuse waiting recordings, let running jobs end within `grace_seconds`, and end the workers."""
         self._stopping.set()
-        pools = [pool for pool in (self._pool, self._candidate) if pool is not None]
+        pools = [pool for pool in (self.pool, self._candidate) if pool is not None]
         for pool in pools:
             pool.close()
             for ticket in pool.queue.empty():
@@ -182,7 +187,7 @@ class Supervisor:
 
     def _swap(self, location: ModelLocation) -> SwapReport:
         began = time.monotonic()
-        old = self._pool
+        old = self.pool
         candidate = self._candidate = self._new_pool(location)
         candidate.roster.restart_log = RestartLog(lambda: None)  # a failed load of the candidate is no restart
         candidate.start()
@@ -202,7 +207,7 @@ class Supervisor:
         with self._lock:
             for ticket in old.queue.empty():
                 candidate.queue.put(ticket)
-            self._pool = candidate
+            self.pool = candidate
         self._candidate = None
         old.close()  # each of its workers ends after its job
         threading.Thread(target=old.join, args=(self._settings.job_timeout_seconds,), daemon=True).start()
@@ -244,18 +249,18 @@ class Supervisor:
             self._sticky[fault] = size
         match fault:
             case "kill":
-                self._pool.send_signal(worker, signal.SIGKILL)
+                self.pool.send_signal(worker, signal.SIGKILL)
             case "freeze":
-                self._pool.send_signal(worker, signal.SIGSTOP)
+                self.pool.send_signal(worker, signal.SIGSTOP)
             case "pause-self-test":
-                self._pool.roster.self_tests_paused = True
+                self.pool.roster.self_tests_paused = True
             case "leak" | "error":
                 for index in range(self._settings.workers):
-                    self._pool.send_command(index, Inject(fault, size)).result(COMMAND_SECONDS)
+                    self.pool.send_command(index, Inject(fault, size)).result(COMMAND_SECONDS)
             case "hold-gil":
-                self._pool.send_command(worker, Inject(fault, size))  # the reply comes when the lock is free again
+                self.pool.send_command(worker, Inject(fault, size))  # the reply comes when the lock is free again
             case _ if fault not in faults.STICKY and fault not in faults.FROM_OUTSIDE:
-                return self._pool.send_command(worker, Inject(fault, size)).result(COMMAND_SECONDS)
+                return self.pool.send_command(worker, Inject(fault, size)).result(COMMAND_SECONDS)
         return 0
 
     def inject_at_start(self, names: tuple[str, ...]) -> None:
@@ -268,15 +273,15 @@ class Supervisor:
     def clear_faults(self) -> None:
         """End every fault that is active until cleared."""
         self._sticky.clear()
-        self._pool.roster.self_tests_paused = False
-        for record in self._pool.roster.state().workers:
+        self.pool.roster.self_tests_paused = False
+        for record in self.pool.roster.state().workers:
             if record.state in READY_STATES:
-                self._pool.send_command(record.index, Inject("clear", 0.0))
-        self._pool.wake()
+                self.pool.send_command(record.index, Inject("clear", 0.0))
+        self.pool.wake()
 
     def restart_workers(self) -> None:
         """Replace each worker after its job."""
-        self._pool.restart_workers()
+        self.pool.restart_workers()
 
     # inside
 
@@ -292,11 +297,11 @@ class Supervisor:
 
     def _admit(self) -> None:
         """Raise `Overloaded` if a new recording cannot be answered in time; the caller holds the lock."""
-        predicted = self._pool.predicted_wait_seconds()
+        predicted = self.pool.predicted_wait_seconds()
         retry_after = min(max(1.0, predicted), MAX_RETRY_AFTER_SECONDS)
         if self._in_system >= self._settings.max_queue:
             raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
-        if predicted > self._settings.max_wait_seconds or self._pool.queue.overdue:
+        if predicted > self._settings.max_wait_seconds or self.pool.queue.overdue:
             raise Overloaded(f"the wait for a worker is longer than {self._settings.max_wait_seconds:g} s", retry_after)
 
     def _on_answered(self, _: Future[TrackResult]) -> None:
@@ -309,7 +314,7 @@ class Supervisor:
         while not self._stopping.wait(WATCH_SECONDS):
             self._turned_at = time.monotonic()
             try:
-                for pool in (self._pool, self._candidate):
+                for pool in (self.pool, self._candidate):
                     if pool is not None:
                         pool.watch()
             except Exception:  # the loop must continue

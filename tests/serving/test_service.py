@@ -1,0 +1,178 @@
+"""The service between the routes and the supervisor, with a stand-in for the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ccmusic.errors import (
+    CcmusicError,
+    EmptyAudio,
+    InferenceTimeout,
+    InvalidParameter,
+    ModelNotReady,
+    Overloaded,
+    Quarantined,
+)
+from ccmusic.genres import roll_up
+from ccmusic.health import Check, failed
+from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.serving.service import Service
+from ccmusic.workers.records import StackDump
+from ccmusic.workers.supervisor_state import SupervisorState
+
+LEAVES = np.eye(16)[3]
+ANSWER = TrackResult(
+    ModelIdentity("bands", "0.0.1", "0" * 64), 10.0, {level: roll_up(LEAVES, level) for level in (16, 9, 2)}, (), ()
+)
+
+
+class StubSupervisor:
+    """Answers each job with `answer`, or raises it if it is an error."""
+
+    def __init__(self) -> None:
+        self.answer = ANSWER
+        self.jobs = []
+        self.on_job = lambda: None
+        self.quarantined = False
+        self.now = SupervisorState()
+
+    def state(self) -> SupervisorState:
+        return self.now
+
+    def submit(self, job) -> Future:
+        self.jobs.append(job)
+        self.on_job()
+        future: Future = Future()
+        if isinstance(self.answer, Exception):
+            future.set_exception(self.answer)
+        elif self.answer is not None:
+            future.set_result(self.answer)
+        return future
+
+    def refuse_quarantined(self, job) -> None:
+        if self.quarantined:
+            raise Quarantined("this recording ended two workers and is refused for now")
+
+    def inject(self, fault, worker, size) -> int:
+        return 3
+
+
+@pytest.fixture
+def supervisor():
+    return StubSupervisor()
+
+
+@pytest.fixture
+def service(make_settings, supervisor):
+    service = Service(make_settings(max_windows=10), supervisor=supervisor)
+    yield service
+    service.health.stop()
+
+
+def classify(service: Service, **options):
+    return asyncio.run(service.classify(b"RIFF", **options))
+
+
+def metric(service: Service, name: str, **labels: str) -> float:
+    return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_an_answer_is_returned_and_counted(service, supervisor):
+    assert classify(service, windows=3, spectrogram=True) is supervisor.answer
+    assert (supervisor.jobs[0].source, supervisor.jobs[0].plan.count, supervisor.jobs[0].spectrogram) == (
+        b"RIFF",
+        3,
+        True,
+    )
+    assert metric(service, "ccmusic_classifications_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(EmptyAudio("empty"), "empty-audio"), (ModelNotReady("loading"), "model-not-ready")]
+)
+def test_an_error_is_raised_and_counted_by_its_slug(service, supervisor, error, reason):
+    supervisor.answer = error
+    with pytest.raises(type(error)):
+        classify(service)
+    assert metric(service, "ccmusic_failures_total", reason=reason) == 1
+
+
+def test_impossible_windows_are_refused_before_a_worker_gets_the_job(service, supervisor):
+    with pytest.raises(InvalidParameter):
+        classify(service, windows=11)
+    assert supervisor.jobs == []
+
+
+def test_a_request_of_a_client_that_disconnects_is_counted_as_abandoned(service, supervisor):
+    supervisor.answer = None
+
+    async def disconnect() -> None:
+        request = asyncio.ensure_future(service.classify(b"RIFF"))
+        supervisor.on_job = request.cancel
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(disconnect())
+    assert metric(service, "ccmusic_failures_total", reason="abandoned") == 1
+
+
+def test_a_recording_in_quarantine_is_refused(service, supervisor):
+    supervisor.quarantined = True
+    assert classify(service) is supervisor.answer  # nothing is in quarantine, so nothing is hashed
+    supervisor.now = replace(supervisor.now, n_quarantined=1)
+    service.health.start()
+    with pytest.raises(Quarantined):
+        classify(service)
+
+
+def test_new_recordings_are_refused_while_memory_runs_out(make_settings, supervisor, monkeypatch):
+    monkeypatch.setattr("ccmusic.serving.checks.memory_check", lambda: Check("memory", lambda: failed("97 % in use")))
+    service = Service(make_settings(), supervisor=supervisor)
+    service.health.start()
+    with pytest.raises(Overloaded, match="memory: 97 % in use"):
+        classify(service)
+    service.health.stop()
+    assert supervisor.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CcmusicError("an unexpected KeyError"), "fail"),
+        (InferenceTimeout("stopped"), "fail"),
+        (EmptyAudio("empty"), "pass"),
+        (Overloaded("too many", 1.0), "pass"),
+    ],
+)
+def test_only_internal_errors_and_timeouts_count_for_the_check_of_errors(service, supervisor, error, status):
+    supervisor.answer = error
+    for _ in range(10):
+        with pytest.raises(CcmusicError):
+            classify(service)
+    service.health.start()
+    (errors,) = [check for check in service.snapshot().checks if check.name == "errors"]
+    assert errors.status == status
+
+
+def test_a_stack_dump_is_found_by_its_id(service, supervisor):
+    dump = StackDump(4, 0, 7, "deadline", "a job took too long", "Thread 1")
+    supervisor.now = replace(supervisor.now, stack_dumps=(dump,))
+    assert service.stack_dump(4) == "Thread 1"
+    assert service.stack_dump(5) is None
+
+
+def test_injecting_a_fault_returns_the_number_of_changes(service):
+    answer = asyncio.run(service.inject("nan-weights", 1, 2.0))
+    assert answer == {"fault": "nan-weights", "worker": 1, "changes": 3}
+
+
+def test_draining_is_reported_at_once(service):
+    service.health.start()
+    service.drain()
+    assert service.draining
+    assert not service.snapshot().passes("readyz")
