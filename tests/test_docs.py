@@ -59,6 +59,18 @@ def test_the_index_names_every_page() -> None:
     assert pages <= set(links(index))
 
 
+def test_both_readmes_have_the_same_sections_and_links() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert english.count("\n## ") == chinese.count("\n## ")
+    own = {"README.md", "README.zh-CN.md", "docs/images/page-en.png", "docs/images/page-zh.png"}
+    assert set(links(english)) - own == set(links(chinese)) - own
+
+
+def test_chinese_text_has_full_width_punctuation() -> None:
+    text = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+    assert re.findall(r"[\u4e00-\u9fff][,;:!?].?|[,;:!?][\u4e00-\u9fff]", text) == []
+
+
 def test_make_shows_six_words() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = {line.split()[0] for line in shown.splitlines()}
