@@ -26,18 +26,18 @@ def test_a_bad_value_names_its_variable(monkeypatch):
         read_settings()
 
 
-def test_a_misspelt_variable_is_not_ignored(monkeypatch):
+def test_a_misspelt_variable_is_refused(monkeypatch):
     monkeypatch.setenv("CCMUSIC_WORKER", "2")
     with pytest.raises(InvalidSettings, match="CCMUSIC_WORKER: there is no such setting"):
         read_settings()
 
 
-def test_the_bridges_variables_are_not_ours(monkeypatch):
+def test_the_variables_of_the_bridge_are_not_checked(monkeypatch):
     monkeypatch.setenv("CCMUSIC_BRIDGE_PORT", "7861")
     assert read_settings().port == 7860
 
 
-def test_an_unknown_key_of_the_file_is_not_ignored(monkeypatch, tmp_path):
+def test_an_unknown_key_of_the_file_is_refused(monkeypatch, tmp_path):
     file = tmp_path / "ccmusic.toml"
     file.write_text("wrokers = 3\n")
     monkeypatch.setenv("CCMUSIC_CONFIG", str(file))
@@ -51,7 +51,7 @@ def test_a_missing_file_is_named(monkeypatch, tmp_path):
         read_settings()
 
 
-def test_variables_that_kubernetes_injects_for_a_service_named_ccmusic(monkeypatch):
+def test_variables_that_kubernetes_sets_for_a_service_named_ccmusic(monkeypatch):
     for name, value in {
         "CCMUSIC_PORT": "tcp://10.0.0.1:7860",
         "CCMUSIC_SERVICE_HOST": "10.0.0.1",

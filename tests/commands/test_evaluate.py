@@ -91,7 +91,7 @@ def test_labels_that_the_model_does_not_know(tones: Path, capsys: pytest.Capture
     assert "does not know: high, low, middle; it knows Symphony" in capsys.readouterr().err
 
 
-def test_nothing_that_can_be_used(tmp_path: Path, knowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_without_a_usable_recording(tmp_path: Path, knowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "low").mkdir()
     (tmp_path / "low" / "broken.wav").write_bytes(b"no recording")
     assert _evaluate(tmp_path, knowing) == 2

@@ -1,9 +1,12 @@
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ccmusic import cli
 from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.commands.explain import explanation_lines
 from ccmusic.genres import LABELS
 from support.recordings import bin_frequency, tone, wav
 
@@ -20,10 +23,10 @@ def song(tmp_path):
     return path
 
 
-def test_it_says_why_and_what_would_be_without(song, capsys):
+def test_it_prints_the_reason_and_the_strongest_parts(song, capsys):
     assert cli.main(["explain", str(song)]) == ExitCode.OK
-    words, window, *parts = capsys.readouterr().out.splitlines()
-    assert words.startswith("Solo: mostly the bass")
+    sentence, window, *parts = capsys.readouterr().out.splitlines()
+    assert sentence.startswith("Solo: mostly the bass")
     assert window.startswith("window 2 of 3, 2.0 to 4.0 s: ")
     assert len(parts) == 3
     assert all(part.startswith("  without C2 to B2, ") for part in parts)
@@ -31,12 +34,12 @@ def test_it_says_why_and_what_would_be_without(song, capsys):
 
 def test_another_window_and_genre(song, capsys):
     assert cli.main(["explain", str(song), "--window", "2", "--genre", LABELS[8], "--windows", "3"]) == ExitCode.OK
-    words, window, *_ = capsys.readouterr().out.splitlines()
-    assert words.startswith("Dance pop: ")
+    sentence, window, *_ = capsys.readouterr().out.splitlines()
+    assert sentence.startswith("Dance pop: ")
     assert window.startswith("window 2 of 3, 2.0 to 4.0 s: ")
 
 
-def test_it_is_written_as_a_picture_or_as_numbers(song, tmp_path):
+def test_it_writes_a_picture_or_all_numbers(song, tmp_path):
     picture, numbers = tmp_path / "why.png", tmp_path / "why.json"
     assert cli.main(["explain", str(song), "--out", str(picture)]) == ExitCode.OK
     assert cli.main(["explain", str(song), "--out", str(numbers)]) == ExitCode.OK
@@ -44,7 +47,7 @@ def test_it_is_written_as_a_picture_or_as_numbers(song, tmp_path):
     assert json.loads(numbers.read_text(encoding="utf-8"))["genre"] == LABELS[2]
 
 
-def test_what_cannot_be_done_is_refused_with_the_reason(song, tmp_path, capsys):
+def test_a_request_that_is_not_allowed_has_a_reason(song, tmp_path, capsys):
     assert cli.main(["explain", str(song), "--window", "9"]) == ExitCode.USAGE
     assert cli.main(["explain", str(song), "--out", "why.txt"]) == ExitCode.USAGE
     broken = tmp_path / "broken.flac"
@@ -54,3 +57,23 @@ def test_what_cannot_be_done_is_refused_with_the_reason(song, tmp_path, capsys):
     assert "window must be 1 to 3, not 9" in window
     assert "--out must end in .png or .json" in out
     assert "broken.flac" in file
+
+
+def test_the_strongest_parts_come_first():
+    explanation = SimpleNamespace(
+        words=lambda: "Solo: mostly the bass",
+        window=1,
+        start_seconds=10.0,
+        end_seconds=20.0,
+        probability=0.9,
+        edges_seconds=np.array([10.0, 15.0, 20.0]),
+        without=np.array([[0.8, 0.4], [0.3, 0.9]]),
+        evidence=np.array([[0.1, 0.5], [0.6, 0.0]]),
+    )
+    assert explanation_lines(explanation, 3) == [
+        "Solo: mostly the bass",
+        "window 2 of 3, 10.0 to 20.0 s: 90.0%",
+        "  without C2 to B2, 10.0 to 15.0 s: 30.0%",
+        "  without C1 to B1, 15.0 to 20.0 s: 40.0%",
+        "  without C1 to B1, 10.0 to 15.0 s: 80.0%",
+    ]

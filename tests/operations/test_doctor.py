@@ -1,4 +1,4 @@
-"""The doctor on this machine, with a really running service, and with small ones that behave badly."""
+"""The doctor on this machine, with the real service, and with small services that behave badly."""
 
 import os
 import socket
@@ -56,7 +56,7 @@ def server(model_directory):
         CCMUSIC_JOB_TIMEOUT_SECONDS="3",
     ) as running:
         running.wait_healthy()
-        # healthy is what has one worker; a drill begins when all are up
+        # one worker is enough for /health; a drill begins when all are up
         wait_until(lambda: "starting" not in running.health().text, "every worker is up")
         yield running
 
@@ -71,28 +71,28 @@ def verdicts(lines):
     return found
 
 
-def words(lines, name):
+def text_of(lines, name):
     return next(line[23:] for line in lines if line[6:21].strip() == name)
 
 
 # this machine
 
 
-def test_a_machine_that_is_fit(lines):
+def test_a_machine_that_can_serve(lines):
     assert diagnose(None, lines.append)
     found = verdicts(lines)
     assert set(found) == {
         "python", "libraries", "cores", "memory", "temporary files", "model", "port", "clock", "processes"
     }  # fmt: skip
     assert "FAIL" not in found.values()
-    assert "onnxruntime " in words(lines, "libraries")
-    assert "golden clips right" in words(lines, "model")
+    assert "onnxruntime " in text_of(lines, "libraries")
+    assert "golden clips right" in text_of(lines, "model")
 
 
-def test_a_refused_setting_is_named_and_the_rest_is_told(lines, monkeypatch):
+def test_a_bad_setting_is_named_and_the_other_checks_are_made(lines, monkeypatch):
     monkeypatch.setenv("CCMUSIC_PORT", "high")
     assert not diagnose(None, lines.append)
-    assert "CCMUSIC_PORT" in words(lines, "settings")
+    assert "CCMUSIC_PORT" in text_of(lines, "settings")
     assert "python" in verdicts(lines)
 
 
@@ -108,7 +108,7 @@ def test_a_bad_model(lines, monkeypatch, tmp_path, network, reason):
     monkeypatch.setenv("CCMUSIC_MODEL", str(directory))
     assert not diagnose(None, lines.append)
     assert verdicts(lines)["model"] == "FAIL"
-    assert reason in words(lines, "model")
+    assert reason in text_of(lines, "model")
 
 
 def test_a_library_that_cannot_be_imported(lines, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_library_that_cannot_be_imported(lines, monkeypatch):
 
     monkeypatch.setattr(machine.importlib, "import_module", broken)
     assert not diagnose(None, lines.append)
-    assert "wrong architecture" in words(lines, "soxr")
+    assert "wrong architecture" in text_of(lines, "soxr")
 
 
 def test_an_old_python(lines, monkeypatch):
@@ -130,19 +130,19 @@ def test_an_old_python(lines, monkeypatch):
     assert verdicts(lines)["python"] == "FAIL"
 
 
-def test_a_port_that_another_holds(lines, monkeypatch):
+def test_a_port_that_another_program_uses(lines, monkeypatch):
     with stub_http(lambda method, path: (200, b"hello")) as url:
         monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
         monkeypatch.setenv("CCMUSIC_PORT", url.rpartition(":")[2])
         assert not diagnose(None, lines.append)
-    assert "not CCMusic" in words(lines, "port")
+    assert "not CCMusic" in text_of(lines, "port")
 
 
-def test_a_port_that_we_hold(lines, monkeypatch, server):
+def test_a_port_that_ccmusic_uses(lines, monkeypatch, server):
     monkeypatch.setenv("CCMUSIC_HOST", "127.0.0.1")
     monkeypatch.setenv("CCMUSIC_PORT", server.url.rpartition(":")[2])
     assert diagnose(None, lines.append)
-    assert "answers on" in words(lines, "port")
+    assert "answers on" in text_of(lines, "port")
 
 
 def test_an_address_of_another_machine(lines, monkeypatch):
@@ -157,10 +157,10 @@ def test_a_temporary_directory_that_cannot_be_written_to(lines, monkeypatch):
 
     monkeypatch.setattr("ccmusic.health.disk_check", lambda directory: Full)
     assert not diagnose(None, lines.append)
-    assert "no space left" in words(lines, "temporary files")
+    assert "no space left" in text_of(lines, "temporary files")
 
 
-def test_little_room_little_memory_many_workers_are_warnings(lines, monkeypatch):
+def test_a_full_disk_little_memory_and_many_workers_are_warnings(lines, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda directory: usage(100, 99, 1))
     monkeypatch.setattr("ccmusic.health.memory.memory_use", lambda: MemoryUse(2**30, 2**30 + 1, "cgroup"))
@@ -190,7 +190,7 @@ def test_cpu_quota(tmp_path, files, quota):
 
 def test_a_clock_that_runs_backwards(lines, monkeypatch):
     class Clock:
-        """Goes back once, by a microsecond."""
+        """A clock that goes back once, by a microsecond."""
 
         readings = iter([1e6, 1e6 - 1e-6])
 
@@ -207,29 +207,29 @@ def test_a_clock_that_runs_backwards(lines, monkeypatch):
 
 
 def test_a_process_that_does_not_start(lines, monkeypatch):
-    monkeypatch.setattr(machine, "_nothing", os._exit)  # called without the status that it wants
+    monkeypatch.setattr(machine, "_nothing", os._exit)  # it is called without the exit status that it needs
     assert not diagnose(None, lines.append)
     assert verdicts(lines)["processes"] == "FAIL"
 
 
-def test_a_check_that_raises_has_not_passed(lines, monkeypatch):
+def test_a_check_that_raises_has_failed(lines, monkeypatch):
     def broken(settings):
-        raise RuntimeError("cannot look")
+        raise RuntimeError("cannot check")
         yield
 
     monkeypatch.setattr("ccmusic.operations.doctor.MACHINE_CHECKS", (broken,))
     assert not diagnose(None, lines.append)
-    assert "cannot look" in lines[0]
+    assert "cannot check" in lines[0]
 
 
 # a running service
 
 
-def test_a_service_that_is_well(lines, server):
+def test_a_healthy_service(lines, server):
     assert diagnose(server.url, lines.append)
     found = verdicts(lines)
     assert [found[name] for name in ("/startupz", "/livez", "/readyz", "/health", "service")] == ["ok"] * 5
-    assert "50 calls of /health" in words(lines, "latency")
+    assert "50 calls of /health" in text_of(lines, "latency")
 
 
 def test_the_command(server, capsys):
@@ -237,14 +237,14 @@ def test_the_command(server, capsys):
     assert "/livez" in capsys.readouterr().out
 
 
-def test_a_service_that_is_not_there(lines):
+def test_a_service_that_does_not_run(lines):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     assert not diagnose(url, lines.append)
-    assert "is it running" in words(lines, "/livez")
+    assert "is it running" in text_of(lines, "/livez")
 
 
-def test_a_service_that_is_ill(lines):
+def test_a_service_with_failing_checks(lines):
     checks = {
         "disk": {"status": "fail", "cause": "no space left"},
         "speed": {"status": "warn", "cause": "slow"},
@@ -256,13 +256,13 @@ def test_a_service_that_is_ill(lines):
     found = verdicts(lines)
     assert (found["/readyz"], found["/health"]) == ("ok", "FAIL")
     assert (found["check disk"], found["check speed"], "check model" in found) == ("FAIL", "warn", False)
-    assert words(lines, "/health") == "Health check failed: disk: no space left"
+    assert text_of(lines, "/health") == "Health check failed: disk: no space left"
 
 
-def test_something_else_that_answers(lines):
+def test_another_program_that_answers(lines):
     with stub_http(lambda method, path: (200, b"welcome")) as url:
         assert not diagnose(url, lines.append)
-    assert "not CCMusic" in words(lines, "service")
+    assert "not CCMusic" in text_of(lines, "service")
 
 
 def test_a_slow_service(lines, monkeypatch):
@@ -292,7 +292,7 @@ def test_a_slow_service(lines, monkeypatch):
         ("exit-at-start", "load"),
     ],
 )
-def test_a_fault_is_noticed_and_mended(lines, server, fault, cause):
+def test_a_fault_is_noticed_and_the_service_recovers(lines, server, fault, cause):
     assert run_drill(server.url, fault, TOKEN, worker=1, echo=lines.append) == DrillOutcome.PASSED
     assert f"{fault} injected" in lines[0]
     assert any(cause in line for line in lines[1:])
@@ -301,11 +301,11 @@ def test_a_fault_is_noticed_and_mended(lines, server, fault, cause):
 
 def test_a_blocked_loop_is_noticed(lines, server):
     assert run_drill(server.url, "block-loop", TOKEN, size=3.0, echo=lines.append) == DrillOutcome.PASSED
-    assert any(" red: " in line for line in lines)  # which light is asked while it is blocked, chance decides
+    assert any(" red: " in line for line in lines)  # chance decides which probe is requested while the loop is blocked
 
 
-def test_a_fault_that_nobody_notices(lines, server):
-    # shorter than a heart may pause
+def test_a_fault_that_is_not_noticed(lines, server):
+    # shorter than the heartbeat may be late
     assert (
         run_drill(server.url, "hold-gil", TOKEN, size=0.01, timeout_seconds=1.5, echo=lines.append)
         == DrillOutcome.NOT_NOTICED
@@ -327,29 +327,29 @@ def test_the_drill_command_takes_the_token_from_a_file_or_the_environment(server
     ("fault", "token", "reason"),
     [("kill", "wrong", "401"), ("kill", "", "401"), ("fire", TOKEN, "must be one of kill")],
 )
-def test_what_the_service_refuses_is_not_injected(lines, server, fault, token, reason):
+def test_a_fault_that_the_service_refuses_is_not_injected(lines, server, fault, token, reason):
     assert run_drill(server.url, fault, token, echo=lines.append) == DrillOutcome.NOT_INJECTED
     assert reason in lines[-1]
 
 
-def test_nothing_is_broken_that_is_not_green(lines):
-    asked = []
+def test_no_fault_is_injected_into_a_service_that_is_not_green(lines):
+    methods = []
 
-    def ill(method, path):
-        asked.append(method)
+    def red(method, path):
+        methods.append(method)
         return 503, GREEN | {"message": "loading"}
 
-    with stub_http(ill) as url:
+    with stub_http(red) as url:
         assert run_drill(url, "kill", TOKEN, echo=lines.append) == DrillOutcome.NOT_INJECTED
     assert "loading" in lines[-1]
-    assert "POST" not in asked
+    assert "POST" not in methods
 
 
 class Breaking:
-    """A service that turns red at a fault, and green again only when cleared, if at all."""
+    """A service that turns red at a fault. It turns green when the fault is cleared, or never."""
 
-    def __init__(self, mends: bool) -> None:
-        self.mends = mends
+    def __init__(self, recovers: bool) -> None:
+        self.recovers = recovers
         self.red = False
         self.cleared = 0
 
@@ -358,20 +358,20 @@ class Breaking:
             self.red = True
         elif method == "DELETE":
             self.cleared += 1
-            self.red = not self.mends
+            self.red = not self.recovers
         return (503, GREEN | {"message": "out of order"}) if self.red and method == "GET" else (200, GREEN)
 
 
 def test_a_service_that_does_not_recover(lines):
-    service = Breaking(mends=False)
+    service = Breaking(recovers=False)
     with stub_http(service) as url:
         assert run_drill(url, "kill", TOKEN, timeout_seconds=1.0, echo=lines.append) == DrillOutcome.NOT_RECOVERED
     assert any("/health red: out of order" in line for line in lines)
     assert service.cleared == 1
 
 
-def test_what_holds_until_cleared_is_cleared_once_noticed(lines):
-    service = Breaking(mends=True)
+def test_a_fault_is_cleared_once_it_is_noticed(lines):
+    service = Breaking(recovers=True)
     with stub_http(service) as url:
         assert run_drill(url, "error", TOKEN, timeout_seconds=10.0, echo=lines.append) == DrillOutcome.PASSED
     assert service.cleared == 1

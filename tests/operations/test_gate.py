@@ -1,4 +1,4 @@
-"""The gate before the real service, and before small ones that behave badly."""
+"""The gate with the real service, and with small services that behave badly."""
 
 import socket
 
@@ -27,7 +27,7 @@ def lines():
 
 
 def green(method, path, models=None):
-    """Replies of a healthy service; None for what a test has to say itself."""
+    """Replies of a healthy service; None for a request that each test answers itself."""
     match path:
         case "/readyz" | "/health":
             return 200, OK
@@ -46,7 +46,7 @@ def right_answers():
 
 
 def in_full(answers):
-    """Replies to every question of the gate: for each golden clip one such answer, and the right ones of the heads."""
+    """Replies to every request of the gate: these answers to the golden clips, and the right answers of the heads."""
     for clip, answer in zip(EMBEDDED.golden, answers, strict=True):
         yield 200, predictions(answer)
         for head in EMBEDDED.heads:
@@ -55,7 +55,7 @@ def in_full(answers):
 
 
 def classifying(replies, models=None):
-    """A healthy service whose answers to recordings are these, one after the other, the last for ever."""
+    """A healthy service that answers recordings with these replies, one after the other; the last one repeats."""
     replies = list(replies)
 
     def answer(method, path):
@@ -73,7 +73,7 @@ def classifying(replies, models=None):
 @pytest.fixture(scope="module")
 def server():
     with running_server("--no-page", CCMUSIC_WORKERS="1") as running:
-        yield running  # not waited for: that is what the gate is for
+        yield running  # the gate waits until it is healthy
 
 
 def test_waits_for_the_real_service_and_compares_its_golden_answers(server, lines):
@@ -98,7 +98,7 @@ def test_another_model_needs_its_card(tmp_path, lines):
         assert gate(running.url, card=card, echo=lines.append) == GateOutcome.GREEN
         assert lines[-1].startswith("gate: 2 golden answers of bands")
         assert gate(running.url, card=card.parent, echo=lines.append) == GateOutcome.GREEN
-        # healthy, and not what was meant to be deployed
+        # the service is healthy, but it serves another model than the card
         assert gate(running.url, card=other, echo=lines.append) == GateOutcome.WRONG_ANSWER
         assert "it serves the model" in lines[-1]
 
@@ -116,14 +116,14 @@ def test_every_output_of_the_network_is_compared(tmp_path, lines):
         assert "a probability is off by" in lines[-1]
 
 
-def test_a_model_with_labels_of_its_own(tmp_path, lines):
+def test_a_model_with_its_own_labels(tmp_path, lines):
     directory = write_own_model(tmp_path)
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(directory)) as running:
         assert gate(running.url, card=directory, echo=lines.append) == GateOutcome.GREEN
     assert lines[-1].startswith("gate: 2 golden answers of bands")
 
 
-def test_a_real_service_that_never_gets_green(tmp_path, lines):
+def test_the_real_service_without_its_model_never_becomes_green(tmp_path, lines):
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(tmp_path / "nowhere")) as running:
         assert gate(running.url, timeout_seconds=3, echo=lines.append) == GateOutcome.NOT_GREEN
     assert f"Model file not found: {tmp_path / 'nowhere'}" in lines[-1]
@@ -139,7 +139,7 @@ def test_unreachable(lines):
     assert "refused" in lines[-1]
 
 
-def test_something_that_takes_connections_and_says_nothing_is_unreachable(lines):
+def test_a_port_that_accepts_and_never_answers_is_unreachable(lines):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert gate(url, timeout_seconds=0.5, echo=lines.append) == GateOutcome.UNREACHABLE
@@ -160,7 +160,7 @@ def test_never_green(replies, words, lines):
     with stub_http(lambda method, path: replies[path]) as url:
         assert gate(url, timeout_seconds=0.6, echo=lines.append) == GateOutcome.NOT_GREEN
     assert words in lines[-1]
-    assert len(lines) == 2  # the cause once, although it was asked several times, and the verdict
+    assert len(lines) == 2  # the cause once, although it was requested several times, and the outcome
 
 
 def test_a_line_whenever_the_cause_changes(lines):
@@ -181,7 +181,7 @@ def test_a_line_whenever_the_cause_changes(lines):
 
 
 def test_right_golden_answers(lines):
-    replies = [(503, {}), *in_full(right_answers())]  # busy at first, which is not wrong
+    replies = [(503, {}), *in_full(right_answers())]  # a busy service is not wrong
     with stub_http(classifying(replies)) as url:
         assert gate(url, echo=lines.append) == GateOutcome.GREEN
     assert lines[-1].startswith("gate: 4 golden answers")
@@ -232,7 +232,7 @@ def test_an_unknown_model_must_at_least_agree_with_itself(lines):
 
 
 @pytest.mark.parametrize("models", [[], [{}], {}])
-def test_green_without_a_model_is_a_lie(models, lines):
+def test_green_without_a_model_is_a_wrong_answer(models, lines):
     with stub_http(classifying([(200, {})], models)) as url:
         assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
 
@@ -252,12 +252,12 @@ def test_a_clip_longer_than_the_window_is_not_compared(tmp_path, lines):
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "http://host:99999"])
-def test_an_address_that_is_none(url):
+def test_an_address_that_is_not_allowed(url):
     with pytest.raises(InvalidParameter):
         gate(url, timeout_seconds=0.1, echo=str)
 
 
-def test_a_card_that_is_not_there(tmp_path):
+def test_a_card_that_does_not_exist(tmp_path):
     with pytest.raises(ModelFileNotFound):
         gate("http://127.0.0.1:1", card=tmp_path / "card.json", echo=str)
 
@@ -274,12 +274,12 @@ def test_a_path_before_the_service_and_no_scheme(lines):
     assert seen == ["/music/readyz", "/music/health"]
 
 
-def test_no_proxy_is_asked(lines, monkeypatch):
+def test_proxies_are_not_used(lines, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with stub_http(green) as url:
         assert gate(url, golden=False, echo=lines.append) == GateOutcome.GREEN
 
 
-def test_deep_json_is_no_crash(lines):
+def test_deeply_nested_json_does_not_crash_the_gate(lines):
     with stub_http(lambda method, path: (200, b"[" * 100_000)) as url:
         assert gate(url, timeout_seconds=0.4, echo=lines.append) == GateOutcome.NOT_GREEN
