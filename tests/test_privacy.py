@@ -25,8 +25,8 @@ def test_the_runtime_keeps_no_device_id_and_no_database(tmp_path):
 
 def test_hugging_faces_library_reports_nothing():
     code = "import ccmusic; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
-    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name and name != "DO_NOT_TRACK"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    changed = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name and name != "DO_NOT_TRACK"}
+    done = subprocess.run([sys.executable, "-c", code], env=changed, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
 
 
