@@ -35,7 +35,8 @@ def snapshot(
 ) -> ServiceSnapshot:
     """A snapshot with one check, which fails if there is a message; `state` are fields of its `SupervisorState`."""
     affects = frozenset({"health", "startupz", "readyz"})
-    check = CheckResult("model", affects, "fail" if message else "pass", message, message=message, code=code)
+    name = "model_file" if code == "file_missing" else "model"
+    check = CheckResult(name, affects, "fail" if message else "pass", message, message=message, code=code)
     return ServiceSnapshot(
         service="stub",
         version="0",

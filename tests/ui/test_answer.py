@@ -136,6 +136,7 @@ def test_the_readiness_notice_depends_on_the_code_and_not_on_the_message(model_s
     html = readiness_html(snapshot(model_status, code, "any message"), "en")
     assert words in html
     assert bool(html) is bool(words)
+    assert ("any message" in html) is ('role="alert"' in html)  # as the detail of an error
     assert ('role="alert"' in html) is (model_status == "error" or (code == "file_missing" and bool(words)))
 
 

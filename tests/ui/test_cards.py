@@ -20,7 +20,15 @@ FAILED = snapshot("error", "load_failed", "Model loading failed: <script>")
 
 @pytest.mark.parametrize(
     ("state", "colour"),
-    [(StubService().snapshot(), "green"), (LOADING, "amber"), (MISSING, "red"), (FAILED, "red")],
+    [
+        (StubService().snapshot(), "green"),
+        (LOADING, "amber"),
+        (snapshot("loading", "preparing", "any message"), "amber"),
+        (snapshot("loading", "not_started", "any message"), "amber"),
+        (snapshot("loading", "blocked", "any message"), "red"),
+        (MISSING, "red"),
+        (FAILED, "red"),
+    ],
 )
 def test_the_status_light_has_the_right_colour(state, colour):
     html = cards.status_html(state, "en")
