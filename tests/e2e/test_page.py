@@ -128,9 +128,7 @@ def test_the_status_tab_refreshes_only_while_it_is_open(server, visit):
     opened = visit(server.url)
     page = opened.page
     page.get_by_role("tab", name=TEXTS["en"]["tab.status"]).click()
-    status = page.locator("#status .cc-status")
-    status.wait_for()
-    assert status.get_attribute("data-colour") == "green"
+    page.locator("#status .cc-status[data-colour=green]").wait_for()  # amber for a moment on a busy machine
     assert page.locator("#status li").count() == 2
     with page.expect_response(lambda response: "/run/predict" in response.url):
         pass  # a refresh without any action
