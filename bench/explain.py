@@ -94,10 +94,11 @@ def page(options: argparse.Namespace) -> str:
 PAGE = """# Why this genre
 
 Written by `python bench/explain.py`. `ccmusic explain FILE`, `POST /v1/classify?explain=true` and the page's panel
-"Why?" say which part of a window speaks for a genre. A window is parted into seven octaves and {blocks} stretches of
-time; each part in turn is made as quiet as the quietest tenth of the window, and the network is asked again (occlusion;
-Zeiler and Fergus 2014). The answer holds what the probability would be without each part: {parts} numbers that the
-network itself gave. No gradient is needed, so every network that listens to the constant-Q transform can be explained;
+"Why this genre?" show which part of a window supports a genre. A window is divided into seven octaves and {blocks}
+stretches of time; each part in turn is made as quiet as the quietest tenth of the window, and the network is run again
+(occlusion; Zeiler and Fergus 2014). The answer has the probability without each part:
+{parts} numbers that the network itself gave. No gradient is needed,
+so every network that listens to the constant-Q transform can be explained;
 one that is shown a drawing of it is asked {drawn} times, in fewer stretches.
 
 * `explain=true` adds `saliency` to the windows that speak most for the track's genre, at most

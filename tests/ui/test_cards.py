@@ -73,7 +73,7 @@ def test_a_warning_is_amber_and_shows_its_cause():
     [
         (
             "en",
-            "similar to the training data, after 60 recordings",
+            "similar to the training data (60 recordings so far)",
             ("Pop has a share of 80% in the last 60 recordings; expected: 6%", "loudness is lower than"),
         ),
         ("zh", "已统计 60 段", ("最近 60 段音频中，流行占 80%，预期为 6%", "最近 60 段音频的响度比预期低")),

@@ -127,7 +127,7 @@ async def model_ready(service: ServiceDependency, name: str, version: str = "") 
     return JSONResponse({"name": model.name, "ready": passes}, 200 if passes else 503, {"Cache-Control": "no-store"})
 
 
-@router.post("/models/{name}/infer", summary="Name the genre of a recording")
+@router.post("/models/{name}/infer", summary="Classify a recording")
 @router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
 async def infer(request: Request, service: ServiceDependency, name: str, version: str = "") -> Response:
     """Send one encoded recording as the BYTES tensor `audio`: binary, or in JSON as a base64 string."""
@@ -137,11 +137,11 @@ async def infer(request: Request, service: ServiceDependency, name: str, version
     if encoding:  # in a thread: this is slow, and zlib releases the interpreter lock
         body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
     outputs = outputs_of(_served_model(service, name, version).taxonomies)  # the model may have changed meanwhile
-    wanted = parse_request(body, request.headers.get(HEADER_LENGTH), outputs)
+    parsed = parse_request(body, request.headers.get(HEADER_LENGTH), outputs)
     del body  # a second copy of the recording; not needed while the request is queued
-    result = await unless_disconnected(request, service.classify(wanted.recording))
+    result = await unless_disconnected(request, service.classify(parsed.recording))
     _refuse_other(result.model, name, version)  # the model may have changed meanwhile
-    content, header_length = answer_body(result, wanted)
+    content, header_length = answer_body(result, parsed)
     if header_length is None:
         return Response(content, media_type="application/json")
     return Response(content, headers={HEADER_LENGTH: str(header_length)}, media_type="application/octet-stream")

@@ -124,7 +124,7 @@ TEXTS: dict[Language, dict[str, str]] = {
         "status.self_test.ok": "passed, {age} ago",
         "status.self_test.failed": "failed, {age} ago",
         "status.drift": "Recordings",
-        "status.drift.usual": "similar to the training data, after {recordings} recordings",
+        "status.drift.usual": "similar to the training data ({recordings} recordings so far)",
         "status.drift.mix": "{genre} has a share of {mean} in the last {recordings} recordings; expected: {expected}",
         "status.drift.confidence": "the model's confidence is {change} than expected in the last {recordings} "
                                    "recordings",
@@ -182,7 +182,7 @@ TEXTS: dict[Language, dict[str, str]] = {
         "levels.9": "9 类",
         "model.answered": "模型：{name}，版本 {version}",
         "model.hash": "模型的 SHA-256：{sha256}",
-        "model.analysed": "音频时长 {seconds}，分析用时 {took} 秒",
+        "model.analysed": "时长 {seconds}，用时 {took} 秒",
         "sure": "模型只能确定所属类别：{group}（{probability}，共 {n} 类）。具体流派仅供参考。",
         "flag.silence": "这段音频几乎没有声音，结果没有参考意义。请检查文件或麦克风。",
         "flag.too_short": "这段音频太短，不足一个片段，补足长度后才进行了识别。音频较长时，结果更可靠。",
