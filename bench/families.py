@@ -22,21 +22,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ccmusic.scoring.levels import scores_by_level
 from ccmusic.scoring.temperature import cross_fitted
 from ccmusic.training import mel_front
-from ccmusic.training.configuration import RECORDINGS, Configuration
-from ccmusic.training.crossval import PRETRAINED, is_finished, new_network, run_name
+from ccmusic.training.configuration import FOLDS, RECORDINGS, Configuration
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.heads import RECORDINGS_C, fit_layer
+from ccmusic.training.genre_measures import System
+from ccmusic.training.heads import RECORDINGS_C
+from ccmusic.training.linear_layers import fit_layer
 from ccmusic.training.loop import train
 from ccmusic.training.mel_front import UNIT_DB
-from ccmusic.training.members import embed
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
-from ccmusic.training.out_of_fold import System
 from ccmusic.training.predict import WHOLE_SECONDS
+from ccmusic.training.runs import PRETRAINED, embed, is_finished, new_network, run_name
 
-FOLDS = (0, 1, 2, 3, 4)
 MEASURES = ("top1_16", "top5_16", "macro_f1_16", "top1_9", "top1_2")
 COLUMNS = ("family", "top-1, 16", "top-5, 16", "macro-F1, 16", "top-1, 9", "top-1, 2", "ECE")
 MelMap = tuple[np.ndarray, np.ndarray]
@@ -203,8 +201,7 @@ def measure(dataset: Dataset, name: str, work: Path, folds: Sequence[int]) -> li
     tested = np.concatenate(rows)
     labels, place = dataset.label[tested], dataset.fold[tested]
     probabilities = cross_fitted(labels, np.concatenate(parts), place)
-    by_fold = [scores_by_level(labels[place == fold], probabilities[place == fold]) for fold in folds]
-    system = System(name, scores_by_level(labels, probabilities), by_fold)
+    system = System.measured(name, labels, probabilities, place)
     return [name, *(system.spread(measure) for measure in (*MEASURES, "ece_16"))]
 
 

@@ -29,7 +29,7 @@ from torch import nn
 from ccmusic.features.crops import seconds_to_frames
 from ccmusic.genres import LABELS
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.distil import Standardiser, soft_targets
+from ccmusic.training.teachers import Standardiser, soft_targets
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """VGG19: channels of each stage, and its convolutions; a 2 x 2 max pooling ends the stage."""

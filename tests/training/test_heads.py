@@ -7,54 +7,14 @@ import pytest
 
 from ccmusic.training import heads
 from ccmusic.training.data import Dataset, load
-from ccmusic.training.distil import fit_probe
-from ccmusic.training.heads import RECORDINGS_C, fit_layer, out_of_fold, recordings_layer, side_by_side
-from ccmusic.training.members import LONG_SECONDS, SHORT_SECONDS
+from ccmusic.training.heads import out_of_fold, recordings_layer
 from ccmusic.training.network import EMBEDDING_SIZE
+from ccmusic.training.runs import LONG_SECONDS, SHORT_SECONDS
 
 
 @pytest.fixture(scope="module")
 def dataset(data_directory: Path) -> Dataset:
     return load(data_directory)
-
-
-def _clips(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.arange(48) % 4
-    embedded = np.random.default_rng(seed).normal(size=(48, 6)) * [1, 1, 1, 1, 5, 0]
-    embedded[np.arange(48), labels] += 2
-    return embedded, labels
-
-
-def test_a_layer_is_the_regression_on_standardised_embeddings() -> None:
-    embedded, labels = _clips()
-    weight, bias = fit_layer(embedded, labels, RECORDINGS_C)
-    expected = fit_probe(embedded[:, :5], labels, RECORDINGS_C).decision_function(embedded[:, :5])
-    given = (embedded @ weight.T + bias)[:, :4]
-    assert given - given.mean(axis=1, keepdims=True) == pytest.approx(
-        expected - expected.mean(axis=1, keepdims=True), abs=0.01
-    )
-    assert np.ptp(expected) > 0.5
-
-
-def test_a_class_without_clips_is_never_named() -> None:
-    embedded, labels = _clips()
-    weight, bias = fit_layer(embedded, labels, RECORDINGS_C)
-    assert (embedded @ weight.T + bias).argmax(axis=1).max() < 4
-    assert (weight[4:] == weight[4]).all()
-
-
-def test_a_crop_of_many_counts_as_little_as_its_share() -> None:
-    embedded, labels = _clips()
-    thrice = fit_layer(np.repeat(embedded, 3, axis=0), np.repeat(labels, 3), RECORDINGS_C, share=1 / 3)
-    assert thrice[0] == pytest.approx(fit_layer(embedded, labels, RECORDINGS_C)[0], abs=1e-3)
-
-
-def test_layers_side_by_side_give_the_mean_of_their_logits() -> None:
-    (a, labels), (b, _) = _clips(0), _clips(1)
-    one, other = fit_layer(a, labels, 0.01), fit_layer(b, labels, 0.01)
-    weight, bias = side_by_side([one, other])
-    expected = (a @ one[0].T + one[1] + b @ other[0].T + other[1]) / 2
-    assert np.concatenate([a, b], axis=1) @ weight.T + bias == pytest.approx(expected)
 
 
 def _embedded(work: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

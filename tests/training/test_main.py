@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from ccmusic.models.card import read_card
-from ccmusic.training import configuration, crossval, world
+from ccmusic.training import configuration, runs, world_labels
 from ccmusic.training.__main__ import main
 from ccmusic.training.configuration import MEMBERS
-from ccmusic.training.export import MODEL_FILE
+from ccmusic.training.model_card import MODEL_FILE
 
 WORLD_OF = {"Symphony": "Classical", "Solo": "Jazz", "Dance_pop": "Disco", "Soft_rock": "Rock"}
 
@@ -37,7 +37,7 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             patch.setitem(members, name, each)
     lines = [f"{genre}: " + "; ".join(f"artist {fold} {leaf}" for fold in range(5)) for leaf, genre in WORLD_OF.items()]
     (place / "artists.txt").write_text("\n".join(lines))
-    patch.setattr(world, "ARTISTS", place / "artists.txt")
+    patch.setattr(world_labels, "ARTISTS", place / "artists.txt")
     bands = np.abs(np.arange(513)[None, :] - 4 * np.arange(128)[:, None] - 2) < 4
     np.savez(data_directory / "mn04.npz", mel_filters=bands.astype(np.float32))
     (place / "audio").mkdir()
@@ -102,9 +102,9 @@ def test_finished_runs_are_taken_up(trained: tuple[Path, list[str]]) -> None:
 def test_another_configuration_is_not_taken_for_finished(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     name, same = next(iter(configuration.MEMBERS.items()))
-    assert crossval.is_finished(place / "work" / name, 0, same)
-    assert not crossval.is_finished(place / "work" / name, 0, replace(same, epochs=3))
-    assert not crossval.is_finished(place / "work" / name, 3, same)
+    assert runs.is_finished(place / "work" / name, 0, same)
+    assert not runs.is_finished(place / "work" / name, 0, replace(same, epochs=3))
+    assert not runs.is_finished(place / "work" / name, 3, same)
 
 
 def test_no_run_has_trained_on_its_fold(trained: tuple[Path, list[str]]) -> None:

@@ -11,8 +11,9 @@ from ccmusic.features.cqt import cqt_db
 from ccmusic.models.card import CARD_NAME, Card, read_card
 from ccmusic.models.golden import SIGNALS
 from ccmusic.models.store import EMBEDDED_DIRECTORY
-from ccmusic.training.export import MODEL_FILE, export_onnx, largest_difference, serving_network, write_card
+from ccmusic.training.export import export_onnx, largest_difference, serving_network
 from ccmusic.training.mel_front import MelFront
+from ccmusic.training.model_card import MODEL_FILE, write_card
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 

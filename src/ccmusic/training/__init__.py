@@ -1,1 +1,1 @@
-"""How the embedded model was made; needs torch."""
+"""Trains, evaluates and exports the embedded model; needs torch."""

@@ -1,4 +1,4 @@
-"""Random crops of the training clips, with everything that the network is to learn of them."""
+"""Random crops of the training clips with their targets, in batches."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from ccmusic.genres import LABELS
 from ccmusic.scoring.class_weights import class_weights
 from ccmusic.training.configuration import Configuration
 from ccmusic.training.data import Dataset
-from ccmusic.training.distil import Standardiser, soft_targets
+from ccmusic.training.teachers import Standardiser, soft_targets
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops and what is known of them; each target holds one entry per crop.
+    """Crops and their targets, one row per crop.
 
     Attributes
     ----------
     cqt_db : torch.Tensor [shape=(batch, 84, frames)]
     allowed : torch.Tensor [shape=(batch, 16), dtype=bool]
-        Leaves that agree with what is known.
+        Leaves that agree with what is known of the clip.
     known_weight : torch.Tensor [shape=(batch,)]
-        Weight of that knowledge in the loss, 0 where nothing is known.
+        Weight of that in the loss; 0 if nothing is known.
     soft : torch.Tensor [shape=(batch, 16)]
+        Probabilities by the probe on the teachers.
     teachers : dict of str to torch.Tensor [shape=(batch, size)]
     """
 
@@ -40,7 +41,7 @@ class Batch:
     teachers: dict[str, torch.Tensor]
 
     def to(self, device: torch.device) -> Batch:
-        """Move it to where the network is."""
+        """Copy the batch to a device."""
         return Batch(
             self.cqt_db.to(device),
             self.allowed.to(device),
@@ -51,7 +52,7 @@ class Batch:
 
 
 class Batches:
-    """Random crops of the training clips with their targets; holds nothing of any other clip.
+    """Draws the batches of an epoch; uses nothing of clips that are not for training.
 
     Parameters
     ----------
@@ -82,19 +83,18 @@ class Batches:
         return max(1, len(self.stream) // self.configuration.batch_size)
 
     def epoch(self) -> Iterator[Batch]:
-        """Every training clip once (labelled ones `label_repeats` times) in random order; one crop length a batch."""
+        """Draw each training clip once (labelled ones `label_repeats` times) in random order; one length per batch."""
         order = self.generator.permutation(self.stream)
         for part in np.array_split(order, len(self)):
             yield self._draw(part)
 
     def _draw(self, clips: np.ndarray) -> Batch:
         data, generator = self.dataset, self.generator
-        # a few fixed lengths: every new shape costs the convolution library a compilation
         seconds = float(generator.choice(self.configuration.seconds, p=self.shares))
         frames = min(seconds_to_frames(seconds), int(data.frames[clips].min()))
         first = (generator.random(len(clips)) * (data.frames[clips] - frames + 1)).astype(int)
         crops = np.stack([data.spectrograms[c, :, f : f + frames] for c, f in zip(clips, first, strict=True)])
-        # the service feeds windows shorter than 10 s only when they are the whole recording
+        # in the service only a whole recording gives a window shorter than 10 s
         longest = seconds == max(self.configuration.seconds)
         own_reference = generator.random(len(clips)) < (0.5 if longest else 1.0)
         pictures = augment(crops.astype(np.float32) / 2 - TOP_DB, generator, own_reference)

@@ -1,4 +1,4 @@
-"""Everything that a training run may vary."""
+"""What a training run may vary, and the networks of the embedded model."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import Any
 from ccmusic.errors import InvalidParameter
 from ccmusic.features.crops import CROP_SECONDS, CROP_SHARES
 
+FOLDS = (0, 1, 2, 3, 4)
 STARTS = ("mn04", "scratch")
 FRONTS = ("cqt", "mel")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One training run; two runs with equal records give equal networks on the same machine.
+    """Settings of one training run; equal settings give equal networks on the same machine.
 
     Attributes
     ----------
     epochs : int
-        Passes over the training clips, one crop a clip (labelled clips `label_repeats` times); fixed beforehand.
+        An epoch takes one crop of each training clip (`label_repeats` crops of a labelled clip). The number is fixed
+        before the training.
     start : str
-        ``mn04`` or ``scratch``.
+        ``mn04`` (pretrained convolutions) or ``scratch`` (random weights).
     front : str
-        What the convolutions see: ``cqt``, or ``mel``, the mel-like picture that `ccmusic.training.mel_front` makes of
-        it.
+        Input of the convolutions: ``cqt``, or ``mel``, the mel-like picture that `ccmusic.training.mel_front` computes
+        from it.
     seconds, shares : tuple of float
-        Lengths of the crops and how often each occurs, relative to one another.
+        Lengths of the crops and how often each occurs, relative to the others.
     label_weight, group_weight, soft_weight, teacher_weight : float
-        Weights of the losses: known leaf, known group of leaves, probe's probabilities, teachers' outputs.
+        Weights of the losses: known leaf, known group of leaves, probabilities of the probe, outputs of the teachers.
     balance : float
-        Exponent of the inverse class frequency in the label loss and the readout: 0 not balanced, 1 fully.
+        Exponent of the inverse class frequency in the label loss: 0 does not balance the classes, 1 balances fully.
     mixup : float
-        Share of batches that are mixed in pairs.
+        Share of batches whose crops are mixed in pairs.
     ema_decay : float
-        Decay of the running average of weights per step.
+        Decay per step of the running average of the weights.
     roughen : bool
-        Whether crops also get noise and a codec's holes (`ccmusic.features.augment.roughen`).
+        Whether crops also get noise and holes like those of a codec (`ccmusic.features.augment.roughen`).
     """
 
     epochs: int = 12
@@ -66,7 +68,7 @@ class Configuration:
         if self.front not in FRONTS:
             raise InvalidParameter("front", f"must be one of {', '.join(FRONTS)}, not {self.front!r}")
         if len(self.seconds) != len(self.shares):
-            raise InvalidParameter("shares", f"must be as many as the {len(self.seconds)} crop lengths")
+            raise InvalidParameter("shares", f"must have {len(self.seconds)} values, one for each crop length")
 
 
 _LONG: dict[str, Any] = {"epochs": 24, "seconds": (2.0, 3.0, 5.0, 10.0), "shares": (0.1, 0.35, 0.35, 0.2)}
@@ -77,12 +79,12 @@ RECORDINGS: dict[str, Configuration] = {
     "rough": Configuration(**_LONG, mixup=0.6, dropout=0.4, roughen=True),
     "mel": Configuration(**{**_LONG, "shares": (0.1, 0.35, 0.4, 0.15)}, front="mel", stem_stride=(2, 2)),
 }
-"""The networks that answer together for recordings longer than 1.5 s."""
+"""The networks for recordings longer than 1.5 s; the answer is the mean of their logits."""
 
 SHORT: dict[str, Configuration] = {
     "short": Configuration(epochs=40, seconds=(0.3, 0.5, 0.7, 1.0), shares=(0.4, 0.2, 0.2, 0.2)),
 }
-"""Those that answer for recordings up to 1.5 s."""
+"""The network for recordings up to 1.5 s."""
 
 MEMBERS = RECORDINGS | SHORT
-"""Every network in the shipped graph."""
+"""Every network of the embedded model."""

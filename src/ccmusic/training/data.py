@@ -1,7 +1,7 @@
 """The research clips: spectrograms, weak labels, artist-disjoint folds and the outputs of the teachers.
 
 A data directory holds ``clips.csv`` (one row per clip), ``cqt_<source>.npz`` (uint8 spectrograms, dB = value / 2 - 80)
-and ``teachers.npz``. No audio is needed, and nothing of it is shipped.
+and ``teachers.npz``. It holds no audio, and no part of it is in the package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEACHER_SECONDS = {
     "jamendo_tags": 3.0,
     "jamendo_tags_clip": 30.0,
 }
-"""Length of the windows that each teacher heard, one after the other from the start of the clip."""
+"""Length of the windows of each teacher; they follow one another from the start of the clip."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Teacher:
     Attributes
     ----------
     windows : np.ndarray [shape=(clips, most windows, size), dtype=float32]
-        Unbounded (tag probabilities are turned into logits); rows after a clip's last window are zero.
+        Unbounded (tag probabilities are stored as logits); rows after the last window of a clip are zero.
     counts : np.ndarray [shape=(clips,)]
-        Windows of each clip, at least one.
+        Number of windows of each clip, at least 1.
     seconds : float
         Length of a window.
     """
@@ -67,7 +67,7 @@ class Teacher:
         left = np.arange(self.windows.shape[1]) * self.seconds
         overlap = np.minimum(left + self.seconds, start[:, None] + seconds) - np.maximum(left, start[:, None])
         overlap = np.where(np.arange(self.windows.shape[1]) < self.counts[clips, None], np.maximum(overlap, 0), 0)
-        # a crop behind the last whole window takes that window
+        # a crop after the last whole window takes that window
         missed = overlap.sum(axis=1) == 0
         overlap[missed, self.counts[clips][missed] - 1] = 1
         overlap /= overlap.sum(axis=1, keepdims=True)
@@ -76,7 +76,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Every clip, in the order of ``clips.csv``; one row per clip in each array.
+    """All clips in the order of ``clips.csv``; each array has one row per clip.
 
     Attributes
     ----------
@@ -84,16 +84,16 @@ class Dataset:
     label : np.ndarray [shape=(clips,), dtype=int]
         Index in `LABELS`, -1 where unknown.
     allowed : np.ndarray [shape=(clips, 16), dtype=bool]
-        Leaves that agree with what is known of the clip: one for a labelled clip, a group where only level 9 or level 2
-        is known, all where nothing is.
+        Leaves (of the 16 genres) that agree with what is known of the clip: one for a labelled clip; a group if only
+        level 9 or level 2 is known; all if nothing is.
     fold : np.ndarray [shape=(clips,), dtype=int]
         0 to 4, artist-disjoint.
     spectrograms : np.ndarray [shape=(clips, 84, most frames), dtype=uint8]
-        dB = value / 2 - 80, relative to the clip's maximum.
+        dB = value / 2 - 80, relative to the maximum of the clip.
     frames : np.ndarray [shape=(clips,), dtype=int]
-        Frames of each clip; what stands behind them is padding.
+        Number of frames of each clip; the rest of its row is padding.
     rms : np.ndarray [shape=(clips,)]
-        Root mean square of each clip's waveform, full scale 1.0; NaN where not known.
+        Root mean square of the waveform of each clip, full scale 1.0; NaN where unknown.
     teachers : dict of str to Teacher
     """
 
@@ -117,33 +117,10 @@ class Dataset:
         return self.spectrograms[clip, :, : self.frames[clip]].astype(np.float32) / 2 - TOP_DB
 
     def split(self, fold: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on and rows to test on; without a fold everything is trained on and nothing tested."""
+        """Rows to train on and rows of the test fold; without a fold, all rows and none."""
         if fold is None:
             return np.arange(len(self)), np.arange(0)
         return np.flatnonzero(self.fold != fold), np.flatnonzero(self.fold == fold)
-
-
-def _allowed_leaves(row: dict[str, str]) -> list[bool]:
-    known = [
-        (name, row[field])
-        for field, name in (("label", "label"), ("level9", "level9"), ("level2", "level2"))
-        if row[field]
-    ]
-    return [all(getattr(leaf, name) == value for name, value in known) for leaf in LEAVES]
-
-
-def _read_teacher(archive: np.lib.npyio.NpzFile, name: str, order: np.ndarray) -> Teacher:
-    rows = archive[name].astype(np.float32)
-    if "tags" in name:
-        rows = np.clip(rows, 1e-4, 1 - 1e-4)
-        rows = np.log(rows / (1 - rows))
-    counts_name = name.partition("_")[0] + "_windows"
-    counts = np.ones(len(order), dtype=int) if name.endswith("_clip") else archive[counts_name].astype(int)
-    ends = np.cumsum(counts)
-    windows = np.zeros((len(order), counts.max(), rows.shape[1]), dtype=np.float32)
-    for to, clip in enumerate(order):
-        windows[to, : counts[clip]] = rows[ends[clip] - counts[clip] : ends[clip]]
-    return Teacher(windows, np.maximum(counts[order], 1), TEACHER_SECONDS[name])
 
 
 def load(directory: Path) -> Dataset:
@@ -152,7 +129,7 @@ def load(directory: Path) -> Dataset:
     Parameters
     ----------
     directory : Path
-        Holds ``clips.csv``, ``cqt_<source>.npz`` for each source named there, and ``teachers.npz``.
+        Holds ``clips.csv``, ``cqt_<source>.npz`` for each source in it, and ``teachers.npz``.
 
     Returns
     -------
@@ -184,3 +161,26 @@ def load(directory: Path) -> Dataset:
         rms=np.array([float(row["rms"] or "nan") for row in rows]),
         teachers={name: _read_teacher(archive, name, order) for name in TEACHER_SECONDS},
     )
+
+
+def _allowed_leaves(row: dict[str, str]) -> list[bool]:
+    known = [
+        (name, row[field])
+        for field, name in (("label", "label"), ("level9", "level9"), ("level2", "level2"))
+        if row[field]
+    ]
+    return [all(getattr(leaf, name) == value for name, value in known) for leaf in LEAVES]
+
+
+def _read_teacher(archive: np.lib.npyio.NpzFile, name: str, order: np.ndarray) -> Teacher:
+    rows = archive[name].astype(np.float32)
+    if "tags" in name:
+        rows = np.clip(rows, 1e-4, 1 - 1e-4)
+        rows = np.log(rows / (1 - rows))
+    counts_name = name.partition("_")[0] + "_windows"
+    counts = np.ones(len(order), dtype=int) if name.endswith("_clip") else archive[counts_name].astype(int)
+    ends = np.cumsum(counts)
+    windows = np.zeros((len(order), counts.max(), rows.shape[1]), dtype=np.float32)
+    for to, clip in enumerate(order):
+        windows[to, : counts[clip]] = rows[ends[clip] - counts[clip] : ends[clip]]
+    return Teacher(windows, np.maximum(counts[order], 1), TEACHER_SECONDS[name])

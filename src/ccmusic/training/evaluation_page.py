@@ -1,42 +1,170 @@
-"""docs/evaluation.md, made of the measures of `ccmusic.training.out_of_fold`."""
+"""Writes docs/evaluation.md and its pictures from the measures."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from ccmusic.genres import LABELS, LEVELS
+from ccmusic.scoring import figures
 from ccmusic.scoring.classification import confusion_matrix, f1_by_class, in_top_k, recall_by_class
 from ccmusic.scoring.levels import level_accuracy
 from ccmusic.scoring.markdown import table
 from ccmusic.training.configuration import RECORDINGS
 from ccmusic.training.data import Dataset
-from ccmusic.training.distil import PROBE_C, SINGLE_C
-from ccmusic.training.out_of_fold import Evaluation
+from ccmusic.training.genre_measures import GenreMeasures
 from ccmusic.training.predict import CLIP_SECONDS
+from ccmusic.training.teachers import PROBE_C, SINGLE_C
+from ccmusic.training.world_measures import WorldMeasures
+from ccmusic.training.world_section import world_sections
 
 
-def _systems_table(evaluation: Evaluation) -> str:
+def write_page(
+    docs: Path, dataset: Dataset, genres: GenreMeasures, world: WorldMeasures,
+    source: Mapping[str, tuple[float, float, float]],
+) -> None:  # fmt: skip
+    """Write evaluation.md and its pictures.
+
+    Parameters
+    ----------
+    docs : Path
+        Directory for the page and ``images/``.
+    dataset : Dataset
+    genres : GenreMeasures
+    world : WorldMeasures
+    source : mapping of str to tuple of float
+        As `ccmusic.training.world_measures.guess_source` returns it.
+    """
+    drawn = ("confusion", "lengths", "reliability", "reliability-short", "reliability-world")
+    names = {name: f"images/evaluation-{name}.png" for name in drawn}
+    figures.confusion(genres.reference, genres.after, docs / names["confusion"])
+    curve = {level: dict(zip(CLIP_SECONDS, shares, strict=True)) for level, shares in genres.curve.items()}
+    figures.clip_lengths(curve, genres.probe_curve, docs / names["lengths"])
+    figures.reliability(genres.reference, genres.before, genres.after, docs / names["reliability"])
+    figures.reliability(*genres.short, docs / names["reliability-short"])
+    figures.reliability(world.reference, world.before, world.after, docs / names["reliability-world"])
+    page = _genre_sections(dataset, genres, names) + "\n" + world_sections(world, source, names)
+    (docs / "evaluation.md").write_text(page, encoding="utf-8")
+
+
+def _genre_sections(dataset: Dataset, genres: GenreMeasures, pictures: dict[str, str]) -> str:
+    n_clips, n_folds = len(genres.reference), len(np.unique(genres.fold))
+    n_artists = len(set(dataset.artist[genres.rows]))
+    temperatures = ", ".join(f"{t:.2f} at {s:g} s" for s, t in sorted(genres.temperatures.items()))
+    uncertain = genres.uncertain
+    groups = "; ".join(f"{level}: {a:.3f} right of {n} clips" for level, (a, n) in genres.groups_only.items())
+    return f"""# Evaluation of the embedded model
+
+Written by `python -m ccmusic.training`. Every number comes from predictions for clips of a fold that was held
+out: neither the networks nor their targets (labels, outputs of teachers, soft targets) used it.
+
+## What is measured
+
+{n_clips} labelled clips of 30 s by {n_artists} artists, out of {len(dataset)} clips; {n_folds} folds, no artist in two.
+**The labels are weak**: this project assigned them per artist or by the form of a work, without listening, and with
+proxies for genres of which there was no clip. The numbers measure agreement with these labels, not with listeners.
+A clip is processed like a track in the service: the mean of the logits of {len(RECORDINGS)} networks, 10-s windows,
+calibrated softmax, mean over the windows; levels 9 and 2 are sums over the 16. Cells are "mean ± standard deviation
+over the folds (all clips pooled)".
+
+{_systems_table(genres)}
+The teachers are linear probes on the same folds: logistic regression on standardised mean outputs, C = {PROBE_C} for
+all three together and {SINGLE_C} for one. Their input is audio at 16 or 32 kHz; that of the network is 84
+semitones up to 3,951 Hz. The ECE of the probes is that of their own probabilities; that of the network is cross-fitted
+(see Calibration).
+
+## Genres
+
+{_classes_table(dataset, genres)}
+`artist`: every clip of an artist has the genre of the artist; `form`: the title names the form (sonata, quartet);
+`proxy`: the clip replaces a genre of which there was none. **Opera has no opera** (but sacred and art song),
+**Symphony is nearly all film and game scores**, and **Teen pop and Opera have very few clips and artists**. With
+fewer than about 30 clips, a few of them change an F1 by 0.1.
+
+![Confusion]({pictures["confusion"]})
+
+## Sources
+
+{_sources_table(dataset, genres)}
+Real classical music comes nearly all from one source, so a network could answer level 2 by recognising the source. The
+clips of which only the group is known test this: they are pop, rock and electronic music from that same source.
+{groups or "There are none in these folds"}.
+
+## Length of the recording
+
+Three crops of each clip, each relative to its own maximum, as in a recording of that length; 30 s is the whole clip.
+Up to 1.5 s another network answers, which was trained on crops of 0.3 to 1 s.
+
+{_lengths_table(genres)}
+![Length]({pictures["lengths"]})
+
+A recording has the flag `too_short` if it is shorter than the shortest tested length that keeps four fifths of the
+30-s top-1 accuracy at 16 genres, here {genres.too_short_below_seconds:g} s.
+
+## Calibration
+
+Temperatures by length of the recording: {temperatures}.
+Each minimises the log loss of the answers for whole recordings over the pooled out-of-fold predictions. Between these
+lengths the temperature is interpolated; beyond 30 s the last one applies. "Cross-fitted" means fitted on the other
+folds and measured on the one left out; "as shipped" is measured on the data that it was fitted on. The shipped network
+is trained on all clips, so it has no out-of-fold predictions of its own and uses these temperatures. "Of a calibrated
+one" is the ECE of a perfectly calibrated network, by chance alone, on this number of clips: the mean and the 95th
+percentile over draws in which every answer is right with the probability that it states. (Three crops of one clip are
+alike, so for those lengths chance gives more than the table shows.) An error within that range is no evidence of a
+wrong temperature.
+
+![Reliability]({pictures["reliability"]})
+
+The same for recordings of 1 s:
+
+![Reliability at 1 s]({pictures["reliability-short"]})
+
+An answer has the flag `uncertain` if the largest probability is below {uncertain["uncertain_below"]:.2f}, the lowest
+threshold at which 60 % of the answers above it are right (or the threshold with the best share). Out of fold,
+{uncertain["precision"]:.1%} of the answers without the flag are right, and they are {uncertain["coverage"]:.1%} of all.
+
+`sure_level` of an answer is the finest level at which the most probable group reaches the threshold of that level. Each
+threshold is the lowest, from 0.7 upwards, at which 80 % of the answers at or above it are right (95 % at level 2).
+
+{_sure_table(genres)}
+## What limits these numbers
+
+- Weak labels: artists change genres, and the labels were given without listening. Even linear probes on three networks
+  that were trained on hundreds of thousands of tracks agree with the labels for little more than half of the clips.
+- Similar genres overlap in sound: soft rock and adult contemporary, the two dance pops, indie and chamber pop.
+- {n_clips} labelled clips for 16 genres; in some folds a class has one artist only, hence the spread between folds.
+- Because of the proxies, the network learns something other than the names Symphony and Opera mean.
+- The music is mostly Western, from before 2000, and from four collections.
+- The spectrogram ends below 4 kHz: it lacks most of what distinguishes the pop genres, such as cymbals, breath and the
+  brightness of a production.
+- The configurations of the networks and the kind of their heads were chosen by their results on these folds, among the
+  families of docs/experiments.md. The figures may therefore be slightly too good.
+"""
+
+
+def _systems_table(genres: GenreMeasures) -> str:
     measures = ("top1_16", "top5_16", "macro_f1_16", "top1_9", "top5_9", "macro_f1_9", "top1_2", "macro_f1_2")
     names = ("top-1, 16", "top-5, 16", "macro-F1, 16", "top-1, 9", "top-5, 9", "macro-F1, 9", "top-1, 2", "macro-F1, 2")
-    head = ["", *(system.name for system in evaluation.systems)]
+    head = ["", *(system.name for system in genres.systems)]
     rows: list[list[object]] = [
-        [name, *(system.spread(measure) for system in evaluation.systems)]
+        [name, *(system.spread(measure) for system in genres.systems)]
         for name, measure in zip(names, measures, strict=True)
     ]
-    rows.append(["ECE, 16 (pooled)", *(f"{system.pooled['ece_16']:.3f}" for system in evaluation.systems)])
+    rows.append(["ECE, 16 (pooled)", *(f"{system.pooled['ece_16']:.3f}" for system in genres.systems)])
     return table(head, rows)
 
 
-def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
-    rows = evaluation.rows
-    confusion = confusion_matrix(evaluation.reference, evaluation.after)
+def _classes_table(dataset: Dataset, genres: GenreMeasures) -> str:
+    rows = genres.rows
+    confusion = confusion_matrix(genres.reference, genres.after)
     f1, recall = f1_by_class(confusion), recall_by_class(confusion)
-    top5 = in_top_k(evaluation.reference, evaluation.after, 5)
+    top5 = in_top_k(genres.reference, genres.after, 5)
     out = []
     for index, label in enumerate(LABELS):
-        mine = evaluation.reference == index
+        mine = genres.reference == index
         if not mine.any():
             continue
         bases = Counter(dataset.basis[rows[mine]].tolist()).most_common()
@@ -54,19 +182,19 @@ def _classes_table(dataset: Dataset, evaluation: Evaluation) -> str:
     return table(["genre", "clips", "artists", "basis of the labels", "sources", "F1", "recall", "in top 5"], out)
 
 
-def _sources_table(dataset: Dataset, evaluation: Evaluation) -> str:
+def _sources_table(dataset: Dataset, genres: GenreMeasures) -> str:
     out = []
-    source = dataset.source[evaluation.rows]
+    source = dataset.source[genres.rows]
     for name in sorted(set(source)):
         mine = source == name
-        reference, probabilities = evaluation.reference[mine], evaluation.after[mine]
+        reference, probabilities = genres.reference[mine], genres.after[mine]
         out.append(
             [name, int(mine.sum()), *(f"{level_accuracy(reference, probabilities, level):.3f}" for level in LEVELS)]
         )
     return table(["source", "labelled clips", "top-1, 16", "top-1, 9", "top-1, 2"], out)
 
 
-def _lengths_table(evaluation: Evaluation) -> str:
+def _lengths_table(genres: GenreMeasures) -> str:
     head = [
         "length (s)",
         *(f"top-1, {level}" for level in LEVELS),
@@ -81,134 +209,26 @@ def _lengths_table(evaluation: Evaluation) -> str:
     rows = [
         [
             f"{s:g}",
-            *(f"{evaluation.curve[level][i]:.3f}" for level in LEVELS),
-            *(f"{evaluation.by_seconds[s][name]:.3f}" for name in ("top5_16", "macro_f1_16")),
-            *(f"{evaluation.curve[level][i] / evaluation.curve[level][-1]:.0%}" for level in LEVELS),
-            *(f"{e:.3f}" for e in evaluation.ece[s][:3]),
-            "{3:.3f}, to {4:.3f}".format(*evaluation.ece[s]),
+            *(f"{genres.curve[level][i]:.3f}" for level in LEVELS),
+            *(f"{genres.by_seconds[s][name]:.3f}" for name in ("top5_16", "macro_f1_16")),
+            *(f"{genres.curve[level][i] / genres.curve[level][-1]:.0%}" for level in LEVELS),
+            *(f"{e:.3f}" for e in genres.ece[s][:3]),
+            "{3:.3f}, to {4:.3f}".format(*genres.ece[s]),
         ]
         for i, s in enumerate(CLIP_SECONDS)
     ]
-    heard = [
+    inputs = [
         [{5.0: "one window (5 s, 3 s)", 10.0: "10 s and 9 s", 30.0: "all"}[s],
-         *(f"{evaluation.probe_curve[level][s]:.3f}" for level in LEVELS)]
+         *(f"{genres.probe_curve[level][s]:.3f}" for level in LEVELS)]
         for s in (5.0, 10.0, 30.0)
     ]  # fmt: skip
-    probe = table(["the teachers' probe hears", *(f"top-1, {level}" for level in LEVELS)], heard)
+    probe = table(["input of the teachers' probe", *(f"top-1, {level}" for level in LEVELS)], inputs)
     return table(head, rows) + "\n" + probe
 
 
-def _sure_table(evaluation: Evaluation) -> str:
+def _sure_table(genres: GenreMeasures) -> str:
     rows = [
         [level, f"{values['threshold']:.2f}", f"{values['precision']:.1%}", f"{values['coverage']:.1%}"]
-        for level, values in evaluation.sure.items()
+        for level, values in genres.sure.items()
     ]
     return table(["level", "probability at least", "of these, right", "of all answers"], rows)
-
-
-def evaluation_page(dataset: Dataset, evaluation: Evaluation, pictures: dict[str, str]) -> str:
-    """Write docs/evaluation.md.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    evaluation : Evaluation
-    pictures : dict of str to str
-        Relative paths of the pictures `confusion`, `lengths`, `reliability` and `reliability-short`.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    n_clips, n_folds = len(evaluation.reference), len(np.unique(evaluation.fold))
-    n_artists = len(set(dataset.artist[evaluation.rows]))
-    temperatures = ", ".join(f"{t:.2f} at {s:g} s" for s, t in sorted(evaluation.temperatures.items()))
-    uncertain = evaluation.uncertain
-    groups = "; ".join(f"{level}: {a:.3f} right of {n} clips" for level, (a, n) in evaluation.groups_only.items())
-    return f"""# Evaluation of the embedded model
-
-Written by `python -m ccmusic.training`. Every number is made from predictions for clips in a fold that neither the
-networks nor anything that they learnt from (labels, outputs of teachers, soft targets) have seen.
-
-## What is measured
-
-{n_clips} labelled clips of 30 s by {n_artists} artists, out of {len(dataset)} clips; {n_folds} folds, no artist in two.
-**The labels are weak**: this project gave them per artist or from a work's form, without listening, with stand-ins
-where the real thing was missing. The numbers say how well the network agrees with that labelling, not with listeners.
-A clip is heard as the service hears a track: the mean of the logits of {len(RECORDINGS)} networks, 10-s windows,
-calibrated softmax, mean over the windows; levels 9 and 2 are sums over the 16. Cells are "mean ± standard deviation
-over the folds (all clips pooled)".
-
-{_systems_table(evaluation)}
-The teachers are linear probes on the same folds: logistic regression on standardised mean outputs, C = {PROBE_C} for
-all three together and {SINGLE_C} for one. They heard the audio at 16 or 32 kHz; the network hears 84 semitones up to
-3,951 Hz. The probes' ECE is that of their own probabilities; the network's is cross-fitted (see Calibration).
-
-## Genres
-
-{_classes_table(dataset, evaluation)}
-`artist`: every clip of an artist got the artist's genre; `form`: the title names the form (sonata, quartet);
-`proxy`: the clip stands in for a genre of which there was none. **Opera holds no opera** (sacred and art song),
-**Symphony is nearly all film and game scores**, and **Teen pop and Opera rest on very few clips and artists**. With
-fewer than about 30 clips an F1 moves by 0.1 on a handful of them.
-
-![Confusion]({pictures["confusion"]})
-
-## Sources
-
-{_sources_table(dataset, evaluation)}
-Real classical music comes nearly all from one source, so level 2 could be answered by recognising the source. The
-clips of which only the group is known check this: they are pop, rock and electronic music out of that same source.
-{groups or "There are none in these folds"}.
-
-## Length of the recording
-
-Three crops of each clip, each relative to its own maximum, as a recording of that length would be; 30 s is the clip.
-Up to 1.5 s another network answers, which was trained on crops of 0.3 to 1 s.
-
-{_lengths_table(evaluation)}
-![Length]({pictures["lengths"]})
-
-Rule for the flag `too_short`: shorter than the shortest tested length that keeps four fifths of the 30-s top-1
-accuracy at 16 genres, here {evaluation.too_short_below_seconds:g} s.
-
-## Calibration
-
-Temperatures by length of the recording: {temperatures}.
-Each minimises the log loss of the recording's answer over the pooled out-of-fold predictions; between them it is
-interpolated, and beyond 30 s the last holds. "Cross-fitted" means fitted on the other folds and measured on the one
-left out; "as shipped" is measured on what it was fitted on. The shipped network is trained on all clips, so it has no
-out-of-fold predictions of its own and takes these temperatures over. "Of a calibrated one" is the ECE that chance alone
-gives on so few clips: the mean, and what it exceeds once in 20, over draws in which every answer is right with the
-probability that it states (three crops of one clip resemble one another, so for those lengths chance gives more than is
-told). An error within that range is no evidence of a wrong temperature.
-
-![Reliability]({pictures["reliability"]})
-
-The same for recordings of 1 s:
-
-![Reliability at 1 s]({pictures["reliability-short"]})
-
-Flag `uncertain`: the largest probability lies below {uncertain["uncertain_below"]:.2f}, the lowest threshold at which
-60 % of the answers above it are right (or the best that is reached). Out of fold, {uncertain["precision"]:.1%} of the
-answers without the flag are right, and they are {uncertain["coverage"]:.1%} of all.
-
-An answer stops at the finest level that it is sure of (`sure_level`): there its likeliest group must be so probable.
-The thresholds are the lowest, from 0.7 upwards, at which 80 % of the answers at or above them are right (95 % at
-level 2).
-
-{_sure_table(evaluation)}
-## What bounds these numbers
-
-- Weak labels: artists move between genres, and nobody listened. Even linear probes on three networks that were trained
-  on hundreds of thousands of tracks agree with the labelling in little more than half of the clips.
-- Neighbouring leaves overlap in sound: soft rock and adult contemporary, the two dance pops, indie and chamber pop.
-- {n_clips} labelled clips for 16 genres; in some folds one artist carries a class, hence the spread between folds.
-- Proxies teach Symphony and Opera something else than their names say.
-- The music is mostly Western, from before 2000, and from four collections.
-- The spectrogram ends below 4 kHz: cymbals, breath and the sheen of a production, which tell the pop leaves apart, are
-  mostly out of its sight.
-- The networks' configurations and the kind of their heads were chosen by looking at these folds, among the families of
-  docs/experiments.md. So the figures may be slightly too good.
-"""

@@ -1,12 +1,10 @@
-"""From trained weights to what is shipped: an ONNX file, checked against torch, and its card."""
+"""Writes a trained network as an ONNX file and checks it against torch."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,16 +12,10 @@ import onnxruntime
 import torch
 
 from ccmusic.errors import ModelRefused
-from ccmusic.features.cqt import cqt_db
-from ccmusic.models.card import Card
-from ccmusic.models.golden import golden_clips
 from ccmusic.training.network import GenreNetwork
 
-MODEL_FILE = "model.onnx"
 OPSET = 18
 TOLERANCE = 1e-4
-GOLDEN_SECONDS = (10.0, 1.0)
-"""The first is for the networks that answer for recordings, the other for those that answer for short sounds."""
 
 
 def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int], front: str = "cqt") -> GenreNetwork:
@@ -37,7 +29,7 @@ def serving_network(trained: GenreNetwork, stem_stride: tuple[int, int], front: 
 
 
 def export_onnx(network: GenreNetwork, path: Path) -> None:
-    """Write the network as ONNX and check that ONNX Runtime answers as torch does.
+    """Write a network as an ONNX file and check that ONNX Runtime gives the results of torch.
 
     Parameters
     ----------
@@ -50,9 +42,9 @@ def export_onnx(network: GenreNetwork, path: Path) -> None:
     Raises
     ------
     ModelRefused
-        The two disagree by more than `TOLERANCE`.
+        They differ by more than `TOLERANCE`.
     """
-    # the exporter warns about its own dependencies, by both ways
+    # the exporter logs and warns about its own dependencies
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,19 +66,6 @@ def export_onnx(network: GenreNetwork, path: Path) -> None:
         raise ModelRefused(f"ONNX and torch differ by {worst:.2g}, more than {TOLERANCE}")
 
 
-def _strip(path: Path) -> None:
-    """Remove the exporter's notes, which hold paths of the machine, so that equal weights give equal bytes."""
-    model = onnx.load(path)
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.graph.doc_string = ""
-    values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
-    for part in [*model.graph.node, *values]:
-        part.doc_string = ""
-        del part.metadata_props[:]
-    onnx.save(model, path)
-
-
 def largest_difference(network: GenreNetwork, path: Path) -> float:
     """Largest difference between torch and ONNX Runtime over logits and embeddings of several batches and lengths."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -101,34 +80,14 @@ def largest_difference(network: GenreNetwork, path: Path) -> float:
     return worst
 
 
-def write_card(directory: Path, **fields: Any) -> Card:
-    """Write the card of the network that lies in a model directory.
-
-    Parameters
-    ----------
-    directory : Path
-        Holds `MODEL_FILE`.
-    **fields
-        Fields of `Card`, less file, hash and golden clips, which are taken from the network itself.
-
-    Returns
-    -------
-    Card
-    """
-    path = directory / MODEL_FILE
-    heads = fields.get("heads", ())
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    outputs = ["logits", *(head.output for head in heads)]
-    golden = golden_clips(
-        lambda waveform: session.run(outputs, {"cqt_db": cqt_db(waveform)[np.newaxis]}),
-        GOLDEN_SECONDS,
-        [head.taxonomy for head in heads],
-    )
-    card = Card(
-        file=MODEL_FILE,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        golden=golden,
-        **fields,
-    )
-    card.save(directory)
-    return card
+def _strip(path: Path) -> None:
+    """Remove the notes of the exporter, which contain paths of this machine: equal weights must give equal bytes."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.graph.doc_string = ""
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
+    for part in [*model.graph.node, *values]:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, path)

@@ -1,4 +1,4 @@
-"""The student network: MobileNetV3 at width 0.4 over the constant-Q transform, with heads for training only.
+"""The network: MobileNetV3 at width 0.4 over the constant-Q transform, with further heads for training only.
 
 Source: Howard et al., "Searching for MobileNetV3" (2019), in the variant of Schmid et al., "Efficient large-scale audio
 tagging via transformer-to-CNN knowledge distillation" (2023), whose public ``mn04`` weights (MIT) are the usual start.
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ccmusic.genres import LABELS
-from ccmusic.training.mel_front import MelFront
+from ccmusic.training.mel_front import SHIFT_DB, UNIT_DB, MelFront
 
 EMBEDDING_SIZE = 384
 """Channels of the last convolution, pooled over time and frequency: the `embedding` output."""
@@ -62,7 +62,7 @@ class _ConvNorm(nn.Sequential):  # type: ignore[misc]
 
 
 class _SqueezeExcitation(nn.Module):  # type: ignore[misc]
-    """Scales every channel by what the mean over time and frequency says (key names as in the mn04 weights)."""
+    """Scales each channel by a function of the means over time and frequency (key names as in the mn04 weights)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _InvertedResidual(nn.Module):  # type: ignore[misc]
 
 
 class Trunk(nn.Module):  # type: ignore[misc]
-    """The convolutions: a picture [batch, 1, bins, frames] to a vector of `EMBEDDING_SIZE` per picture.
+    """The convolutions: pictures [batch, 1, bins, frames] to embeddings [batch, `EMBEDDING_SIZE`].
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Trunk(nn.Module):  # type: ignore[misc]
         return self.features(x).mean(dim=(2, 3))
 
     def load_mn04(self, path: Path) -> None:
-        """Start from the convolutions of mn04, which were trained on log-mel spectrograms of AudioSet."""
+        """Load the convolutions of mn04, which were trained on log-mel spectrograms of AudioSet."""
         start = "features."
         self.features.load_state_dict(
             {
@@ -128,14 +128,14 @@ class Trunk(nn.Module):  # type: ignore[misc]
 
 
 class GenreNetwork(nn.Module):  # type: ignore[misc]
-    """Constant-Q spectrogram in decibels to 16 logits and an embedding; the ONNX file is this module's `forward`.
+    """Constant-Q spectrograms in decibels to 16 logits and an embedding; the ONNX file holds `forward`.
 
     Parameters
     ----------
     stem_stride : tuple of int
-        (2, 1) keeps 43 frames a second after the first convolution, near the 50 that the mn04 weights know.
+        (2, 1) keeps 43 frames a second after the first convolution; the mn04 weights were trained with 50.
     teacher_sizes : dict of str to int
-        Auxiliary heads by name of the teacher output that they regress; used in training only.
+        Size of each auxiliary head by the name of the teacher output that it predicts; used in training only.
     dropout : float
         Probability of dropping an element of the embedding before the heads.
     front : str
@@ -152,7 +152,7 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.trunk = Trunk(stem_stride)
         if front == "mel":
-            # a part of the trunk, so that it learns at the trunk's rate
+            # a part of the trunk, so that it has the learning rate of the trunk
             self.trunk.front = MelFront()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(EMBEDDING_SIZE, len(LABELS))
@@ -162,8 +162,8 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
 
     def embed(self, cqt_db: torch.Tensor) -> torch.Tensor:
         """Embedding [batch, `EMBEDDING_SIZE`] of spectrograms [batch, 84, frames] in dB, -80 to 0."""
-        # mn04 saw (ln(power) + 4.5) / 5: one unit there is 21.7 dB, kept so that its filters meet familiar contrasts
-        picture = (cqt_db + 45.0) / 21.7
+        # mn04 was trained on (ln(power) + 4.5) / 5, of which one unit is 21.7 dB: the same contrast for its filters
+        picture = (cqt_db + SHIFT_DB) / UNIT_DB
         if hasattr(self.trunk, "front"):
             picture = self.trunk.front(picture)
         return self.trunk(picture[:, None])
@@ -174,6 +174,6 @@ class GenreNetwork(nn.Module):  # type: ignore[misc]
         return self.head(self.dropout(embedding)), embedding
 
     def forward_training(self, cqt_db: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits [batch, 16] and the estimated outputs of every teacher [batch, size of that teacher]."""
+        """Logits [batch, 16] and the estimated outputs of every teacher [batch, size of the output]."""
         embedding = self.dropout(self.embed(cqt_db))
         return self.head(embedding), {name: head(embedding) for name, head in self.teachers.items()}

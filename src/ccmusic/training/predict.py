@@ -1,7 +1,4 @@
-"""Logits of a network on clips that it never saw.
-
-The clips are cut as the service cuts a recording.
-"""
+"""Clips cut into windows, as the service cuts a recording, and the logits of a network for them."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ def track_windows(cqt_db: np.ndarray, window_seconds: float = WINDOW_SECONDS) ->
 
 
 def clip_of(cqt_db: np.ndarray, seconds: float, position: float) -> np.ndarray:
-    """Play a shorter recording: a crop of a track, relative to its own maximum.
+    """Cut a crop that stands for a shorter recording; its decibels are relative to its own maximum.
 
     Parameters
     ----------
@@ -37,7 +34,7 @@ def clip_of(cqt_db: np.ndarray, seconds: float, position: float) -> np.ndarray:
     seconds : float
         Length of the crop.
     position : float
-        0 takes the start of the track, 1 its end.
+        0 takes the crop from the start of the track, 1 from its end.
     """
     frames = min(seconds_to_frames(seconds), cqt_db.shape[1])
     first = int(position * (cqt_db.shape[1] - frames))
@@ -55,19 +52,19 @@ def predict(forward: Forward, dataset: Dataset, clips: np.ndarray, seconds: floa
     clips : np.ndarray [shape=(n,)]
         Rows of the clips.
     seconds : float
-        30 plays the clips whole; less plays `CROPS_PER_CLIP` crops of each, evenly spread.
+        30 takes the whole clips; less takes `CROPS_PER_CLIP` crops of each, evenly spread.
 
     Returns
     -------
     np.ndarray [shape=(n, recordings per clip, windows, 16), dtype=float32]
         NaN where a clip has fewer windows.
     """
-    positions = [0.0] if seconds >= 30 else np.linspace(0, 1, CROPS_PER_CLIP)
+    positions = [0.0] if seconds >= WHOLE_SECONDS else np.linspace(0, 1, CROPS_PER_CLIP)
     windows, place = [], []
     for row, clip in enumerate(clips):
         whole = dataset.cqt_db(clip)
         for recording, position in enumerate(positions):
-            track = whole if seconds >= 30 else clip_of(whole, seconds, position)
+            track = whole if seconds >= WHOLE_SECONDS else clip_of(whole, seconds, position)
             for index, window in enumerate(track_windows(track)):
                 windows.append(window)
                 place.append((row, recording, index))

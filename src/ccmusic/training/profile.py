@@ -1,6 +1,6 @@
-"""What the card says of the recordings that a model was made with, so that the service can tell when others come.
+"""Describes the recordings that a model was trained on, for its card: the reference of drift detection.
 
-``python -m ccmusic.training.profile --data DATA --model MODEL_DIRECTORY`` writes it into a card that has none.
+``python -m ccmusic.training.profile --data DATA --model MODEL_DIRECTORY`` writes this into the card of a model.
 """
 
 from __future__ import annotations
@@ -18,24 +18,56 @@ from ccmusic.models.training_profile import Reference, Spread
 from ccmusic.training.data import Dataset, load
 from ccmusic.training.predict import WHOLE_SECONDS, predict
 
-WHOLE_CLIP_SECONDS = 30.0
 N_QUANTILES = 21
 ERRORS = 2.0
-"""So many standard errors, of the mean over artists, a genre's mean probability may be off."""
+"""Tolerance of the mean probability of a genre, in standard errors of the mean over artists."""
 LEAST_MIX_TOLERANCE = 0.01
 TOLERANCE = 0.1
-"""Of a mean rank: the smallest shift that anybody would want to hear of."""
+"""Tolerance of a mean rank: smaller shifts do not matter."""
 CONFIDENCE_TOLERANCE = 0.2
-"""Twice that: the network has heard these clips before, and is surer of them than of others. 1.0.0 gives 64 % of its
-labelled clips a largest probability of 0.41 or more; the networks that had not heard them, 51 %."""
+"""Twice that: the network was trained on these clips and is more confident of them than of others. Version 1.0.0 gives
+64 % of its labelled clips a largest probability of 0.41 or more; networks that were not trained on them, 51 %."""
 NOTE = (
     "clips of about 30 s that the network was trained on; level from the clips' root mean square, bandwidth from their "
     "constant-Q spectrograms (stored in steps of 0.5 dB, 80 dB deep)"
 )
 
 
+def describe(path: Path, dataset: Dataset, temperature: float) -> tuple[tuple[float, ...], Reference]:
+    """Measure the recordings with the exported network.
+
+    Parameters
+    ----------
+    path : Path
+        The network.
+    dataset : Dataset
+    temperature : float
+        For windows of a whole track.
+
+    Returns
+    -------
+    mix : tuple of float [length=16]
+        Mean probabilities over the tracks; they sum to 1, up to rounding.
+    reference : Reference
+    """
+    windows = window_probabilities(path, dataset, temperature)
+    tracks = np.nanmean(windows, axis=1)
+    tolerance = np.maximum(LEAST_MIX_TOLERANCE, ERRORS * clustered_error(tracks, dataset.artist))
+    bandwidths = np.array([bandwidth_hz(dataset.cqt_db(clip)) for clip in range(len(dataset))])
+    reference = Reference(
+        recordings=len(dataset),
+        artists=len(np.unique(dataset.artist)),
+        note=NOTE,
+        mix_tolerance=tuple(round(float(share), 4) for share in tolerance),
+        confidence=spread(np.nanmean(windows.max(axis=2), axis=1), CONFIDENCE_TOLERANCE),
+        level_dbfs=spread(level_dbfs(dataset)),
+        bandwidth_hz=spread(bandwidths),
+    )
+    return tuple(round(float(share), 5) for share in tracks.mean(axis=0)), reference
+
+
 def clustered_error(values: np.ndarray, artist: np.ndarray) -> np.ndarray:
-    """Standard error of a mean whose recordings are alike within an artist and independent between them.
+    """Standard error of a mean over recordings that are alike within an artist and independent between artists.
 
     Parameters
     ----------
@@ -53,7 +85,7 @@ def clustered_error(values: np.ndarray, artist: np.ndarray) -> np.ndarray:
 
 
 def window_probabilities(path: Path, dataset: Dataset, temperature: float) -> np.ndarray:
-    """What the exported network gives for every window of every clip.
+    """Probabilities of the exported network for every window of every clip.
 
     Parameters
     ----------
@@ -73,7 +105,7 @@ def window_probabilities(path: Path, dataset: Dataset, temperature: float) -> np
     def forward(cqt_db: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(["logits"], {"cqt_db": cqt_db.astype(np.float32)})[0])
 
-    logits = predict(forward, dataset, np.arange(len(dataset)), WHOLE_CLIP_SECONDS)
+    logits = predict(forward, dataset, np.arange(len(dataset)), WHOLE_SECONDS)
     return softmax(logits[:, 0] / temperature)
 
 
@@ -84,7 +116,7 @@ def level_dbfs(dataset: Dataset) -> np.ndarray:
 
 
 def spread(values: np.ndarray, tolerance: float = TOLERANCE) -> Spread | None:
-    """Describe one number of the recordings; None where it is the same for all, or not known."""
+    """Describe the distribution of one number of the recordings; None if it is the same for all, or not known."""
     if len(values) == 0:
         return None
     quantiles = tuple(round(float(q), 4) for q in np.quantile(values, np.linspace(0, 1, N_QUANTILES)))
@@ -98,41 +130,8 @@ def spread(values: np.ndarray, tolerance: float = TOLERANCE) -> Spread | None:
     )
 
 
-def describe(path: Path, dataset: Dataset, temperature: float) -> tuple[tuple[float, ...], Reference]:
-    """Measure the recordings with the exported network.
-
-    Parameters
-    ----------
-    path : Path
-        The network.
-    dataset : Dataset
-    temperature : float
-        For windows of a whole track.
-
-    Returns
-    -------
-    mix : tuple of float [length=16]
-        Mean of the tracks' probabilities; sums to 1 but for rounding.
-    reference : Reference
-    """
-    windows = window_probabilities(path, dataset, temperature)
-    tracks = np.nanmean(windows, axis=1)
-    tolerance = np.maximum(LEAST_MIX_TOLERANCE, ERRORS * clustered_error(tracks, dataset.artist))
-    bandwidths = np.array([bandwidth_hz(dataset.cqt_db(clip)) for clip in range(len(dataset))])
-    reference = Reference(
-        recordings=len(dataset),
-        artists=len(np.unique(dataset.artist)),
-        note=NOTE,
-        mix_tolerance=tuple(round(float(share), 4) for share in tolerance),
-        confidence=spread(np.nanmean(windows.max(axis=2), axis=1), CONFIDENCE_TOLERANCE),
-        level_dbfs=spread(level_dbfs(dataset)),
-        bandwidth_hz=spread(bandwidths),
-    )
-    return tuple(round(float(share), 5) for share in tracks.mean(axis=0)), reference
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Write the reference into the card of a finished model."""
+    """Write the description into the card of a finished model."""
     parser = argparse.ArgumentParser(prog="python -m ccmusic.training.profile", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)

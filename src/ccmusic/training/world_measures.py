@@ -1,4 +1,4 @@
-"""Measures of the world genres on out-of-fold embeddings, and whether these betray the source."""
+"""Measures of the world genres out of fold, and how well the source of a clip can be guessed from its embedding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from ccmusic.scoring.calibration import calibration_error_by_chance, expected_calibration_error
 from ccmusic.scoring.classification import (
@@ -23,20 +22,20 @@ from ccmusic.scoring.temperature import as_tracks, cross_fitted, fit_temperature
 from ccmusic.scoring.thresholds import uncertain_threshold
 from ccmusic.training.configuration import RECORDINGS
 from ccmusic.training.data import Dataset
-from ccmusic.training.distil import fit_regression, probe_features
-from ccmusic.training.heads import asked, world_layers
-from ccmusic.training.members import LONG_SECONDS, SHORT_SECONDS, embeddings
+from ccmusic.training.heads import ALL_SECONDS, logits_of, world_layers
 from ccmusic.training.predict import WHOLE_SECONDS
-from ccmusic.training.world import TEACHER_C, TRUST, WORLD, WorldLabels
+from ccmusic.training.runs import load_embeddings
+from ccmusic.training.teachers import fit_probe, probe_features, probe_probabilities
+from ccmusic.training.world_labels import TEACHER_C, TRUST, WORLD, WorldLabels
 
-WORLD_SECONDS = (*SHORT_SECONDS, *LONG_SECONDS, WHOLE_SECONDS)
 WORLD_PRECISION = 0.7
+"""Wanted share of right answers among those without the flag ``uncertain``."""
 SOURCE_C = 0.01
 
 
 @dataclass(frozen=True)
 class WorldMeasures:
-    """What the world head is worth on clips of listed artists in a fold that nothing was fitted on.
+    """Measures of the world head on clips of listed artists, each with its fold held out.
 
     Attributes
     ----------
@@ -46,14 +45,14 @@ class WorldMeasures:
     temperatures : dict of float to float
         By window length in seconds.
     reference : np.ndarray [shape=(clips,)]
-        Genres of the clips tested.
+        Genres of the tested clips.
     before, after : np.ndarray [shape=(clips, 16)]
         Their probabilities at temperature 1 and at the cross-fitted one.
     teachers : dict of str to float
-        ``top1`` and ``balanced`` of a linear probe on all teacher outputs, fitted on the same labels.
+        ``top1``, ``top3`` and ``balanced`` of a linear probe on all teacher outputs, fitted on the same labels.
     uncertain : dict of str to float
     genres : list of tuple
-        Genre, clips tested, their artists, other labels trained on ("tag 3, folder 4"), F1, recall, in top 3.
+        Genre, tested clips, their artists, other labels of the training ("tag 3, folder 4"), F1, recall, in top 3.
     """
 
     by_seconds: dict[float, dict[str, float]]
@@ -66,30 +65,17 @@ class WorldMeasures:
     genres: list[tuple[object, ...]]
 
 
-def _probed(dataset: Dataset, labels: WorldLabels, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Probabilities of a linear probe on all teacher outputs, [shape=(len(test), 16)]."""
-    features = probe_features(dataset)
-    known = train[labels.label[train] >= 0]
-    count = np.bincount(labels.label[known], minlength=len(WORLD))
-    scaler = StandardScaler().fit(features[known])
-    weights = labels.trust[known] / TRUST["tag"] / np.sqrt(count[labels.label[known]] / count.mean())
-    probe = fit_regression(scaler.transform(features[known]), labels.label[known], TEACHER_C, weights)
-    said = np.zeros((len(test), len(WORLD)))
-    said[:, probe.classes_] = probe.predict_proba(scaler.transform(features[test]))
-    return said
-
-
 def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequence[int]) -> WorldMeasures:
-    """Measure the world head at every length, and the teachers' probe beside it."""
-    logits: dict[float, list[np.ndarray]] = {seconds: [] for seconds in WORLD_SECONDS}
+    """Measure the world head at every length, and a probe on the teachers for comparison."""
+    logits: dict[float, list[np.ndarray]] = {seconds: [] for seconds in ALL_SECONDS}
     rows, probed = [], []
     for fold in folds:
         train, test = dataset.split(fold)
         rows.append(test[labels.tested[test]])
         layers = world_layers(work, dataset, labels, fold)
-        for seconds in WORLD_SECONDS:
-            logits[seconds].append(asked(work, fold, rows[-1], seconds, *layers))
-        probed.append(_probed(dataset, labels, train, rows[-1]))
+        for seconds in ALL_SECONDS:
+            logits[seconds].append(logits_of(work, fold, rows[-1], seconds, *layers))
+        probed.append(_probe(dataset, labels, train, rows[-1]))
     order = np.concatenate(rows)
     measures, temperatures = {}, {}
     before = after = np.empty(0)
@@ -127,6 +113,45 @@ def measure_world(work: Path, dataset: Dataset, labels: WorldLabels, folds: Sequ
     )
 
 
+def guess_source(work: Path, dataset: Dataset, folds: Sequence[int]) -> dict[str, tuple[float, float, float]]:
+    """Measure how well a linear probe recognises the collection that a clip is from.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        For all clips, and for those of mirex and taffc (much the same music): accuracy from the embedding, from the
+        outputs of the teachers, and of always naming the largest collection.
+    """
+    features = probe_features(dataset)
+    subsets = {"all four": dataset.source != "", "mirex or taffc": np.isin(dataset.source, ["mirex", "taffc"])}
+    out = {}
+    for name, subset in subsets.items():
+        if len(set(dataset.source[subset])) < 2:
+            continue
+        right: list[list[np.ndarray]] = [[], [], []]
+        for fold in folds:
+            train, test = (rows[subset[rows]] for rows in dataset.split(fold))
+            tracks = np.nanmean(load_embeddings(work, tuple(RECORDINGS), fold, WHOLE_SECONDS), axis=1)
+            for place, given in enumerate((tracks, features)):
+                probe = fit_probe(given[train], dataset.source[train], SOURCE_C)
+                right[place].append(probe.predict(given[test]) == dataset.source[test])
+            largest = Counter(dataset.source[train].tolist()).most_common(1)[0][0]
+            right[2].append(dataset.source[test] == largest)
+        out[name] = tuple(float(np.concatenate(parts).mean()) for parts in right)
+    return out  # type: ignore[return-value]
+
+
+def _probe(dataset: Dataset, labels: WorldLabels, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Probabilities of a linear probe on all teacher outputs, [shape=(len(test), 16)]."""
+    features = probe_features(dataset)
+    fit_on = train[labels.label[train] >= 0]
+    known = labels.label[fit_on]
+    count = np.bincount(known, minlength=len(WORLD))
+    weights = labels.trust[fit_on] / TRUST["tag"] / np.sqrt(count[known] / count.mean())
+    probe = fit_probe(features[fit_on], known, TEACHER_C, weights)
+    return probe_probabilities(probe, features[test], len(WORLD))
+
+
 def _by_genre(
     dataset: Dataset, labels: WorldLabels, order: np.ndarray, probabilities: np.ndarray
 ) -> list[tuple[object, ...]]:
@@ -150,34 +175,3 @@ def _by_genre(
             )
         )
     return out
-
-
-def guess_source(work: Path, dataset: Dataset, folds: Sequence[int]) -> dict[str, tuple[float, float, float]]:
-    """How well a linear probe tells which collection a clip is from.
-
-    Returns
-    -------
-    dict of str to tuple of float
-        For all clips, and for those of mirex and taffc (much the same music): accuracy from the embedding, from the
-        teachers' outputs, and of always naming the largest.
-    """
-    features = probe_features(dataset)
-    sides = {"all four": dataset.source != "", "mirex or taffc": np.isin(dataset.source, ["mirex", "taffc"])}
-    out = {}
-    for name, side in sides.items():
-        if len(set(dataset.source[side])) < 2:
-            continue
-        right: list[list[np.ndarray]] = [[], [], []]
-        for fold in folds:
-            train, test = (rows[side[rows]] for rows in dataset.split(fold))
-            tracks = np.nanmean(embeddings(work, tuple(RECORDINGS), fold, WHOLE_SECONDS), axis=1)
-            for place, heard in enumerate((tracks, features)):
-                scaler = StandardScaler().fit(heard[train])
-                probe = fit_regression(
-                    scaler.transform(heard[train]), dataset.source[train], SOURCE_C, np.ones(len(train))
-                )
-                right[place].append(probe.predict(scaler.transform(heard[test])) == dataset.source[test])
-            largest = Counter(dataset.source[train].tolist()).most_common(1)[0][0]
-            right[2].append(dataset.source[test] == largest)
-        out[name] = tuple(float(np.concatenate(parts).mean()) for parts in right)
-    return out  # type: ignore[return-value]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ccmusic.training.data import load
-from ccmusic.training.world import WORLD, WorldLabels, artists, fit_world_head, soft_world_targets, world_labels
+from ccmusic.training.world_labels import WORLD, WorldLabels, artists, soft_world_targets, world_labels
 
 COLUMNS = ("artist", "source", "tags", "label")
 
@@ -48,13 +48,3 @@ def test_targets_tell_nothing_of_other_rows(data_directory: Path):
     targets = soft_world_targets(dataset, labels, train)
     assert np.isnan(targets[dataset.fold == 0]).all()
     assert targets[train].sum(axis=1) == pytest.approx(1, abs=1e-4)
-
-
-def test_a_head_finds_genres_apart_and_has_no_common_shift():
-    generator = np.random.default_rng(0)
-    genre = np.arange(320) % 16
-    embeddings = generator.normal(size=(320, 24)) * 0.1
-    embeddings[np.arange(320), genre] += 1
-    weight, bias = fit_world_head(embeddings, np.eye(16)[genre])
-    assert ((embeddings @ weight.T + bias).argmax(axis=1) == genre).mean() > 0.95
-    assert weight.sum(axis=0) == pytest.approx(0, abs=1e-4)

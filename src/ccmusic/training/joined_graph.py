@@ -1,4 +1,4 @@
-"""One ONNX graph of all networks: some for recordings, some for very short ones, and the layers that name genres."""
+"""Joins all networks and their heads to one ONNX graph, in which the length of the window selects the networks."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 from ccmusic.errors import ModelRefused
 from ccmusic.training.export import TOLERANCE
-from ccmusic.training.heads import Layer
+from ccmusic.training.linear_layers import Layer
 from ccmusic.training.network import EMBEDDING_SIZE
 
 SHORT_FRAMES = 65
-"""Frames of 1.5 s: windows of so many or fewer are answered by the short networks. From there on the others, which
-were trained on crops of 2 s and more, answer better (docs/experiments.md)."""
+"""Frames of 1.5 s. The short networks answer for windows of at most this length. For longer ones the others are better,
+which were trained on crops of 2 s and more (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """Networks that answer together.
+class NetworkGroup:
+    """Networks whose embeddings, side by side, are the input of common heads.
 
     Attributes
     ----------
     networks : sequence of Path
-        ONNX files as `ccmusic.training.export.export_onnx` writes them; their heads are left out.
+        ONNX files as `ccmusic.training.export.export_onnx` writes them; their own heads are left out.
     layers : mapping of str to tuple of np.ndarray
-        By output of the graph: weight [shape=(n, networks * EMBEDDING_SIZE)] and bias [shape=(n,)].
+        Heads by output of the graph: weight [shape=(n, networks * EMBEDDING_SIZE)] and bias [shape=(n,)].
     """
 
     networks: Sequence[Path]
     layers: Mapping[str, Layer]
 
 
-def join(recordings: Side, short: Side, path: Path) -> None:
-    """Join networks over one input, and check the graph against its parts.
+def join_networks(recordings: NetworkGroup, short: NetworkGroup, path: Path) -> None:
+    """Write one graph of two groups of networks over one input, and check it against its parts.
 
     Parameters
     ----------
-    recordings, short : Side
-        For windows longer than `SHORT_FRAMES`, and for the others; both with layers for the same outputs.
+    recordings, short : NetworkGroup
+        For windows longer than `SHORT_FRAMES`, and for the others. Both have layers for the same outputs.
     path : Path
-        The file to write: input ``cqt_db`` [batch, 84, frames]; an output for each layer, and ``embedding``, those of
-        the networks for recordings side by side, for windows of every length.
+        The file to write. Its input is ``cqt_db`` [batch, 84, frames]. It has an output for each layer, and
+        ``embedding``: for windows of every length, the embeddings of the networks for recordings side by side.
 
     Raises
     ------
     ModelRefused
-        The graph and its parts disagree by more than `ccmusic.training.export.TOLERANCE`.
+        The graph and its parts differ by more than `ccmusic.training.export.TOLERANCE`.
     """
     nodes = [
-        # of a longer window the short networks hear its beginning: it costs next to nothing, and is not used
+        # the short networks see the beginning of a longer window: this costs little, and the result is not used
         helper.make_node("Slice", ["cqt_db", "first_frame", "short_frames", "time_axis"], ["short_db"]),
         helper.make_node("Shape", ["cqt_db"], ["frames"], start=2, end=3),
         helper.make_node("LessOrEqual", ["frames", "short_frames"], ["is_short"]),
@@ -65,21 +65,21 @@ def join(recordings: Side, short: Side, path: Path) -> None:
         "time_axis": np.array([2], dtype=np.int64),
     }
     tensors = []
-    for side, name, heard, embedding in (
+    for group, name, source, embedding in (
         (recordings, "recordings", "cqt_db", "embedding"),
         (short, "short", "short_db", "short_embedding"),
     ):
         outputs = []
-        for index, file in enumerate(side.networks):
+        for index, file in enumerate(group.networks):
             model = onnx.load(file)
             _remove_head(model)
             part = compose.add_prefix(model, f"{name}{index}/").graph
-            nodes.append(helper.make_node("Identity", [heard], [f"{name}{index}/cqt_db"]))
+            nodes.append(helper.make_node("Identity", [source], [f"{name}{index}/cqt_db"]))
             nodes.extend(part.node)
             tensors.extend(part.initializer)
             outputs.append(f"{name}{index}/embedding")
         nodes.append(helper.make_node("Concat", outputs, [embedding], axis=1))
-        for output, (weight, bias) in side.layers.items():
+        for output, (weight, bias) in group.layers.items():
             inputs = [f"{name}_{output}_weight", f"{name}_{output}_bias"]
             constants |= dict(zip(inputs, (weight.astype(np.float32), bias.astype(np.float32)), strict=True))
             nodes.append(helper.make_node("Gemm", [embedding, *inputs], [f"{name}_{output}"], transB=1))
@@ -104,31 +104,31 @@ def join(recordings: Side, short: Side, path: Path) -> None:
         raise ModelRefused(f"the joined network and its parts differ by {worst:.2g}, more than {TOLERANCE}")
 
 
-def largest_difference(recordings: Side, short: Side, path: Path) -> float:
+def largest_difference(recordings: NetworkGroup, short: NetworkGroup, path: Path) -> float:
     """Largest difference between a joined graph and its parts, over all outputs of windows of several lengths."""
     generator, worst = np.random.default_rng(0), 0.0
     joined = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for frames in (13, SHORT_FRAMES, SHORT_FRAMES + 1, 431):
         picture = generator.uniform(-80, 0, size=(2, 84, frames)).astype(np.float32)
         expected = {"embedding": _embedded(recordings, picture)}
-        side = short if frames <= SHORT_FRAMES else recordings
-        heard = _embedded(side, picture)
-        expected |= {output: heard @ weight.T + bias for output, (weight, bias) in side.layers.items()}
+        group = short if frames <= SHORT_FRAMES else recordings
+        embedding = _embedded(group, picture)
+        expected |= {output: embedding @ weight.T + bias for output, (weight, bias) in group.layers.items()}
         given = joined.run(list(expected), {"cqt_db": picture})
         worst = max(worst, *(float(np.abs(e - g).max()) for e, g in zip(expected.values(), given, strict=True)))
     return worst
 
 
-def _embedded(side: Side, picture: np.ndarray) -> np.ndarray:
+def _embedded(group: NetworkGroup, picture: np.ndarray) -> np.ndarray:
     parts = []
-    for file in side.networks:
+    for file in group.networks:
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         parts.append(session.run(["embedding"], {"cqt_db": picture})[0])
     return np.concatenate(parts, axis=1)
 
 
 def _remove_head(model: onnx.ModelProto) -> None:
-    """Keep the embedding only."""
+    """Remove the output for the logits and what only it needs."""
     graph = model.graph
     kept = [value for value in graph.output if value.name != "logits"]
     nodes = [node for node in graph.node if "logits" not in node.output]

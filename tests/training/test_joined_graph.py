@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 
 from ccmusic.errors import ModelRefused
-from ccmusic.training import join as joining
-from ccmusic.training.join import SHORT_FRAMES, Side, join
+from ccmusic.training import joined_graph
+from ccmusic.training.joined_graph import SHORT_FRAMES, NetworkGroup, join_networks
 
 torch = pytest.importorskip("torch")
 
@@ -21,7 +21,7 @@ def _answers(path: Path, frames: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
+def groups(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkGroup, NetworkGroup]:
     """Two untrained networks for recordings and one for short sounds, with layers for two outputs."""
     from ccmusic.training.export import export_onnx
     from ccmusic.training.network import GenreNetwork
@@ -42,38 +42,38 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
         names = ("logits", "world_logits")
         return {name: (generator.normal(size=(16, size)) / size, generator.normal(size=16)) for name in names}
 
-    return Side(files[:2], layers(768)), Side(files[2:], layers(384))
+    return NetworkGroup(files[:2], layers(768)), NetworkGroup(files[2:], layers(384))
 
 
 @pytest.fixture(scope="module")
-def joined(sides: tuple[Side, Side], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def joined(groups: tuple[NetworkGroup, NetworkGroup], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("joined") / "model.onnx"
-    join(*sides, path)
+    join_networks(*groups, path)
     return path
 
 
 @pytest.mark.parametrize(("frames", "which"), [(13, 1), (SHORT_FRAMES, 1), (SHORT_FRAMES + 1, 0), (431, 0)])
 def test_the_length_decides_which_networks_answer(
-    sides: tuple[Side, Side], joined: Path, frames: int, which: int
+    groups: tuple[NetworkGroup, NetworkGroup], joined: Path, frames: int, which: int
 ) -> None:
-    given, side = _answers(joined, frames), sides[which]
-    embedding = np.concatenate([_answers(file, frames)["embedding"] for file in side.networks], axis=1)
-    for output, (weight, bias) in side.layers.items():
+    given, group = _answers(joined, frames), groups[which]
+    embedding = np.concatenate([_answers(file, frames)["embedding"] for file in group.networks], axis=1)
+    for output, (weight, bias) in group.layers.items():
         assert given[output] == pytest.approx(embedding @ weight.T + bias, abs=1e-4)
 
 
 def test_the_embedding_is_that_of_the_networks_for_recordings_whatever_the_length(
-    sides: tuple[Side, Side], joined: Path
+    groups: tuple[NetworkGroup, NetworkGroup], joined: Path
 ) -> None:
     for frames in (13, 431):
-        expected = np.concatenate([_answers(file, frames)["embedding"] for file in sides[0].networks], axis=1)
+        expected = np.concatenate([_answers(file, frames)["embedding"] for file in groups[0].networks], axis=1)
         assert _answers(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_graph_that_answers_otherwise_than_its_parts_is_refused(
-    sides: tuple[Side, Side], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    groups: tuple[NetworkGroup, NetworkGroup], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recordings, short = sides
-    monkeypatch.setattr(joining, "largest_difference", lambda *_: 0.5)
+    recordings, short = groups
+    monkeypatch.setattr(joined_graph, "largest_difference", lambda *_: 0.5)
     with pytest.raises(ModelRefused, match=r"differ by 0\.5"):
-        join(recordings, short, tmp_path / "model.onnx")
+        join_networks(recordings, short, tmp_path / "model.onnx")

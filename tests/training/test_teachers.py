@@ -7,9 +7,8 @@ import numpy as np
 
 from ccmusic.training.batches import Batches
 from ccmusic.training.configuration import Configuration
-from ccmusic.training.crossval import probe_out_of_fold
 from ccmusic.training.data import Dataset, Teacher, load
-from ccmusic.training.distil import Standardiser, probe_features, soft_targets
+from ccmusic.training.teachers import Standardiser, probe_features, probe_out_of_fold, soft_targets
 
 
 def _spoilt(dataset: Dataset, rows: np.ndarray) -> Dataset:
