@@ -1,11 +1,11 @@
-"""Families of networks side by side: each trained over the artist-disjoint folds, one row of a table a family.
+"""Compare families of networks: train each over the artist-disjoint folds and print a table with one row per family.
 
 ::
 
     python bench/families.py --data DATA [--audio AUDIO] [--work DIR] [--families cqt,mel] [--folds 0,1]
 
-DIR keeps what is finished, and a run with the same configuration takes it up. A GPU is used where torch finds one.
-What came of these families, and of more seeds, is in docs/experiments.md.
+DIR keeps the finished runs, and a run with the same configuration is not trained again. A GPU is used if torch finds
+one. The results of these families, and of more seeds, are in docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MelMap = tuple[np.ndarray, np.ndarray]
 
 
 class AttentionTrunk(Trunk):
-    """The mean over time weighted by softmax attention, one set of weights for each quarter of the channels.
+    """Mean over time weighted by softmax attention, with one set of weights for each quarter of the channels.
 
     Source: India, Safari and Hernando, "Self multi-head attention for speaker recognition" (2019).
     """
@@ -50,7 +50,7 @@ class AttentionTrunk(Trunk):
         super().__init__((2, 1))
         self.heads = heads
         self.score = nn.Conv1d(EMBEDDING_SIZE, heads, 1)
-        # zero scores weigh all frames alike: it starts as the plain mean
+        # zero scores give all frames the same weight: the network starts with the plain mean
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
@@ -61,7 +61,7 @@ class AttentionTrunk(Trunk):
 
 
 class OnsetTrunk(Trunk):
-    """A second channel beside the picture: by how much each bin has risen since the frame before.
+    """A second input channel: the increase of each bin since the previous frame.
 
     Source: Böck and Schedl, "Enhanced beat tracking with context-aware neural networks" (2011).
     """
@@ -70,7 +70,7 @@ class OnsetTrunk(Trunk):
         super().__init__((2, 1))
         stem = self.features[0][0]
         self.onset = nn.Conv2d(1, stem.out_channels, 3, stem.stride, 1, bias=False)
-        nn.init.zeros_(self.onset.weight)  # as above: it starts as the plain network
+        nn.init.zeros_(self.onset.weight)  # it starts as the network without this channel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rise_db = ((x[..., 1:] - x[..., :-1]) * UNIT_DB).clamp(0, 30)
@@ -82,8 +82,8 @@ class OnsetTrunk(Trunk):
 class ConformerBlock(nn.Module):  # type: ignore[misc]
     """Half a feed-forward step, self-attention, a convolution over time, and the other half [batch, frames, size].
 
-    Source: Gulati et al., "Conformer: convolution-augmented transformer for speech recognition" (2020); here positions
-    are absolute.
+    Source: Gulati et al., "Conformer: convolution-augmented transformer for speech recognition" (2020); here the
+    positions are absolute.
     """
 
     def __init__(self, size: int, heads: int = 4, kernel: int = 15, dropout: float = 0.1) -> None:
@@ -126,7 +126,7 @@ class ConformerTrunk(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.project(self.stem(x).flatten(1, 2).transpose(1, 2))
-        # sines and cosines in turn (Vaswani et al., "Attention is all you need", 2017)
+        # sines and cosines alternate (Vaswani et al., "Attention is all you need", 2017)
         rate = torch.exp(torch.arange(0, self.size, 2, device=x.device) * (-math.log(1e4) / self.size))
         angle = torch.arange(x.shape[1], device=x.device)[:, None] * rate
         x = self.blocks(x + torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1))
@@ -134,7 +134,7 @@ class ConformerTrunk(nn.Module):  # type: ignore[misc]
 
 
 class Family(NamedTuple):
-    """What is trained; a `trunk` takes the place of the shipped one, `labelled_only` keeps unlabelled clips away."""
+    """One family; `trunk` replaces the trunk of the shipped networks, `labelled_only` leaves out unlabelled clips."""
 
     configuration: Configuration = Configuration()
     trunk: type[nn.Module] | None = None
@@ -164,19 +164,19 @@ FAMILIES: dict[str, Family] = {
 
 
 def build(dataset: Dataset, family: Family, data: Path, mel_map: MelMap | None) -> GenreNetwork:
-    """Make a family's network with the weights that it starts from."""
+    """Make the network of a family with the weights that it starts from."""
     network = new_network(dataset, family.configuration)
     if family.trunk is not None:
         network.trunk = family.trunk()
     if mel_map is not None and family.configuration.front == "mel":
         network.trunk.front.start_from(*mel_map)
     if family.configuration.start == "mn04":
-        network.trunk.load_mn04(data / PRETRAINED)  # what a trunk has beside the convolutions starts as it is
+        network.trunk.load_mn04(data / PRETRAINED)  # other parts of a trunk keep their own start
     return network
 
 
 def run(dataset: Dataset, family: Family, data: Path, work: Path, fold: int, mel_map: MelMap | None) -> None:
-    """Train on everything but one fold and keep the embeddings of the labelled clips."""
+    """Train on all folds but one and keep the embeddings of the labelled clips."""
     torch.manual_seed(family.configuration.seed)
     rows, _ = dataset.split(fold)
     if family.labelled_only:
@@ -185,19 +185,19 @@ def run(dataset: Dataset, family: Family, data: Path, work: Path, fold: int, mel
     network, log = train(network, dataset, rows, family.configuration, f"{work.name}, {run_name(fold)}")
     labelled = np.flatnonzero(dataset.label >= 0)
     np.save(work / f"{run_name(fold)}.npy", embed(network, dataset, labelled, WHOLE_SECONDS))
-    # written last: its presence says that the rest is whole
+    # written last: if the log is there, the embeddings are complete
     (work / f"{run_name(fold)}.json").write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(dataset: Dataset, name: str, work: Path, folds: Sequence[int]) -> list[str]:
-    """One row of the table: a regression on the embeddings, every fold by the network that has not seen it."""
+    """Make one row of the table: a regression on the embeddings, measured on the held-out folds."""
     parts, rows = [], []
     for fold in folds:
         embeddings = np.load(work / f"{run_name(fold)}.npy").astype(np.float32)
-        fitted, asked = (part[dataset.label[part] >= 0] for part in dataset.split(fold))
+        fitted, test = (part[dataset.label[part] >= 0] for part in dataset.split(fold))
         weight, bias = fit_layer(np.nanmean(embeddings[fitted], axis=1), dataset.label[fitted], RECORDINGS_C)
-        parts.append(embeddings[asked] @ weight.T + bias)
-        rows.append(asked)
+        parts.append(embeddings[test] @ weight.T + bias)
+        rows.append(test)
     tested = np.concatenate(rows)
     labels, place = dataset.label[tested], dataset.fold[tested]
     probabilities = cross_fitted(labels, np.concatenate(parts), place)
@@ -209,18 +209,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="clips.csv, cqt_<source>.npz, teachers.npz, mn04.npz")
     parser.add_argument("--audio", type=Path, help="recordings of free music, for the families with a mel-like map")
-    parser.add_argument("--work", type=Path, default=Path(".train/families"), help="what is finished")
+    parser.add_argument("--work", type=Path, default=Path(".train/families"), help="directory of the finished runs")
     parser.add_argument("--families", type=lambda text: text.split(","), default=list(FAMILIES), metavar="a,b")
     parser.add_argument("--folds", type=lambda text: [*map(int, text.split(","))], default=list(FOLDS), metavar="0,1")
     options = parser.parse_args()
     if unknown := set(options.families) - set(FAMILIES):
-        parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+        parser.error(f"unknown family {', '.join(sorted(unknown))}; the families are {', '.join(FAMILIES)}")
     todo = [(name, fold) for name in options.families for fold in options.folds
             if not is_finished(options.work / name, fold, FAMILIES[name].configuration)]  # fmt: skip
     mel_map = None
     if mapped := sorted({name for name, _ in todo if FAMILIES[name].configuration.front == "mel"}):
         if options.audio is None:
-            parser.error(f"{', '.join(mapped)}: name a directory of music with --audio")
+            parser.error(f"{', '.join(mapped)}: needs a directory of music (--audio)")
         with np.load(options.data / PRETRAINED) as pretrained:
             mel_map = mel_front.fit(options.audio, pretrained["mel_filters"])
     dataset = load(options.data)

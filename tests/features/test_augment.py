@@ -5,7 +5,7 @@ import numpy as np
 from ccmusic.features.augment import augment, roughen
 
 
-def test_augmented_pictures_stay_decibels() -> None:
+def test_augmented_pictures_are_decibels_from_minus_80_to_0() -> None:
     generator = np.random.default_rng(1)
     pictures = generator.uniform(-80, -20, size=(12, 84, 40)).astype(np.float32)
     pictures[6:] += 20
@@ -19,7 +19,7 @@ def test_augmented_pictures_stay_decibels() -> None:
     assert (out[3:6].max(axis=(1, 2)) < -10).all()
 
 
-def test_roughened_pictures_have_noise_or_holes_and_stay_in_range() -> None:
+def test_roughened_pictures_have_noise_or_holes_in_the_same_range() -> None:
     picture = np.full((200, 84, 20), -45, dtype=np.float32)
     picture[:, 40] = -5  # 40 dB above its neighbours: a codec may drop them
     rough = roughen(picture, np.random.default_rng(1))

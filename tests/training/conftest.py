@@ -1,4 +1,4 @@
-"""A made data directory in the training's own format: five folds, four genres, three tiny teachers."""
+"""A synthetic data directory in the format of the training: five folds, four genres, three tiny teachers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _rows() -> list[dict[str, str]]:
         for label in LABELS_USED:
             for take in range(2):
                 level9, level2 = GROUPS[label]
-                hidden = take == 1 and fold == 4  # some clips tell only their group, some nothing
+                hidden = take == 1 and fold == 4  # of some clips only the group is known, of some nothing
                 rows.append({
                     "id": f"made/{fold}{label}{take}", "source": "made", "artist": f"artist {fold} {label}",
                     "title": "", "tags": "", "label": "" if hidden else label, "basis": "" if hidden else "artist",
@@ -49,7 +49,7 @@ def _rows() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data that a network can learn: every genre fills bins of its own and moves every teacher its own way."""
+    """Data that a network can learn: each genre has its own loud bins and its own effect on every teacher output."""
     directory = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(16)
     rows = _rows()

@@ -9,7 +9,7 @@ from ccmusic.genres import LABELS
 from ccmusic.training.data import Teacher, load
 
 
-def test_no_artist_is_on_both_sides_of_a_split(data_directory: Path) -> None:
+def test_no_artist_is_both_in_training_and_in_test(data_directory: Path) -> None:
     dataset = load(data_directory)
     for fold in range(5):
         train, test = dataset.split(fold)
@@ -18,13 +18,13 @@ def test_no_artist_is_on_both_sides_of_a_split(data_directory: Path) -> None:
         assert not set(dataset.artist[train]) & set(dataset.artist[test])
 
 
-def test_without_a_fold_everything_is_trained_on(data_directory: Path) -> None:
+def test_without_a_fold_all_clips_are_for_training(data_directory: Path) -> None:
     train, test = load(data_directory).split(None)
     assert len(train) == 40
     assert len(test) == 0
 
 
-def test_what_is_known_of_a_clip_bounds_its_leaves(data_directory: Path) -> None:
+def test_the_known_group_of_a_clip_limits_its_leaves(data_directory: Path) -> None:
     dataset = load(data_directory)
     row = {identifier: index for index, identifier in enumerate(dataset.ids)}
     labelled = dataset.allowed[row["made/0Soft_rock0"]]
@@ -49,10 +49,10 @@ def test_stored_bytes_become_decibels(data_directory: Path) -> None:
     assert picture.min() >= -80.0
 
 
-def test_teacher_is_averaged_over_what_the_crop_hears() -> None:
+def test_teacher_outputs_are_averaged_over_the_crop() -> None:
     windows = np.array([[[0.0], [10.0], [30.0]], [[5.0], [7.0], [0.0]]], dtype=np.float32)
     teacher = Teacher(windows, np.array([3, 2]), seconds=5.0)
-    heard = teacher.over(np.array([0, 0, 1, 1]), np.array([0.0, 4.0, 9.0, 12.0]), seconds=2.0)
-    # inside one window; half in each of two; the absent third window counts for nothing; behind the last one
-    assert heard[:, 0].tolist() == [0.0, 5.0, 7.0, 7.0]
+    averaged = teacher.over(np.array([0, 0, 1, 1]), np.array([0.0, 4.0, 9.0, 12.0]), seconds=2.0)
+    # inside one window; half in each of two; the missing third window does not count; after the last window
+    assert averaged[:, 0].tolist() == [0.0, 5.0, 7.0, 7.0]
     assert teacher.mean()[:, 0].tolist() == pytest.approx([40 / 3, 6.0])

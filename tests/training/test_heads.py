@@ -18,7 +18,7 @@ def dataset(data_directory: Path) -> Dataset:
 
 
 def _embedded(work: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Embeddings of one network for recordings and one for short sounds, that tell the label."""
+    """Write embeddings that depend on the label: of one network for recordings and one for short sounds."""
     monkeypatch.setattr(heads, "RECORDINGS", {"long": None})
     monkeypatch.setattr(heads, "SHORT", {"brief": None})
     generator = np.random.default_rng(3)
@@ -32,7 +32,7 @@ def _embedded(work: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> 
             np.savez(work / name / f"fold-{fold}.npz", **arrays)
 
 
-def test_out_of_fold_means_every_known_clip_of_the_folds_once(
+def test_out_of_fold_logits_are_of_each_known_clip_once(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _embedded(tmp_path, dataset, monkeypatch)
@@ -47,7 +47,7 @@ def test_out_of_fold_means_every_known_clip_of_the_folds_once(
     assert np.isnan(found.logits[30.0][:, :, 2]).all()
 
 
-def test_a_layer_knows_nothing_of_the_fold_that_is_held_out(
+def test_a_head_does_not_use_the_labels_of_the_held_out_fold(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _embedded(tmp_path, dataset, monkeypatch)

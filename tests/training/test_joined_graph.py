@@ -13,7 +13,7 @@ from ccmusic.training.joined_graph import SHORT_FRAMES, NetworkGroup, join_netwo
 torch = pytest.importorskip("torch")
 
 
-def _answers(path: Path, frames: int) -> dict[str, np.ndarray]:
+def _outputs(path: Path, frames: int) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     picture = np.random.default_rng(frames).uniform(-80, 0, size=(2, 84, frames)).astype(np.float32)
     names = [output.name for output in session.get_outputs()]
@@ -33,7 +33,7 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkGroup, Netw
         network = GenreNetwork(front=front)
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = None  # statistics that fit: else the signal dies, and all networks say the same
+                module.momentum = None  # without fitting statistics all networks would give the same output
         with torch.inference_mode():
             network.embed(torch.rand(8, 84, 60) * torch.rand(8, 84, 1) * -80)
         export_onnx(network.eval(), file)
@@ -53,24 +53,24 @@ def joined(groups: tuple[NetworkGroup, NetworkGroup], tmp_path_factory: pytest.T
 
 
 @pytest.mark.parametrize(("frames", "which"), [(13, 1), (SHORT_FRAMES, 1), (SHORT_FRAMES + 1, 0), (431, 0)])
-def test_the_length_decides_which_networks_answer(
+def test_the_length_of_the_window_selects_the_networks(
     groups: tuple[NetworkGroup, NetworkGroup], joined: Path, frames: int, which: int
 ) -> None:
-    given, group = _answers(joined, frames), groups[which]
-    embedding = np.concatenate([_answers(file, frames)["embedding"] for file in group.networks], axis=1)
+    given, group = _outputs(joined, frames), groups[which]
+    embedding = np.concatenate([_outputs(file, frames)["embedding"] for file in group.networks], axis=1)
     for output, (weight, bias) in group.layers.items():
         assert given[output] == pytest.approx(embedding @ weight.T + bias, abs=1e-4)
 
 
-def test_the_embedding_is_that_of_the_networks_for_recordings_whatever_the_length(
+def test_the_embedding_is_always_that_of_the_networks_for_recordings(
     groups: tuple[NetworkGroup, NetworkGroup], joined: Path
 ) -> None:
     for frames in (13, 431):
-        expected = np.concatenate([_answers(file, frames)["embedding"] for file in groups[0].networks], axis=1)
-        assert _answers(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-4)
+        expected = np.concatenate([_outputs(file, frames)["embedding"] for file in groups[0].networks], axis=1)
+        assert _outputs(joined, frames)["embedding"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_graph_that_answers_otherwise_than_its_parts_is_refused(
+def test_a_graph_that_differs_from_its_parts_is_refused(
     groups: tuple[NetworkGroup, NetworkGroup], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recordings, short = groups

@@ -27,14 +27,14 @@ def test_a_layer_is_the_regression_on_standardised_embeddings() -> None:
     assert np.ptp(expected) > 0.5
 
 
-def test_a_class_without_clips_is_never_named() -> None:
+def test_a_class_without_clips_is_never_the_answer() -> None:
     embedded, labels = _clips()
     weight, bias = fit_layer(embedded, labels, C)
     assert (embedded @ weight.T + bias).argmax(axis=1).max() < 4
     assert (weight[4:] == weight[4]).all()
 
 
-def test_a_crop_of_many_counts_as_little_as_its_share() -> None:
+def test_the_share_divides_the_weight_of_a_clip_among_its_crops() -> None:
     embedded, labels = _clips()
     thrice = fit_layer(np.repeat(embedded, 3, axis=0), np.repeat(labels, 3), C, share=1 / 3)
     assert thrice[0] == pytest.approx(fit_layer(embedded, labels, C)[0], abs=1e-3)

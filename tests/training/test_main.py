@@ -28,10 +28,10 @@ def _tiny(members: dict[str, configuration.Configuration]) -> dict[str, configur
 
 @pytest.fixture(scope="module")
 def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
-    """Every network from scratch over two folds, by the command line, to a model directory and the page."""
+    """Train every network from random weights over two folds with the command, and write the model and the page."""
     place = tmp_path_factory.mktemp("training")
     patch = pytest.MonkeyPatch()
-    # in place: other modules hold the same dictionaries
+    # changed in place: other modules use the same dictionaries
     for members in (configuration.MEMBERS, configuration.RECORDINGS, configuration.SHORT):
         for name, each in _tiny(members).items():
             patch.setitem(members, name, each)
@@ -53,7 +53,7 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     patch.undo()
 
 
-def test_the_model_answers_for_both_taxonomies_as_its_card_says(trained: tuple[Path, list[str]]) -> None:
+def test_the_model_has_the_outputs_of_both_taxonomies(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     card = read_card(place / "model" / "card.json")
     card.require_known_labels()
@@ -68,19 +68,19 @@ def test_the_model_answers_for_both_taxonomies_as_its_card_says(trained: tuple[P
         assert embedding.shape == (3, 384 * len(configuration.RECORDINGS))
 
 
-def test_the_card_tells_what_was_measured(trained: tuple[Path, list[str]]) -> None:
+def test_the_card_has_the_measures(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     card = read_card(place / "model" / "card.json")
     assert {clip.signal for clip in card.golden} == {"chords", "beat"}
     assert sum(card.reference_mix) == pytest.approx(1, abs=1e-3)
     assert (card.reference.recordings, card.reference.artists) == (40, 20)
-    assert card.reference.level_dbfs is None  # all the same in the made data
+    assert card.reference.level_dbfs is None  # the same for all clips of this data
     assert 0 <= card.metrics["out_of_fold"]["top1_16"] <= card.metrics["out_of_fold"]["top5_16"]
     assert list(card.metrics["by_seconds"]) == ["0.3", "0.5", "1", "3", "10", "30"]
-    assert "Disco" in card.heads[0].notes[2]  # four clips to test on
+    assert "Disco" in card.heads[0].notes[2]  # it has four test clips
 
 
-def test_the_page_shows_every_picture_it_names(trained: tuple[Path, list[str]]) -> None:
+def test_the_page_has_all_its_pictures(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     page = (place / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for name in ("confusion", "lengths", "reliability", "reliability-short", "reliability-world"):
@@ -89,7 +89,7 @@ def test_the_page_shows_every_picture_it_names(trained: tuple[Path, list[str]]) 
     assert page.index("## World genres") > page.index("## Calibration")
 
 
-def test_finished_runs_are_taken_up(trained: tuple[Path, list[str]]) -> None:
+def test_finished_runs_are_not_trained_again(trained: tuple[Path, list[str]]) -> None:
     place, arguments = trained
     before = {path: path.stat().st_mtime_ns for path in (place / "work").rglob("*.pt")}
     first = (place / "model" / "card.json").read_bytes()
@@ -99,7 +99,7 @@ def test_finished_runs_are_taken_up(trained: tuple[Path, list[str]]) -> None:
     assert (place / "model" / "card.json").read_bytes() == first
 
 
-def test_another_configuration_is_not_taken_for_finished(trained: tuple[Path, list[str]]) -> None:
+def test_a_run_with_another_configuration_is_not_finished(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     name, same = next(iter(configuration.MEMBERS.items()))
     assert runs.is_finished(place / "work" / name, 0, same)
@@ -107,7 +107,7 @@ def test_another_configuration_is_not_taken_for_finished(trained: tuple[Path, li
     assert not runs.is_finished(place / "work" / name, 3, same)
 
 
-def test_no_run_has_trained_on_its_fold(trained: tuple[Path, list[str]]) -> None:
+def test_a_run_does_not_train_on_its_fold(trained: tuple[Path, list[str]]) -> None:
     place, _ = trained
     for name in MEMBERS:
         assert json.loads((place / "work" / name / "fold-0.json").read_text())["clips"] == 32

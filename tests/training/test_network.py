@@ -19,12 +19,12 @@ from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 @pytest.fixture(scope="module")
 def network() -> GenreNetwork:
-    """Random weights with fitting statistics; without these the signal dies on its way and every answer is the bias."""
+    """Random weights with fitting statistics; without these the signal vanishes and every output is the bias."""
     torch.manual_seed(16)
     network = GenreNetwork(teacher_sizes={"tags": 5})
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # plain mean over what follows
+            module.momentum = None  # plain mean over the following inputs
     with torch.inference_mode():
         for _ in range(3):
             network.embed(torch.rand(8, 84, 60) * torch.rand(8, 84, 1) * -80)
@@ -32,7 +32,7 @@ def network() -> GenreNetwork:
 
 
 @pytest.mark.parametrize("frames", [13, 14, 44, 431, 1292])
-def test_any_length_gives_logits_and_an_embedding(network: GenreNetwork, frames: int) -> None:
+def test_windows_of_any_length_give_logits_and_an_embedding(network: GenreNetwork, frames: int) -> None:
     with torch.inference_mode():
         logits, embedding = network(torch.full((2, 84, frames), -40.0))
         _, teachers = network.forward_training(torch.full((2, 84, frames), -40.0))
@@ -42,7 +42,7 @@ def test_any_length_gives_logits_and_an_embedding(network: GenreNetwork, frames:
     assert torch.isfinite(logits).all()
 
 
-def test_a_clip_is_answered_alike_alone_and_in_a_batch(network: GenreNetwork) -> None:
+def test_a_clip_has_the_same_logits_alone_and_in_a_batch(network: GenreNetwork) -> None:
     pictures = torch.rand(3, 84, 60, generator=torch.Generator().manual_seed(1)) * -80
     pictures[0, :40] = -80
     with torch.inference_mode():
@@ -52,7 +52,7 @@ def test_a_clip_is_answered_alike_alone_and_in_a_batch(network: GenreNetwork) ->
     assert (together[0] - together[1]).abs().max() > 1e-2
 
 
-def test_pretrained_convolutions_are_taken_whole(tmp_path: Path) -> None:
+def test_all_pretrained_convolutions_are_loaded(tmp_path: Path) -> None:
     torch.manual_seed(1)
     source = Trunk()
     path = tmp_path / "mn04.npz"
@@ -65,7 +65,7 @@ def test_pretrained_convolutions_are_taken_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(target.eval()(picture), source.eval()(picture))
 
 
-def test_pretrained_convolutions_go_behind_the_mel_map(tmp_path: Path) -> None:
+def test_pretrained_convolutions_leave_the_mel_map_as_it_is(tmp_path: Path) -> None:
     path, network = tmp_path / "mn04.npz", GenreNetwork(front="mel")
     np.savez(path, **{name: value.numpy() + 1 for name, value in Trunk().state_dict().items() if "num_" not in name})
     before = network.trunk.front.bands.weight.clone()
@@ -96,23 +96,23 @@ def exported(network: GenreNetwork, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
-def test_export_answers_as_torch_at_every_length(network: GenreNetwork, exported: Path) -> None:
+def test_the_exported_network_equals_torch_at_every_length(network: GenreNetwork, exported: Path) -> None:
     served = serving_network(network, (2, 1))
     assert largest_difference(served, exported) < 1e-4
     with torch.no_grad():
-        served.trunk.features[3].block[1][0].weight[0] += 0.05  # the check sees a small change deep inside
+        served.trunk.features[3].block[1][0].weight[0] += 0.05  # the check must find a small change deep inside
     assert largest_difference(served, exported) > 1e-4
     assert exported.stat().st_size < 12e6
 
 
-def test_export_holds_no_paths_and_repeats_itself(network: GenreNetwork, exported: Path, tmp_path: Path) -> None:
+def test_exported_files_are_equal_and_contain_no_paths(network: GenreNetwork, exported: Path, tmp_path: Path) -> None:
     assert str(Path(ccmusic.__file__).parent).encode() not in exported.read_bytes()
     again = tmp_path / "again.onnx"
     export_onnx(serving_network(network, (2, 1)), again)
     assert again.read_bytes() == exported.read_bytes()
 
 
-def test_golden_logits_are_the_networks_answer_to_the_signals(
+def test_golden_logits_are_those_of_the_network_for_the_signals(
     network: GenreNetwork, exported: Path, tmp_path: Path
 ) -> None:
     like = read_card(EMBEDDED_DIRECTORY / CARD_NAME)

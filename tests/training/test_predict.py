@@ -14,7 +14,7 @@ def test_a_track_is_cut_as_the_service_cuts_it() -> None:
     assert track_windows(track[:, :100]).shape == (1, 84, 100)
 
 
-def test_a_short_recording_has_its_own_reference() -> None:
+def test_a_crop_is_relative_to_its_own_maximum() -> None:
     track = np.full((84, 900), -60.0, dtype=np.float32)
     track[3, 5] = 0
     assert clip_of(track, 3.0, 1.0).max() == 0

@@ -11,8 +11,8 @@ from ccmusic.training.data import Dataset, Teacher, load
 from ccmusic.training.teachers import Standardiser, probe_features, probe_out_of_fold, soft_targets
 
 
-def _spoilt(dataset: Dataset, rows: np.ndarray) -> Dataset:
-    """The same data with other labels, teachers and pictures in some rows."""
+def _changed(dataset: Dataset, rows: np.ndarray) -> Dataset:
+    """The same data with other labels, teacher outputs and spectrograms in some rows."""
     label = dataset.label.copy()
     label[rows] = 15
     teachers = {}
@@ -25,43 +25,41 @@ def _spoilt(dataset: Dataset, rows: np.ndarray) -> Dataset:
     return replace(dataset, label=label, teachers=teachers, spectrograms=spectrograms)
 
 
-def test_the_test_fold_reaches_neither_probes_nor_targets(data_directory: Path) -> None:
+def test_the_test_fold_has_no_influence_on_targets_and_scales(data_directory: Path) -> None:
     dataset = load(data_directory)
     train, test = dataset.split(2)
-    spoilt = _spoilt(dataset, test)
+    changed = _changed(dataset, test)
     targets = soft_targets(dataset, train)
     assert np.isnan(targets[test]).all()
-    np.testing.assert_array_equal(targets, soft_targets(spoilt, train))
+    np.testing.assert_array_equal(targets, soft_targets(changed, train))
     for name in dataset.teachers:
         np.testing.assert_array_equal(
-            Standardiser.fit(dataset, name, train).mean, Standardiser.fit(spoilt, name, train).mean
+            Standardiser.fit(dataset, name, train).mean, Standardiser.fit(changed, name, train).mean
         )
 
 
-def test_the_test_fold_reaches_no_batch(data_directory: Path) -> None:
+def test_the_test_fold_has_no_influence_on_batches(data_directory: Path) -> None:
     dataset = load(data_directory)
     train, test = dataset.split(1)
     configuration = Configuration(batch_size=8, seconds=(1.0,), shares=(1.0,))
     clean = Batches(dataset, train, configuration)
-    spoilt = Batches(_spoilt(dataset, test), train, configuration)
-    for one, other in zip(clean.epoch(), spoilt.epoch(), strict=True):
+    changed = Batches(_changed(dataset, test), train, configuration)
+    for one, other in zip(clean.epoch(), changed.epoch(), strict=True):
         np.testing.assert_array_equal(one.cqt_db, other.cqt_db)
         np.testing.assert_array_equal(one.soft, other.soft)
         np.testing.assert_array_equal(one.teachers["lastfm_tags"], other.teachers["lastfm_tags"])
 
 
-def test_an_evaluated_probe_has_not_seen_the_fold(data_directory: Path) -> None:
+def test_an_evaluated_probe_does_not_use_the_labels_of_its_test_fold(data_directory: Path) -> None:
     dataset = load(data_directory)
     features = probe_features(dataset)
-    (honest,) = probe_out_of_fold(dataset, [3], features)
-    (spoilt,) = probe_out_of_fold(_spoilt(dataset, np.arange(0)), [3], features)
+    (found,) = probe_out_of_fold(dataset, [3], features)
     _, test = dataset.split(3)
-    np.testing.assert_array_equal(honest[test], spoilt[test])
     relabelled = replace(dataset, label=np.where(dataset.fold == 3, 15, dataset.label))
-    np.testing.assert_array_equal(honest[test], probe_out_of_fold(relabelled, [3], features)[0][test])
+    np.testing.assert_array_equal(found[test], probe_out_of_fold(relabelled, [3], features)[0][test])
 
 
-def test_a_clip_is_not_described_by_its_own_label(data_directory: Path) -> None:
+def test_the_target_of_a_clip_does_not_depend_on_its_label(data_directory: Path) -> None:
     dataset = load(data_directory)
     train, _ = dataset.split(0)
     row = train[dataset.label[train] >= 0][0]
@@ -72,7 +70,7 @@ def test_a_clip_is_not_described_by_its_own_label(data_directory: Path) -> None:
     np.testing.assert_array_equal(soft_targets(dataset, train)[row], changed[row])
 
 
-def test_a_known_group_keeps_the_targets_inside(data_directory: Path) -> None:
+def test_a_target_is_0_outside_the_known_group(data_directory: Path) -> None:
     dataset = load(data_directory)
     train, _ = dataset.split(None)
     targets = soft_targets(dataset, train)
