@@ -1,4 +1,4 @@
-"""Thresholds of the flags in a model's card, chosen on answers to recordings that the model has not seen."""
+"""Thresholds of the flags in a model's card, chosen on answers to recordings that the model was not trained on."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def train(
 
 
 def batch_loss(network: GenreNetwork, batch: Batch, configuration: Configuration, mix: float = 1.0) -> torch.Tensor:
-    """Loss of one batch. With `mix` below 1 each crop is mixed with the next one, and their losses are mixed alike.
+    """Loss of one batch. With `mix` below 1 each crop is mixed with the next one, and so are their losses.
 
     Parameters
     ----------
