@@ -1,4 +1,4 @@
-"""From the windows' logits to the answer for the track."""
+"""Turns the windows' logits into probabilities and flags of the track."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccmusic.models.card import Card
 from ccmusic.models.card_parts import Head
 
 SILENCE_PEAK = 1e-3
-"""A recording whose largest sample lies below this (-60 dB of full scale) is taken for silence."""
+"""A recording without a larger sample (-60 dB of full scale) is silence."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -31,14 +31,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def analysed_seconds(duration_seconds: float, n_windows: int, card: Card) -> float:
-    """How much of a recording lies in its windows, for `window_probabilities`.
+    """Length of the part of a recording that its windows cover.
 
     Parameters
     ----------
     duration_seconds : float
         Length of the recording.
     n_windows : int
-        How many windows were asked about, which may leave parts of it out.
+        Number of windows; a small number may leave gaps.
     card : Card
     """
     return min(duration_seconds, n_windows * card.window_seconds)
@@ -51,9 +51,9 @@ def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) 
     ----------
     logits : np.ndarray [shape=(n_windows, n_labels)]
     seconds : float
-        How much sound the windows hold together: `analysed_seconds`.
+        Length of the analysed part, see `analysed_seconds`.
     card : Card or Head
-        Holds the temperatures of this output.
+        Has the temperatures of this output.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) 
 
 
 def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> dict[int, np.ndarray]:
-    """Mean over the windows, then summed into the coarser levels, so that the levels agree.
+    """The mean over the windows, summed into the groups of each coarser level, so that the levels agree.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> di
 
 
 def flags(
-    waveform: np.ndarray, duration_seconds: float, truncated: bool, top: float, card: Card, odd: str | None = None
+    waveform: np.ndarray, duration_seconds: float, truncated: bool, top: float, card: Card, non_music: str | None = None
 ) -> tuple[str, ...]:
-    """What a reader of the answer should know before trusting it.
+    """The flags of an answer.
 
     Parameters
     ----------
@@ -90,73 +90,73 @@ def flags(
         Mono, full scale 1.0.
     duration_seconds : float
     truncated : bool
-        The recording broke off before its declared end.
+        The recording ended before its declared length.
     top : float
-        The largest probability of the card's own labels.
+        Largest probability of the card's own labels.
     card : Card
-        Holds the thresholds.
-    odd : str, optional
-        What the recording seems to be instead of music.
+        Has the thresholds.
+    non_music : str, optional
+        Kind of non-music that was detected.
 
     Returns
     -------
     tuple of str
         Some of `ccmusic.inference.result.FLAGS`, in that order.
     """
-    # max and min, not abs: no copy of an hour of sound
+    # max and min instead of abs: no copy of a long recording
     silent = max(float(waveform.max()), -float(waveform.min())) < SILENCE_PEAK
     raised = {
         "silence": silent,
         "too_short": duration_seconds < card.too_short_below_seconds,
-        "uncertain": silent or odd is not None or top < card.uncertain_below,
+        "uncertain": silent or non_music is not None or top < card.uncertain_below,
         "truncated": truncated,
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
 
 
-def flags_of_head(flags: tuple[str, ...], top: float, head: Head, odd: str | None = None) -> tuple[str, ...]:
-    """The flags of a recording's answer by another output: its own ``uncertain``, and what holds of the recording.
+def flags_of_head(flags: tuple[str, ...], top: float, head: Head, non_music: str | None = None) -> tuple[str, ...]:
+    """The flags of a further output's answer: its own ``uncertain``, and the flags of the recording.
 
     Parameters
     ----------
     flags : tuple of str
-        Of the answer by the card's own labels.
+        Of the answer in the card's own labels.
     top : float
-        The largest probability of the head's labels.
+        Largest probability of the head's labels.
     head : Head
-        Holds the threshold.
-    odd : str, optional
-        What the recording seems to be instead of music, ``silence`` too.
+        Has the threshold.
+    non_music : str, optional
+        Kind of non-music that was detected, or ``silence``.
 
     Returns
     -------
     tuple of str
         Some of `ccmusic.inference.result.FLAGS`, in that order.
     """
-    uncertain = odd is not None or top < head.uncertain_below
+    uncertain = non_music is not None or top < head.uncertain_below
     return tuple(flag for flag in FLAGS if (uncertain if flag == "uncertain" else flag in flags))
 
 
-def sure_level(probabilities: dict[int, np.ndarray], odd: str | None, card: Card) -> int | None:
-    """The finest level whose likeliest group is as probable as the card asks for there.
+def sure_level(probabilities: dict[int, np.ndarray], non_music: str | None, card: Card) -> int | None:
+    """The finest level whose likeliest group reaches the card's threshold.
 
     Parameters
     ----------
     probabilities : dict of int to np.ndarray [shape=(level,)]
-    odd : str or None
-        What the recording seems to be instead of music: of that nothing is sure.
+    non_music : str or None
+        Kind of non-music that was detected; then the answer is sure of no level.
     card : Card
-        Holds the thresholds.
+        Has the thresholds.
 
     Returns
     -------
     int or None
-        0 when no level is sure; None when the card has no thresholds.
+        0 if no level reaches its threshold; None if the card has no thresholds.
     """
     if card.sure is None:
         return None
     for level in sorted(probabilities, reverse=True):
         threshold = card.sure.get(str(level))
-        if threshold is not None and odd is None and probabilities[level].max() >= threshold:
+        if threshold is not None and non_music is None and probabilities[level].max() >= threshold:
             return level
     return 0

@@ -1,4 +1,4 @@
-"""What every backend offers, and the checks that they share."""
+"""The interface of every backend, and their common checks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Execution:
     Attributes
     ----------
     threads : int
-        Threads within one operator, on the processor.
+        Threads within one operation, on the CPU.
     device : {"auto", "cpu", "cuda"}
-        ``auto`` takes a GPU when this installation of ONNX Runtime can use one and one is there.
+        ``auto`` uses a GPU if this installation of ONNX Runtime supports one.
     """
 
     threads: int = 1
@@ -37,12 +37,12 @@ class Backend(Protocol):
     name: str
 
     def logits(self, windows: np.ndarray) -> np.ndarray:
-        """Answer a batch.
+        """Run the network on a batch.
 
         Parameters
         ----------
         windows : np.ndarray [shape=(batch, ...), dtype=float32]
-            As `ccmusic.inference.front_end` makes them.
+            From `FrontEnd.network_input`.
 
         Returns
         -------
@@ -51,17 +51,17 @@ class Backend(Protocol):
         Raises
         ------
         NonFiniteOutput
-            The network answered NaN or infinity.
+            The network returned NaN or infinity.
         """
         ...
 
     def all_logits(self, windows: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Answer a batch with every output that was asked for when the network was loaded, from one run.
+        """Run the network once on a batch and return every output of the card.
 
         Returns
         -------
         tuple of np.ndarray [shape=(batch, n_labels), dtype=float32]
-            What `logits` gives, to the last bit, then the heads in their order.
+            The same bits as `logits`, then each head's output.
         """
         ...
 
@@ -69,16 +69,16 @@ class Backend(Protocol):
 def require_interface(
     inputs: list[str], outputs: Mapping[str, int | str | None], input_name: str, widths: Mapping[str, int]
 ) -> None:
-    """Refuse a network without the card's input and outputs.
+    """Refuse a network that does not have the card's input and outputs.
 
     Parameters
     ----------
     inputs : list of str
     outputs : mapping of str to int, str or None
-        By name, how many numbers each gives; no number where the network leaves it open.
+        By name: the width of each output, not an integer if the network leaves it open.
     input_name : str
     widths : mapping of str to int
-        What the card promises of the outputs.
+        By name: the number of labels in the card.
 
     Raises
     ------
@@ -98,14 +98,14 @@ def require_interface(
 
 
 def checked(logits: np.ndarray, n_windows: int, n_labels: int) -> np.ndarray:
-    """What a network answered, if it is an answer.
+    """Return the logits of a network after checking them.
 
     Raises
     ------
     ModelRefused
-        It has another shape than (n_windows, n_labels).
+        The shape is not (n_windows, n_labels).
     NonFiniteOutput
-        It holds NaN or infinity.
+        The logits contain NaN or infinity.
     """
     if logits.shape != (n_windows, n_labels):
         raise ModelRefused(f"the network answered with shape {logits.shape} for {n_labels} labels")

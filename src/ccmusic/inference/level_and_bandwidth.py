@@ -1,4 +1,4 @@
-"""What a recording is like apart from its genre: loudness and bandwidth, to be compared with those of the training."""
+"""Loudness and bandwidth of a recording; drift detection compares them with the training set's."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from ccmusic.features.cqt import BINS_PER_OCTAVE, FMIN
 
 BANDWIDTH_SHARE = 0.99
-"""Of the constant-Q power, that lies below the bandwidth."""
+"""Share of the constant-Q power below the bandwidth."""
 QUIETEST_DBFS = -120.0
-"""Level of digital silence, instead of minus infinity."""
+"""Level of digital silence; it replaces minus infinity."""
 
 _SAMPLES = 2**20
 _FRAMES = 4096
 
 
 def level_dbfs(waveform: np.ndarray) -> float:
-    """Root mean square of a recording in decibels of full scale; a full-scale square wave has 0.
+    """Root mean square of a recording in dB of full scale; a full-scale square wave has 0 dB.
 
     Parameters
     ----------
@@ -28,26 +28,26 @@ def level_dbfs(waveform: np.ndarray) -> float:
     float
         At least `QUIETEST_DBFS`.
     """
-    # piece by piece: no copy of an hour of sound, and no sum of it in single precision
+    # in pieces: no copy of a long recording, and no long sum in single precision
     pieces = (waveform[first : first + _SAMPLES] for first in range(0, len(waveform), _SAMPLES))
     power = sum(float(np.dot(piece, piece)) for piece in pieces) / max(1, len(waveform))
     return max(QUIETEST_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))
 
 
 def bandwidth_hz(cqt_db: np.ndarray) -> float:
-    """Frequency below which `BANDWIDTH_SHARE` of the power lies, as far as the transform reaches.
+    """Frequency below which `BANDWIDTH_SHARE` of the constant-Q power is.
 
     Parameters
     ----------
     cqt_db : np.ndarray [shape=(84, frames), dtype=float32]
-        Constant-Q transform in decibels, as `ccmusic.features.cqt.cqt_db` gives it.
+        From `ccmusic.features.cqt.cqt_db`.
 
     Returns
     -------
     float
-        Hz, interpolated between the bins.
+        In Hz, interpolated between the bins.
     """
-    step = -(-cqt_db.shape[1] // _FRAMES)  # so many frames say it well enough
+    step = -(-cqt_db.shape[1] // _FRAMES)  # a subset of the frames is precise enough
     power = (10.0 ** (cqt_db[:, ::step].astype(np.float64) / 10.0)).mean(axis=1)
     shares = np.cumsum(power) / power.sum()
     place = float(np.interp(BANDWIDTH_SHARE, shares, np.arange(len(shares))))

@@ -1,7 +1,7 @@
-"""Whether a recording is music at all: silence, noise, tones, clicks and speech told by their constant-Q spectrogram.
+"""Non-music detection: recognises near-silence, noise, tones, clicks and speech by the constant-Q spectrogram.
 
-A network that was only ever shown music names a genre for anything. Every rule here was measured on real music
-(docs/odd-inputs.md): each costs few recordings of it, and what they cost is stated there.
+A network that was trained on music alone names a genre for any sound. Every rule here was measured on real music;
+docs/odd-inputs.md has the share of music that each rule wrongly flags.
 """
 
 from __future__ import annotations
@@ -14,40 +14,41 @@ from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.models.non_music_limits import NonMusicLimits
 
 MIN_SECONDS = 2.0
-"""Shorter ones are not judged: a single note is a tone, and may well be music."""
+"""Shorter recordings are not judged: a single note is a tone, and may be music."""
 SPEECH_WEIGHTS = np.array([3.14, 2.29, -4.26, 0.57])
 SPEECH_INTERCEPT = -33.2
 _PIECES = 3
 _PIECE_FRAMES = 860
-"""Of a long recording, three times twenty seconds are looked at."""
+"""Of a long recording, three pieces of twenty seconds are measured."""
 _FLOOR_DB = -80.0
 _LOUD_DB = -40.0
-"""Frames within so many decibels of the loudest are looked at."""
+"""Frames above this level, relative to the loudest frame, are measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTraits:
-    """What tells music from other sounds.
+    """Ten numbers that separate music from other sounds.
 
     Attributes
     ----------
     sounding : float
-        Share of the frames that are at most 40 dB below the loudest.
+        Share of the frames that are less than 40 dB below the loudest.
     width, widest, mean_width : float
-        Over how many bins the power of a frame is spread, as the exponential of its entropy: in the middle frame, in
-        the widest tenth, and in the mean of all frames.
+        Number of bins over which the power of a frame is spread (exponential of its entropy): the median of the frames,
+        their 90th percentile, and that of the mean frame.
     roughness : float
-        How much the mean spectrum jumps from bin to bin, dB: the median of its second differences.
+        Roughness of the mean spectrum in dB: the median of its absolute second differences over the bins.
     contrast : float
-        How much a bin moves by itself, dB: what is left when its own mean and the mean of the frame are taken away.
+        Standard deviation of a bin in dB, after subtracting the bin's mean and the frame's mean.
     persistence : float
-        How much of that is still there a tenth and a quarter of a second later, above 250 Hz: 0 for noise.
+        Autocorrelation of the same values after 0.09 s or 0.23 s, the larger one, above 250 Hz: 0 for noise.
     steadiness : float
-        Differences between neighbouring bins over those between neighbouring frames: notes have more, strokes less.
+        Mean difference between neighbouring bins divided by that between neighbouring frames: high for sustained notes,
+        low for strokes.
     gaps : float
-        Share of the frames that are at most 25 dB below the loudest.
+        Share of the frames that are more than 25 dB below the loudest.
     wandering : float
-        How far the centre of the spectrum moves from frame to frame, bins.
+        Mean movement of the spectrum's centre from frame to frame, in bins.
     """
 
     sounding: float
@@ -68,13 +69,13 @@ def measure_traits(cqt_db: np.ndarray) -> SoundTraits:
     Parameters
     ----------
     cqt_db : np.ndarray [shape=(84, frames), dtype=float32]
-        Decibels below the loudest, as `ccmusic.features.cqt.cqt_db` gives them.
+        From `ccmusic.features.cqt.cqt_db`.
 
     Returns
     -------
     SoundTraits
     """
-    levels_db = np.maximum(_looked_at(cqt_db), _FLOOR_DB)
+    levels_db = np.maximum(_measured_part(cqt_db), _FLOOR_DB)
     power = 10.0 ** (levels_db / 10.0)
     frame_power = power.sum(axis=0)
     frame_db = 10.0 * np.log10(frame_power / frame_power.max())
@@ -101,7 +102,7 @@ def measure_traits(cqt_db: np.ndarray) -> SoundTraits:
 
 
 def detect_non_music(cqt_db: np.ndarray, limits: NonMusicLimits) -> str | None:
-    """Name what a recording is when it is no music.
+    """Detect that a recording is not music.
 
     Parameters
     ----------
@@ -112,57 +113,57 @@ def detect_non_music(cqt_db: np.ndarray, limits: NonMusicLimits) -> str | None:
     Returns
     -------
     str or None
-        One of `ccmusic.inference.result.ODDITIES`; None for what may be music, and for what is too short to tell.
+        A key of `ccmusic.models.non_music_limits.OUT_OF_REACH`; None if the recording may be music or is too short.
     """
     found = measure_if_long_enough(cqt_db)
     return None if found is None else non_music_kind(found, limits)
 
 
 def measure_if_long_enough(cqt_db: np.ndarray) -> SoundTraits | None:
-    """`traits`, or None of what is too short to be judged."""
+    """`traits`, or None for a recording that is too short to judge."""
     return measure_traits(cqt_db) if cqt_db.shape[1] >= MIN_SECONDS * FRAMES_PER_SECOND else None
 
 
-def non_music_kind(of: SoundTraits, limits: NonMusicLimits) -> str | None:
-    """Apply the rules, the plainest first."""
+def non_music_kind(traits: SoundTraits, limits: NonMusicLimits) -> str | None:
+    """The kind of the first rule that applies, or None."""
     is_tone = (
-        of.width < limits.tone_width
-        or of.widest < limits.tone_widest
-        or of.mean_width < limits.tone_mean_width
-        or (of.width < limits.tone_gaps_width and of.gaps > limits.tone_gaps)
-        or (of.contrast < limits.tone_contrast and of.steadiness > limits.tone_steadiness)
+        traits.width < limits.tone_width
+        or traits.widest < limits.tone_widest
+        or traits.mean_width < limits.tone_mean_width
+        or (traits.width < limits.tone_gaps_width and traits.gaps > limits.tone_gaps)
+        or (traits.contrast < limits.tone_contrast and traits.steadiness > limits.tone_steadiness)
     )
-    is_noise = of.width > limits.noise_width or (
-        of.contrast < limits.noise_contrast
-        and of.roughness < limits.noise_roughness
-        and abs(of.persistence) < limits.noise_persistence
+    is_noise = traits.width > limits.noise_width or (
+        traits.contrast < limits.noise_contrast
+        and traits.roughness < limits.noise_roughness
+        and abs(traits.persistence) < limits.noise_persistence
     )
     rules = {
-        "empty": of.sounding < limits.empty_sounding,
+        "empty": traits.sounding < limits.empty_sounding,
         "tone": is_tone,
-        "pulses": of.steadiness < limits.pulses_steadiness or of.sounding < limits.pulses_sounding,
+        "pulses": traits.steadiness < limits.pulses_steadiness or traits.sounding < limits.pulses_sounding,
         "noise": is_noise,
-        "speech": speech_score(of) > limits.speech_score,
+        "speech": speech_score(traits) > limits.speech_score,
     }
     return next((name for name, applies in rules.items() if applies), None)
 
 
-def speech_score(of: SoundTraits) -> float:
-    """Logarithm of the odds that somebody speaks and nothing sounds with it, were speech as frequent as music.
+def speech_score(traits: SoundTraits) -> float:
+    """Log odds of speech without music, if both were equally frequent.
 
-    Syllables and pauses make every bin move much, the centre of the spectrum wander, and pitches that glide leave the
-    mean spectrum smooth. The weights are a logistic regression's, fitted by `bench/oddity.py`, which says on what.
+    Syllables and pauses give every bin a high contrast and move the centre of the spectrum; gliding pitches make the
+    mean spectrum smooth. The weights come from a logistic regression that `bench/oddity.py` fits and documents.
     """
-    return float(SPEECH_WEIGHTS @ speech_numbers(of)) + SPEECH_INTERCEPT
+    return float(SPEECH_WEIGHTS @ speech_numbers(traits)) + SPEECH_INTERCEPT
 
 
-def speech_numbers(of: SoundTraits) -> np.ndarray:
-    """What the score weighs [shape=(4,)]."""
-    spread = of.mean_width / max(of.width, 1.0)
-    return np.array([of.contrast, np.log(of.wandering + 0.1), np.log(of.roughness + 0.1), np.log(spread)])
+def speech_numbers(traits: SoundTraits) -> np.ndarray:
+    """The inputs of `speech_score` [shape=(4,)]."""
+    spread = traits.mean_width / max(traits.width, 1.0)
+    return np.array([traits.contrast, np.log(traits.wandering + 0.1), np.log(traits.roughness + 0.1), np.log(spread)])
 
 
-def _looked_at(cqt_db: np.ndarray) -> np.ndarray:
+def _measured_part(cqt_db: np.ndarray) -> np.ndarray:
     n_frames = cqt_db.shape[1]
     if n_frames <= _PIECES * _PIECE_FRAMES:
         return cqt_db
@@ -181,7 +182,7 @@ def _roughness(mean_db: np.ndarray) -> float:
 
 def _movement(loud_db: np.ndarray) -> tuple[float, float]:
     """Contrast and persistence."""
-    high = loud_db[36:]  # above 250 Hz, where the filters are shorter than what is looked for
+    high = loud_db[36:]  # above 250 Hz, where the filters are shorter than the lags
     high = high[high.mean(axis=1) > loud_db.mean(axis=1).max() - 45.0]
     if len(high) < 6 or high.shape[1] <= 40:
         return 0.0, 1.0

@@ -1,4 +1,4 @@
-"""A network in ONNX Runtime, on the processor or a GPU."""
+"""Runs a network with ONNX Runtime, on the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.inference.backend import OUTPUT_NAME, Device, checked, require_interface
 
 PROVIDERS: dict[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""ONNX Runtime's execution providers by the device that the setting names."""
+"""ONNX Runtime's execution providers, by device."""
 
 
-def device_for(asked: Device) -> str:
-    """The device that is used when this one is asked for.
+def device_for(requested: Device) -> str:
+    """The device to use for the setting ``device``.
 
     Returns
     -------
@@ -25,16 +25,16 @@ def device_for(asked: Device) -> str:
     Raises
     ------
     DependencyUnavailable
-        ``cuda`` is asked for and this installation has no provider for it; the text lists those that it has.
+        ``cuda`` is requested and this installation does not support it; the text lists the available providers.
     """
     available = onnxruntime.get_available_providers()
     has_cuda = PROVIDERS["cuda"] in available
-    if asked == "cuda" and not has_cuda:
+    if requested == "cuda" and not has_cuda:
         raise DependencyUnavailable(
-            f"a GPU was asked for (CCMUSIC_DEVICE=cuda), but ONNX Runtime has only {', '.join(available)} here: "
+            f"a GPU was requested (CCMUSIC_DEVICE=cuda), but this ONNX Runtime has only {', '.join(available)}: "
             "install onnxruntime-gpu in place of onnxruntime, or set CCMUSIC_DEVICE=cpu"
         )
-    return "cuda" if has_cuda and asked in ("auto", "cuda") else "cpu"
+    return "cuda" if has_cuda and requested in ("auto", "cuda") else "cpu"
 
 
 class OnnxBackend:
@@ -46,20 +46,20 @@ class OnnxBackend:
         An ONNX file with one input [shape=(batch, ...), dtype=float32] and an output ``logits``
         [shape=(batch, n_labels)].
     n_labels : int
-        Classes that the card promises.
+        Number of the card's labels.
     threads : int
-        Threads within one operator.
+        Threads within one operation.
     device : str
         A key of `PROVIDERS`.
     input_name : str
-        What the network must call its input.
+        Required name of the network's input.
     heads : mapping of str to int
-        Further outputs, and how many classes each has.
+        Further outputs: name and number of labels.
 
     Raises
     ------
     ModelRefused
-        Not an ONNX model, or not with this input and output.
+        Not an ONNX model, or another input or output.
     DependencyUnavailable
         The session does not run on the device.
     """
@@ -84,14 +84,14 @@ class OnnxBackend:
             self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # ONNX Runtime raises a class of its own for each of its status codes
             raise ModelRefused(f"ONNX Runtime cannot load the network: {_first_line(error)}") from error
-        # ONNX Runtime's Python class keeps the file's bytes to set the session up anew, which nobody here asks for:
-        # with VGG19-BN half a gigabyte in every worker.
+        # ONNX Runtime keeps the file's bytes to recreate the session. We never do that, and with VGG19-BN they take
+        # half a gigabyte in every worker.
         self._session._model_bytes = None
-        # A provider that cannot be had (no driver, no memory) is replaced by the processor without a word.
+        # If a provider does not start (no driver, no memory), ONNX Runtime falls back to the CPU silently.
         if (used := self._session.get_providers()[0]) != provider:
             raise DependencyUnavailable(
                 f"the network was to run on {provider}, but ONNX Runtime fell back to {used}: "
-                "see to the GPU's driver and CUDA libraries, or set CCMUSIC_DEVICE=cpu"
+                "check the GPU's driver and CUDA libraries, or set CCMUSIC_DEVICE=cpu"
             )
         inputs = [node.name for node in self._session.get_inputs()]
         outputs = {node.name: node for node in self._session.get_outputs()}

@@ -1,6 +1,6 @@
-"""The other place where a network may run: OpenVINO on the CPU, for bfloat16 and where it is the faster one.
+"""Runs a network with OpenVINO on the CPU: for bfloat16, and where OpenVINO is faster than ONNX Runtime.
 
-An extra: nothing here is imported unless a precision that needs it is chosen.
+OpenVINO is an optional extra. It is imported only when a card requires it.
 """
 
 from __future__ import annotations
@@ -9,48 +9,47 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.inference.backend import OUTPUT_NAME, checked, require_interface
-
-Precision = Literal["float32", "bfloat16", "int8"]
+from ccmusic.models.card_parts import Precision
 
 HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""What OpenVINO is told; in an 8-bit network the integers stand in the file, and the hint is for what remains."""
+"""OpenVINO's precision hints. An 8-bit network has its integers in the file; the hint applies to the rest."""
 
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"})
-"""As the kernel spells them: x86 with tiles, with wide vectors, with narrow ones; Arm."""
+"""CPU flags in Linux: x86 with tiles, x86 with wide vectors, x86 with narrow vectors, Arm."""
 
 
 class OpenVinoBackend:
-    """A network in OpenVINO on the CPU, with the surface of `ccmusic.inference.onnx_runtime.OnnxBackend`.
+    """A network in OpenVINO on the CPU; a `Backend`.
 
     Parameters
     ----------
     model : bytes
         An ONNX file with one input [shape=(batch, ...), dtype=float32] and an output ``logits``
-        [shape=(batch, n_labels)]. Bytes and not a path, so that what runs is what was hashed.
+        [shape=(batch, n_labels)]. Bytes instead of a path, so that exactly the hashed bytes run.
     n_labels : int
-        Classes that the card promises.
+        Number of the card's labels.
     threads : int
-        Threads within one operator.
+        Threads within one operation.
     precision : str
-        ``float32``; ``bfloat16``, for a float32 file on a processor that has it; ``int8``, for a file of
+        ``float32``; ``bfloat16``, for a float32 file on a CPU that supports it; ``int8``, for a file from
         `ccmusic.checkpoints.quantize`.
     input_name : str
-        The network's input.
+        Required name of the network's input.
     heads : mapping of str to int
-        Further outputs, and how many classes each has.
+        Further outputs: name and number of labels.
 
     Raises
     ------
     DependencyUnavailable
-        OpenVINO is not installed, or this processor has no bfloat16.
+        OpenVINO is not installed, or this CPU has no bfloat16.
     ModelRefused
-        Not an ONNX model, or not with this input and output.
+        Not an ONNX model, or another input or output.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class OpenVinoBackend:
             _require_bfloat16(core)
         try:
             network = core.read_model(model)
-        except Exception as error:  # one class for everything, and it is the library's own
+        except Exception as error:  # OpenVINO raises one exception class of its own
             raise ModelRefused(f"OpenVINO cannot read the network: {_last_line(error)}") from error
         self._widths = {OUTPUT_NAME: n_labels, **(heads or {})}
         inputs = sorted(name for node in network.inputs for name in node.names)
@@ -79,7 +78,7 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            # pinned, the workers of one machine would all sit on its first processors
+            # with pinning, all workers of a machine would run on its first CPUs
             "ENABLE_CPU_PINNING": False,
             "CACHE_DIR": "",
         }
@@ -90,18 +89,18 @@ class OpenVinoBackend:
         self._request = compiled.create_infer_request()
         self._input_name = input_name
 
-    def logits(self, batch: np.ndarray) -> np.ndarray:
+    def logits(self, windows: np.ndarray) -> np.ndarray:
         """`Backend.logits`."""
-        return self.all_logits(batch)[0]
+        return self.all_logits(windows)[0]
 
-    def all_logits(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def all_logits(self, windows: np.ndarray) -> tuple[np.ndarray, ...]:
         """`Backend.all_logits`."""
-        answers = self._request.infer({self._input_name: batch})
-        return tuple(checked(answers[name], len(batch), n_labels) for name, n_labels in self._widths.items())
+        answers = self._request.infer({self._input_name: windows})
+        return tuple(checked(answers[name], len(windows), n_labels) for name, n_labels in self._widths.items())
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    """Whether a processor computes in bfloat16, and does not only imitate it.
+    """Whether a CPU has bfloat16 instructions.
 
     Parameters
     ----------
@@ -120,7 +119,7 @@ def has_bfloat16(cpuinfo: str) -> bool:
 
 
 def _require_bfloat16(core: Any) -> None:
-    # OpenVINO lists BF16 also for AVX-512 processors on which it imitates it, slower than float32
+    # OpenVINO also lists BF16 for AVX-512 CPUs on which it emulates it, slower than float32
     known = Path("/proc/cpuinfo")
     offered = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if not offered or (known.exists() and not has_bfloat16(known.read_text(encoding="utf-8"))):
@@ -131,8 +130,8 @@ def _require_bfloat16(core: Any) -> None:
 
 
 def _import_openvino(precision: Precision) -> Any:
-    # OpenVINO's package imports its converter, which tells its makers of every import and keeps an identifier in the
-    # home directory. Nobody converts here, and without it the import is also sooner and smaller.
+    # OpenVINO's package imports its converter, which reports every import to its makers and stores an identifier in
+    # the home directory. We do not need the converter; without it the import is also faster and smaller.
     converter = "openvino.tools.ovc"
     blocked = converter not in sys.modules
     if blocked:
@@ -141,7 +140,7 @@ def _import_openvino(precision: Precision) -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise DependencyUnavailable(
-            f"the precision {precision} was asked of OpenVINO, which cannot be imported ({error}): "
+            f"the precision {precision} needs OpenVINO, which cannot be imported ({error}): "
             "install the extra with pip install 'ccmusic[openvino]', or choose ONNX Runtime"
         ) from error
     finally:
@@ -155,6 +154,6 @@ def _width(node: Any) -> int | None:
 
 
 def _last_line(error: Exception) -> str:
-    """The cause stands last, after the places in OpenVINO's source that it passed."""
+    """The last line of OpenVINO's message names the cause; the lines before are positions in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

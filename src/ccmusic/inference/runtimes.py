@@ -1,4 +1,4 @@
-"""The one place where it is decided what runs a network: ONNX Runtime on the processor or a GPU, or OpenVINO."""
+"""The only place that chooses a backend: ONNX Runtime on the CPU or a GPU, or OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ccmusic.models.card import Card
 
 
 def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
-    """Load a network with what its card says runs it.
+    """Load a network into the runtime that its card names.
 
     Parameters
     ----------
     model : bytes
-        An ONNX file. Bytes and not a path, so that what runs is what was hashed.
+        An ONNX file. Bytes instead of a path, so that exactly the hashed bytes run.
     card : Card
-        Names runtime and precision; its features name the network's input, its heads further outputs.
+        Names the runtime, the precision, the network's input and its outputs.
     execution : Execution
 
     Returns
@@ -25,16 +25,16 @@ def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
     Raises
     ------
     ModelRefused
-        Not an ONNX model, or not with the card's input and outputs.
+        Not an ONNX model, or without the card's input and outputs.
     DependencyUnavailable
-        The runtime, or the GPU that was asked for, is not there.
+        The runtime or the requested GPU is not available.
     """
     heads = {head.output: len(head.labels) for head in card.heads}
     if card.runtime == "openvino":
-        # OpenVINO is an extra that few install.
+        # imported late: an optional extra
         from ccmusic.inference.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, len(card.labels), execution.threads, card.precision, heads=heads)
+        return OpenVinoBackend(model, len(card.labels), execution.threads, card.precision, card.input_name, heads)
     return OnnxBackend(
         model,
         len(card.labels),
