@@ -1,7 +1,7 @@
-"""Taxonomies: what the outputs of a network name, and how that is rolled up into fewer groups.
+"""Taxonomies: the genres that a network's outputs name, and their sums over coarser groups.
 
 `CCMUSIC` has 16 genres, 9 and 2 groups; its source is the label tree of the public dataset
-``ccmusic-database/music_genre``. `WORLD` has 16 genres of other collections. A model of one's own brings its labels.
+``ccmusic-database/music_genre``. `WORLD` has 16 genres of other collections. A user's own model brings its own labels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ccmusic.errors import InvalidParameter
 
 @dataclass(frozen=True, slots=True)
 class Genre:
-    """One genre or group of genres: its identifier and its names for people."""
+    """A genre or group of genres: its identifier and its display names."""
 
     label: str
     label_en: str
@@ -31,11 +31,11 @@ class Taxonomy:
     Attributes
     ----------
     name : str
-        What ``taxonomy=`` asks for.
+        Its name in the parameter ``taxonomy``.
     levels : tuple of tuple of Genre
-        The finest first, in the order of a network's outputs. A level is named by how many groups it has.
+        The finest first, in the order of the network's outputs. The name of a level is its number of groups.
     parents : tuple of tuple of int
-        For each coarser level, the group that each genre of the finest belongs to.
+        For each coarser level: the group of each genre of the finest level.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Taxonomy:
     parents: tuple[tuple[int, ...], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels as its name and labels: answers carry it from process to process."""
+        """Pickled as its name and labels: answers carry it between processes."""
         return taxonomy_of, (self.name, self.labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Identifiers of the finest level, in the order of a network's outputs."""
+        """Identifiers of the finest level, in the order of the network's outputs."""
         return tuple(genre.label for genre in self.levels[0])
 
     @property
@@ -56,23 +56,23 @@ class Taxonomy:
         """The names of its levels, finest first."""
         return tuple(map(len, self.levels))
 
-    def level(self, asked: int | None = None) -> int:
-        """A level by its size; the finest when none is asked for.
+    def level(self, requested: int | None = None) -> int:
+        """The requested level; the finest if it is None.
 
         Raises
         ------
         InvalidParameter
-            There is no such level; the text names those that there are.
+            There is no such level; the text names the existing ones.
         """
-        if asked is None:
+        if requested is None:
             return self.sizes[0]
-        if asked not in self.sizes:
+        if requested not in self.sizes:
             sizes = ", ".join(map(str, self.sizes))
-            raise InvalidParameter("level", f"must be {'one of ' * (len(self.sizes) > 1)}{sizes}, not {asked!r}")
-        return asked
+            raise InvalidParameter("level", f"must be {'one of ' * (len(self.sizes) > 1)}{sizes}, not {requested!r}")
+        return requested
 
     def genres(self, level: int | None = None) -> tuple[Genre, ...]:
-        """The groups of a level, the finest when none is given, in order of first appearance among the genres.
+        """The groups of a level, the finest by default, in order of first appearance among the genres.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Taxonomy:
         return self.levels[self.sizes.index(self.level(level))]
 
     def roll_up(self, probabilities: np.ndarray, level: int | None = None) -> np.ndarray:
-        """Sum probabilities of the finest level into the groups of a coarser one.
+        """Sum probabilities of the finest level over the groups of a coarser level.
 
         Parameters
         ----------
@@ -99,16 +99,16 @@ class Taxonomy:
         ------
         InvalidParameter
         """
-        place = self.sizes.index(self.level(level))
-        if place == 0:
+        position = self.sizes.index(self.level(level))
+        if position == 0:
             return np.asarray(probabilities)
-        groups = np.eye(self.sizes[place])[list(self.parents[place - 1])]
+        groups = np.eye(self.sizes[position])[list(self.parents[position - 1])]
         return np.asarray(np.asarray(probabilities) @ groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf(Genre):
-    """One of the 16 ccMusic genres, with the group it belongs to at each coarser level."""
+    """One of the 16 ccMusic genres, with its group at each coarser level."""
 
     level9: str
     level2: str
@@ -164,13 +164,13 @@ CCMUSIC = _ccmusic()
 """The ccMusic taxonomy, levels 16, 9 and 2."""
 
 LABELS: tuple[str, ...] = CCMUSIC.labels
-"""The 16 labels in the order of the networks' outputs."""
+"""The 16 labels, in the order of the networks' outputs."""
 
 LEVELS: tuple[int, ...] = CCMUSIC.sizes
-"""Levels of the ccMusic taxonomy, named by how many groups each has."""
+"""Levels of the ccMusic taxonomy, by their number of groups."""
 
 roll_up = CCMUSIC.roll_up
-"""Sum probabilities of the 16 into 9 or 2 groups."""
+"""Sum probabilities of the 16 genres over 9 or 2 groups."""
 
 WORLD = Taxonomy(
     "world",
@@ -195,13 +195,13 @@ WORLD = Taxonomy(
         ),
     ),
 )
-"""Genres that other collections are sorted by; one level."""
+"""Genres of other collections; one level."""
 
 TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (CCMUSIC, WORLD)}
-"""Those whose labels stand here, by name."""
+"""The taxonomies with fixed labels, by name."""
 
 OWN = "own"
-"""Name of the taxonomy of a model that brings its own labels."""
+"""Name of the taxonomy of a model with its own labels."""
 
 
 def taxonomy_of(name: str, labels: Sequence[str]) -> Taxonomy:
@@ -212,7 +212,7 @@ def taxonomy_of(name: str, labels: Sequence[str]) -> Taxonomy:
     name : str
         A key of `TAXONOMIES`, or `OWN`.
     labels : sequence of str
-        Those of the output; a taxonomy of one's own is made of them, and has one level.
+        Labels of the output; for `OWN`, they are the one level of the taxonomy.
 
     Returns
     -------

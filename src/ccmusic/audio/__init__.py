@@ -1,1 +1,1 @@
-"""Bytes to waveform: formats, decoders, limits, and where the windows of a recording lie."""
+"""From bytes to waveform: formats, decoders, limits, and the positions of a recording's windows."""

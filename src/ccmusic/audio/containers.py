@@ -1,4 +1,4 @@
-"""The encoded bytes: opened with their size checked, and told apart by how they begin."""
+"""Opens an encoded recording, checks its size, and recognises its container by the first bytes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ AUDIO_SUFFIXES = frozenset({
 # fmt: on
 """Names that a search in a folder takes for recordings, in lower case. The decoder itself ignores names."""
 
-UNKNOWN_FORMAT = f"The format of this file is not known; {ACCEPTED}."
+UNKNOWN_FORMAT = f"The format of this file is unknown; {ACCEPTED}."
 
 
 class AudioFile:
-    """A binary file whose `seek` stays inside it: broken headers send decoders to impossible places."""
+    """A binary file whose `seek` stays inside the file: broken headers make decoders seek to impossible positions."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
@@ -42,7 +42,7 @@ class AudioFile:
         return self._raw.seek(min(max(0, origin + offset), self.size))
 
     def peek(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset`, or what there is of them; leaves the file at its beginning."""
+        """Up to `count` bytes from `offset`; the position is the beginning of the file afterwards."""
         self.seek(offset)
         content = self._raw.read(count)
         self.seek(0)
@@ -56,7 +56,7 @@ def open_audio(source: bytes | os.PathLike[str], max_bytes: int) -> Iterator[Aud
         raw = io.BytesIO(source)
     else:
         path = Path(source)
-        if not path.is_file():  # not for pipes and devices, which have no end
+        if not path.is_file():  # excludes pipes and devices, which have no end
             raise InvalidParameter("source", "is not a file; give the path of a recording")
         try:
             raw = path.open("rb")
@@ -76,8 +76,8 @@ def open_audio(source: bytes | os.PathLike[str], max_bytes: int) -> Iterator[Aud
 
 class Container(NamedTuple):
     name: str
-    ffmpeg_format: str  # named to FFmpeg, so that it tries no other, playlists and the like among them
-    libsndfile: bool  # opened by libsndfile first
+    ffmpeg_format: str  # given to FFmpeg, so that it tries no other format, such as playlists
+    libsndfile: bool  # whether libsndfile is tried first
 
 
 WAV = Container("wav", "wav", True)
@@ -92,7 +92,7 @@ MP4_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def sniff(file: AudioFile) -> Container:
-    """Tell the container by its first bytes; names and declared media types are not asked."""
+    """Recognise the container by the first bytes; file names and media types are ignored."""
     head = file.peek(0, 16)
     if head.startswith(b"ID3") and len(head) >= 10:
         tag_size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -119,13 +119,13 @@ def _sniff_audio(head: bytes) -> Container | None:
     elif head[4:8] in MP4_FIRST_BOXES:
         container = MP4
     elif len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        # The two bits of the layer are 0 in AAC's frames (ADTS) and never in MPEG audio's.
+        # The two bits of the layer are 0 in AAC frames (ADTS), and never 0 in MPEG audio frames.
         container = MP3 if head[1] & 0x06 else AAC
     return container
 
 
 def ends_early(file: AudioFile) -> bool:
-    """Whether a WAV, AIFF or OGG file lacks bytes that it declares; libsndfile quietly reads what is there."""
+    """Whether a WAV, AIFF or OGG file is shorter than it declares; libsndfile does not report that."""
     head = file.peek(0, 12)
     if head[:4] == b"OggS":
         tail = file.peek(file.size - 2 * 2**16, 2 * 2**16)  # the largest page has 65,307 bytes
@@ -135,7 +135,7 @@ def ends_early(file: AudioFile) -> bool:
     if head[:4] in (b"RIFF", b"FORM"):
         byte_order = "little" if head[:4] == b"RIFF" else "big"
         offset = 12
-        for _ in range(64):  # more chunks than files have, fewer than a hostile one could
+        for _ in range(64):  # more chunks than real files have; a hostile file could have millions
             chunk = file.peek(offset, 8)
             if len(chunk) < 8:
                 return False

@@ -1,11 +1,11 @@
-"""Bytes to waveform: every accepted format to mono at 22,050 Hz, with limits that a file's header cannot talk away.
+"""Decodes every accepted format to mono at 22,050 Hz, under limits that do not depend on a file's header.
 
 ::
 
-    bytes, path -> sniffed by first bytes -> libsndfile or FFmpeg -> mono blocks -> counted -> soxr -> waveform
+    bytes or path -> container by first bytes -> libsndfile or FFmpeg -> mono blocks -> counted -> soxr -> waveform
 
-A recording is read block by block and never allocated from what its header says, so memory is bounded by the mono
-result, and that by `DecodeLimits.max_seconds`. A broken codec can still crash the process: call this in a worker.
+A recording is read in blocks, and no memory is allocated from a length in its header. So the memory is bounded by the
+mono result, which `DecodeLimits.max_seconds` bounds. A codec can still crash the process: call this in a worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccmusic.audio.containers import open_audio, sniff
-from ccmusic.audio.decoders import OtherDecoderMayDoBetter, read_again, read_with_ffmpeg, read_with_libsndfile
+from ccmusic.audio.decoders import TryOtherDecoder, read_again, read_with_ffmpeg, read_with_libsndfile
 from ccmusic.audio.waveform import SAMPLE_RATE, DecodeLimits, WaveformSink
 from ccmusic.errors import InvalidParameter
 
@@ -34,9 +34,9 @@ class Recording:
     waveform : np.ndarray [shape=(n,), dtype=float32]
         Mono at 22,050 Hz; full scale is 1.0, which float files may exceed.
     duration_seconds : float
-        Of what was decoded.
+        Length of the decoded part.
     truncated : bool
-        The stream broke off, had broken parts, or was shorter than its header declares.
+        The stream ended early, had broken parts, or was shorter than its header declares.
     decode_seconds, resample_seconds : float
         Time taken.
     """
@@ -56,15 +56,15 @@ def decode(
 ) -> Recording:
     """Decode a recording to mono at 22,050 Hz.
 
-    Equals ``librosa.load(source)`` (mean of the channels, soxr HQ) for what both can open.
+    Equals ``librosa.load(source)`` (mean of the channels, soxr HQ) for files that both can open.
 
     Parameters
     ----------
     source : bytes or os.PathLike
-        The encoded file, or where it is.
+        The content of an encoded file, or its path.
     limits : DecodeLimits
     first_seconds : float, optional
-        Decode no more than this.
+        Decode only this much from the beginning.
 
     Returns
     -------
@@ -77,11 +77,11 @@ def decode(
     EmptyAudio
         No bytes, or no samples.
     UnsupportedMedia
-        No known format, no audio in it, or channels or sample rate outside the limits.
+        The format is unknown, has no audio, or has channels or a sample rate outside the limits.
     UndecodableAudio
-        A known format, but nothing of it can be decoded, or its samples are not finite.
+        The format is known, but nothing can be decoded, or samples are not finite.
     AudioTooLong
-        More seconds than allowed, as declared or as counted.
+        More seconds than allowed, by its header or by counting.
     InvalidParameter
         `source` is not a readable file, or `first_seconds` not positive.
     """
@@ -96,7 +96,7 @@ def decode(
                 truncated = read_with_libsndfile(file, sink)
             else:
                 truncated = read_with_ffmpeg(file, sink, container)
-        except OtherDecoderMayDoBetter:
+        except TryOtherDecoder:
             sink, truncated = read_again(file, sink, container, WaveformSink(limits, first_seconds))
     waveform = sink.finish()
     return Recording(

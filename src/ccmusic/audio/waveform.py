@@ -1,4 +1,4 @@
-"""The decoded blocks on their way to the waveform: refused, mixed, counted, resampled, collected."""
+"""Makes the waveform from decoded blocks: checks, mixes, counts, resamples and collects them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import soxr
 from ccmusic.errors import AudioTooLong, UndecodableAudio, UnsupportedMedia
 
 SAMPLE_RATE = 22050
-LARGEST_SAMPLE = 1e10  # beyond it float32 overflows when squared; no integer-scaled float WAV reaches it
+LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a recording may be at most; anything beyond is refused before it takes memory.
+    """Limits of a recording; a recording beyond them is refused before it takes memory.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class DecodeLimits:
         Size of the encoded file.
     max_channels : int
     min_sample_rate, max_sample_rate : int
-        In Hz; the lower one bounds how far resampling can blow a file up.
+        In Hz. The lower limit bounds how much resampling can enlarge a recording.
     max_seconds : float
-        Counted while decoding.
+        Length of the decoded recording.
     """
 
     max_bytes: int = 100 * 2**20
@@ -38,12 +38,12 @@ class DecodeLimits:
 
 
 class WaveformSink:
-    """Takes blocks as they are decoded: refuses, mixes, counts, resamples, collects."""
+    """Takes decoded blocks: checks, mixes, counts, resamples and collects them."""
 
     def __init__(self, limits: DecodeLimits, first_seconds: float | None) -> None:
         self._limits = limits
         self._first_seconds = first_seconds
-        self._samples = bytearray()  # grows in place, where a list of blocks would be copied into one at the end
+        self._samples = bytearray()  # grows in place; a list of blocks would need a copy at the end
         self._resampler: soxr.ResampleStream | None = None
         self._mix = np.ones(1, dtype=np.float32)
         self.sample_rate = 0
@@ -73,17 +73,17 @@ class WaveformSink:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
 
     def refuse_declared(self, seconds: float) -> None:
-        """Spare the decoding of what says itself that it is too long; what lies about it is counted."""
+        """Refuse a recording that declares to be too long before decoding it; the actual length is counted anyway."""
         if self._first_seconds is None and seconds > self._limits.max_seconds:
             raise self._too_long()
 
     def write(self, block: np.ndarray) -> None:
         """Add one block [frames, channels]."""
-        with np.errstate(invalid="ignore", over="ignore"):  # told below, in a sentence
-            # A product with equal weights: np.mean along the short axis takes ten times as long.
+        with np.errstate(invalid="ignore", over="ignore"):  # the check below reports it
+            # A matrix product with equal weights; np.mean along the short axis takes ten times as long.
             mono = block @ self._mix
-        if not (mono.max() < LARGEST_SAMPLE and mono.min() > -LARGEST_SAMPLE):  # false for NaN, too
-            raise UndecodableAudio("The recording holds samples that are no finite numbers; export it again.")
+        if not (mono.max() < LARGEST_SAMPLE and mono.min() > -LARGEST_SAMPLE):  # false for NaN
+            raise UndecodableAudio("The recording has samples that are not finite numbers; export it again.")
         if self._first_seconds is not None:
             wanted = math.ceil(self._first_seconds * self.sample_rate)
             mono = mono[: wanted - self.n_frames]
@@ -94,7 +94,7 @@ class WaveformSink:
         self._collect(mono, last=False)
 
     def finish(self) -> np.ndarray:
-        """The waveform [n] at 22,050 Hz, n = ceil(seconds * 22,050) as librosa has it."""
+        """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa."""
         self._collect(np.empty(0, dtype=np.float32), last=True)
         n_samples = math.ceil(self.n_frames * SAMPLE_RATE / self.sample_rate)
         missing = n_samples * 4 - len(self._samples)

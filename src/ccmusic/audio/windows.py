@@ -1,4 +1,4 @@
-"""How a recording is cut into the windows that the network hears."""
+"""Positions of the windows into which a recording is cut for the network."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from ccmusic.errors import InvalidParameter
 
 FIRST_SECONDS = 30.0
-"""What ``windows=first30`` listens to."""
+"""Length of the part that ``windows=first30`` analyses."""
 
 UPSTREAM_WINDOW_SECONDS = 11.4
-"""Length of the windows that the networks of ccMusic's own app were trained on."""
+"""Window length of the networks of ccMusic's own app."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """Which part of a recording is listened to, and in how many windows.
+    """Which part of a recording to analyse, and in how many windows.
 
     Attributes
     ----------
     first_seconds : float or None
-        Listen to no more than this; None is the whole recording.
+        Analyse only this much from the beginning; None is the whole recording.
     count : int or None
-        Exactly so many windows, evenly spread; None is as many as cover it without a gap.
+        Number of windows, evenly spaced; None is as many as cover the part without gaps.
     """
 
     first_seconds: float | None = None
@@ -33,14 +33,14 @@ class WindowPlan:
 
 
 def parse_windows(value: str | int, max_windows: int = 1000) -> WindowPlan:
-    """Read the parameter ``windows`` of a request.
+    """Parse the parameter ``windows`` of a request.
 
     Parameters
     ----------
     value : str or int
-        ``whole``, ``first30``, or how many windows.
+        ``whole``, ``first30``, or a number of windows.
     max_windows : int
-        Largest number allowed.
+        Largest allowed number.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def parse_windows(value: str | int, max_windows: int = 1000) -> WindowPlan:
     Raises
     ------
     InvalidParameter
-        It is none of these.
+        Another value.
     """
     if value == "whole":
         return WindowPlan()
@@ -62,10 +62,10 @@ def parse_windows(value: str | int, max_windows: int = 1000) -> WindowPlan:
 
 
 def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list[tuple[int, int]]:
-    """Place windows of one length on a recording.
+    """Positions of windows of one length in a recording.
 
-    The first window starts at the first frame and the last ends at the last; between them they are evenly spread and
-    overlap as needed. A recording that is no longer than a window is one window of its own length.
+    The first window begins at the first frame, the last window ends at the last frame, and the others are evenly spaced
+    between them, with overlap if needed. A recording that is not longer than a window is one window.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list
     frames_per_window : int
         Frames of one window.
     count : int, optional
-        How many windows; by default the fewest that leave no gap. A single window of a longer recording lies in its
-        middle. More windows than there are places give one window for each place.
+        Number of windows; by default the smallest number that leaves no gap. A single window of a longer recording is
+        in its middle. There are never more windows than positions.
 
     Returns
     -------
@@ -97,10 +97,10 @@ def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list
 def upstream_windows(
     n_frames: int, duration_seconds: float, window_seconds: float = UPSTREAM_WINDOW_SECONDS
 ) -> list[tuple[int, int]]:
-    """Place windows as ccMusic's own app does: side by side, in the middle of the recording.
+    """Positions of windows as in ccMusic's own app: side by side, in the middle of the recording.
 
-    What is left over, less than a window, is left out in equal parts at both ends. A recording that is shorter than a
-    window, which that app cannot answer, is one window of its own length.
+    The rest, less than a window, is omitted in equal parts at both ends. A recording shorter than a window is one
+    window; that app fails on it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def upstream_windows(
     duration_seconds : float
         Length of its waveform in seconds, > 0.
     window_seconds : float
-        Length of a window in seconds, long enough for a frame.
+        Length of a window in seconds, at least one frame.
 
     Returns
     -------

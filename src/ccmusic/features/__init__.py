@@ -1,1 +1,1 @@
-"""Spectrograms: the constant-Q transform, the mel spectrogram, and the picture of one."""
+"""Spectrograms: constant-Q and mel in decibels, and images of them."""

@@ -1,20 +1,20 @@
 """Constant-Q spectrogram, equal to ``librosa.cqt`` with its defaults, four to six times faster and without librosa.
 
-The method is Schörkhuber and Klapuri's ("Constant-Q transform toolbox for music processing", SMC 2010), as librosa
-0.11 carries it out: the top octave is read off short frames by twelve filters; the waveform is then halved in rate, the
-hop with it, and the same twelve filters read the next octave down.
+The method is that of Schörkhuber and Klapuri ("Constant-Q transform toolbox for music processing", SMC 2010), as in
+librosa 0.11: twelve filters compute the top octave from short frames; then the sample rate and the hop are halved, and
+the same filters compute the next lower octave.
 
-What is done differently here changes the time taken, not the result:
+The differences from librosa change the time, not the result:
 
-* with twelve bins per octave and a rate that halves exactly, all octaves share ONE bank of twelve filters of 256
-  samples;
-* a frame's spectrum is only needed to multiply it by the filters' spectra, so the filters (thinned as librosa thins
-  them) are taken back to time once, and each octave is a real matrix product: the audio itself is never transformed;
-* overlapping frames are never copied out: frames a whole filter apart share no sample, so they are rows of one strided
-  view;
-* the waveform is walked in blocks of frames, so the working memory is the halved waveforms and a few MB.
+* With twelve bins per octave and a sample rate that halves exactly, all octaves use the same twelve filters of 256
+  samples.
+* librosa multiplies each frame's spectrum by the filters' spectra. We transform the filters (after librosa's
+  sparsification) back to time once, so each octave is a real matrix product without any transform of the audio.
+* Overlapping frames are not copied: frames that are a filter length apart share no sample, so they are rows of one
+  strided view.
+* The waveform is processed in blocks of frames, so the working memory is the halved waveforms and a few MB.
 
-``docs/cqt-parity.md`` holds the measured differences and times; ``bench/cqt.py`` measures them again.
+docs/cqt-parity.md has the measured differences and times; ``bench/cqt.py`` measures them.
 """
 
 from __future__ import annotations
@@ -50,16 +50,15 @@ BINS_PER_OCTAVE = 12
 FMIN = 32.70319566257483  # C1, in Hz
 
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
-SPARSITY = 0.01  # share of each filter's spectral magnitude that librosa drops
+SPARSITY = 0.01  # share of each filter's spectral magnitude that librosa sets to zero
 BLOCK_SAMPLES = 2**17  # per block of frames; half a MB, so that a block stays in the processor's cache
 
 
 def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     """Magnitude of the constant-Q transform.
 
-    Equals ``np.abs(librosa.cqt(waveform, sr=22050))`` of librosa 0.11: C1 upwards, 84 bins, 12 per octave, hop 512,
-    Hann windows, zeros beyond both ends. A recording shorter than the longest filter (0.53 s) is likewise surrounded by
-    zeros.
+    Equals ``np.abs(librosa.cqt(waveform, sr=22050))`` of librosa 0.11: 84 bins from C1, 12 per octave, hop 512, Hann
+    windows, zeros beyond both ends, also for a recording shorter than the longest filter (0.53 s).
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     EmptyAudio
         The waveform has no samples.
     InvalidParameter
-        The waveform is not one-dimensional, or holds NaN or infinity.
+        The waveform is not one-dimensional, or contains NaN or infinity.
     """
     check_waveform(waveform)
     octave_waveform = np.ascontiguousarray(waveform, dtype=np.float32)
@@ -89,13 +88,13 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
         top = N_BINS - octave * BINS_PER_OCTAVE
         bins = magnitude[top - BINS_PER_OCTAVE : top]
         _read_octave(octave_waveform, hop_length, out=bins)
-        # librosa scales the halved waveform and the filters by sqrt(2) each an octave, and divides by sqrt(length).
+        # librosa scales the halved waveform and the filters by sqrt(2) per octave, and divides by sqrt(length).
         bins *= np.float32(2 ** (octave / 2))
     return magnitude
 
 
 def cqt_db(waveform: np.ndarray) -> np.ndarray:
-    """Constant-Q spectrogram in dB below its own maximum: `power_to_db` of the square of `cqt_magnitude`.
+    """Constant-Q spectrogram in dB relative to its maximum: `power_to_db` of the square of `cqt_magnitude`.
 
     Parameters
     ----------
@@ -110,7 +109,7 @@ def cqt_db(waveform: np.ndarray) -> np.ndarray:
     Raises
     ------
     EmptyAudio, InvalidParameter
-        As `cqt_magnitude`.
+        See `cqt_magnitude`.
     """
     power = cqt_magnitude(waveform)
     np.square(power, out=power)
@@ -121,7 +120,7 @@ def _halve_rate(waveform: np.ndarray) -> np.ndarray:
     """Resample 2 : 1 with soxr HQ to exactly ceil(n / 2) samples, as librosa does."""
     halved: np.ndarray = soxr.resample(waveform, 2, 1, quality="HQ")
     length = (len(waveform) + 1) // 2
-    if len(halved) < length:  # soxr returns a sample less for some lengths
+    if len(halved) < length:  # soxr returns one sample too few for some lengths
         halved = np.pad(halved, (0, length - len(halved)))
     return halved[:length]
 
@@ -131,7 +130,7 @@ def _read_octave(waveform: np.ndarray, hop_length: int, out: np.ndarray) -> None
     filters = _filter_bank()
     width = len(filters)
     n_frames = out.shape[1]
-    # Frames `phases` apart share no sample, so they are rows of one strided matrix: one product per phase, no copies.
+    # Frames `phases` apart share no sample: they are rows of one strided matrix, with one product per phase, no copies.
     phases = max(1, width // hop_length)
     rows_per_block = max(1, BLOCK_SAMPLES // (phases * hop_length))
     for first in range(0, n_frames, rows_per_block * phases):
@@ -154,11 +153,11 @@ def _read_octave(waveform: np.ndarray, hop_length: int, out: np.ndarray) -> None
         np.sqrt(bins, out=bins)
 
 
-@cache  # two threads that come first may both build it (1 ms); they get equal, read-only arrays
+@cache  # two first threads may both build it (1 ms); the results are equal and read-only
 def _filter_bank() -> np.ndarray:
-    """The top octave's filters in time, one a column: real parts, then imaginary parts [256, 24].
+    """The top octave's filters in time, as columns: real parts, then imaginary parts [256, 24].
 
-    Follows ``librosa.filters.wavelet`` (norm 1) and the thinning of ``librosa.util.sparsify_rows``.
+    Follows ``librosa.filters.wavelet`` (norm 1) and ``librosa.util.sparsify_rows``.
     """
     top_octave = np.arange(N_BINS - BINS_PER_OCTAVE, N_BINS)
     frequencies = FMIN * 2.0 ** (top_octave / BINS_PER_OCTAVE)
@@ -181,7 +180,7 @@ def _filter_bank() -> np.ndarray:
         kept_from = np.argmin(np.cumsum(ascending) / ascending.sum() < SPARSITY)
         spectrum[np.abs(spectrum) < ascending[kept_from]] = 0
 
-    # The product with a frame's spectrum, sum_k B[k] X[k], written out over the frame's own samples.
+    # The product with a frame's spectrum, sum_k B[k] X[k], as a sum over the frame's samples.
     turns = np.outer(np.arange(spectra.shape[1]), np.arange(width)) / width
     in_time = spectra @ np.exp(-2j * np.pi * turns)
     in_time /= np.sqrt(lengths)[:, np.newaxis]

@@ -1,18 +1,18 @@
-"""The picture of a spectrogram that some networks were trained on, equal to matplotlib's and without matplotlib.
+"""The image of a spectrogram that is the input of some networks, equal to matplotlib's, without matplotlib.
 
-Such a network was shown what ``librosa.display.specshow(window)`` draws on a figure of matplotlib's default size, saved
-as JPEG by ``savefig(bbox_inches="tight", pad_inches=0)`` with the axes off, read again and resized. The drawing belongs
-to the network's input as much as the transform does: it stretches the window to 496 x 369 pixels without interpolation,
-takes the colours' range from the window itself, and loses what JPEG loses.
+Their training images were drawn by ``librosa.display.specshow(window)`` on a figure of matplotlib's default size, saved
+as JPEG by ``savefig(bbox_inches="tight", pad_inches=0)`` with the axes off, read again and resized. The drawing is
+part of the network's input: it stretches the window to 496 x 369 pixels without interpolation, takes the range of the
+colours from the window, and has the losses of JPEG.
 
-What is known of the drawing, so that no canvas is needed:
+Three facts make a canvas unnecessary:
 
-* Agg moves the edges of a mesh's cells to whole pixels, so each pixel shows one cell, and which one depends on its row
-  and its column alone;
-* a value becomes one of 256 colours by single-precision steps (``matplotlib.colors.Normalize`` and ``Colormap``);
-* ``savefig`` hands the canvas to Pillow, and Pillow encodes, decodes and resizes here as well.
+* Agg moves the edges of a mesh's cells to whole pixels. So each pixel shows one cell, which depends on the pixel's row
+  and column alone.
+* A value becomes one of 256 colours in single-precision steps (``matplotlib.colors.Normalize`` and ``Colormap``).
+* ``savefig`` passes the canvas to Pillow; here Pillow encodes, decodes and resizes as well.
 
-``docs/drawing-parity.md`` holds what was compared and the times; ``bench/drawing.py`` measures them again.
+docs/drawing-parity.md has the comparison and the times; ``bench/drawing.py`` measures them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WIDTH = 496  # pixels: rcParams["figure.figsize"] is 640 x 480, of which the axe
 HEIGHT = 369  # ... and 0.11 to 0.88: 369.6, of which the tight figure keeps whole pixels
 
 # The axes' height and lower edge on the tight figure, in pixels, with the rounding of matplotlib's own sums (to inches
-# and back): where a cell's edge falls midway between two pixels, it is this rounding that decides.
+# and back): this rounding decides where a cell's edge is exactly between two pixels.
 AXES_HEIGHT = 0.88 * 480 - 0.11 * 480
 AXES_BOTTOM = 0.11 * 480 - 0.11 * 480 * (1 / DOTS_PER_INCH) * DOTS_PER_INCH
 
@@ -46,8 +46,8 @@ def draw(window_db: np.ndarray) -> np.ndarray:
     """Draw a spectrogram as matplotlib does: colour map magma from the window's minimum to its maximum.
 
     Equals what ``librosa.display.specshow(window_db)``, ``plt.axis("off")`` and ``plt.savefig(..., bbox_inches="tight",
-    pad_inches=0.0)`` write to a lossless file, of librosa 0.11 and matplotlib 3.11. A window of one frame (or one bin)
-    fills the picture, where matplotlib leaves it white; a constant one has the darkest colour.
+    pad_inches=0.0)`` write to a lossless file, with librosa 0.11 and matplotlib 3.11. A window of one frame or one bin
+    fills the image, while matplotlib leaves it white. A constant window has the darkest colour.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ def draw(window_db: np.ndarray) -> np.ndarray:
     Raises
     ------
     InvalidParameter
-        The window is not two-dimensional, is empty, or holds NaN or infinity.
+        The window is not two-dimensional, is empty, or contains NaN or infinity.
     """
     if window_db.ndim != 2 or not window_db.size:
         raise InvalidParameter("window_db", f"must be [bins, frames] and not empty, not of shape {window_db.shape}")
     window_db = window_db.astype(np.float32, copy=False)
     lowest, highest = float(window_db.min()), float(window_db.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):  # NaN passes through min and max
-        raise InvalidParameter("window_db", "must be finite; it holds NaN or infinity")
+        raise InvalidParameter("window_db", "must be finite; it contains NaN or infinity")
     rows, columns = _shown_cells(*window_db.shape)
     colours = MAGMA[_colour_indices(window_db, lowest, highest)[:, columns]]
     picture: np.ndarray = colours[rows]
@@ -77,7 +77,7 @@ def draw(window_db: np.ndarray) -> np.ndarray:
 
 
 def save_jpeg(window_db: np.ndarray, file: BinaryIO) -> None:
-    """Draw a spectrogram into a JPEG file, byte for byte the one that matplotlib saves with the same Pillow.
+    """Draw a spectrogram into a JPEG file, byte for byte as matplotlib with the same Pillow.
 
     Parameters
     ----------
@@ -88,17 +88,16 @@ def save_jpeg(window_db: np.ndarray, file: BinaryIO) -> None:
     Raises
     ------
     InvalidParameter
-        As `draw`.
+        See `draw`.
     """
     Image.fromarray(draw(window_db)).save(file, "JPEG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
 
 
 def network_picture(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -> np.ndarray:
-    """The drawn window as the network takes it: through JPEG, resized, and scaled to -1 .. 1.
+    """The drawn window as the network's input: through JPEG, resized, and scaled to -1..1.
 
     Equals ``Resize``, ``ToTensor`` and ``Normalize(0.5, 0.5)`` of torchvision on the file that matplotlib saves (see
-    `draw`). Exact with one and the same Pillow; another one may bring another libjpeg, which need not encode and decode
-    to the same pixels.
+    `draw`). Exact with the same Pillow; another version may have another libjpeg, with other pixels.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def network_picture(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -
     Raises
     ------
     InvalidParameter
-        As `draw`; or `size` is not positive.
+        See `draw`; or `size` is not positive.
     """
     height, width = size
     if height < 1 or width < 1:
@@ -131,8 +130,8 @@ def _colour_indices(window_db: np.ndarray, lowest: float, highest: float) -> np.
     """Which of the 256 colours each value has [bins, frames], uint8."""
     if lowest == highest:
         return np.zeros(window_db.shape, dtype=np.uint8)
-    # In single precision with limits in double, step by step as matplotlib rounds, so that a value on the border
-    # between two colours falls to the same side.
+    # In single precision with double-precision limits, with matplotlib's rounding in each step, so that a value on the
+    # border between two colours gets the same colour.
     share = window_db.copy()
     share -= np.float64(lowest)
     share /= np.float64(highest) - np.float64(lowest)
@@ -141,9 +140,9 @@ def _colour_indices(window_db: np.ndarray, lowest: float, highest: float) -> np.
     return indices
 
 
-@lru_cache(maxsize=32)  # the windows of a recording are of one shape
+@lru_cache(maxsize=32)  # all windows of a recording have the same shape
 def _shown_cells(n_bins: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which bin each row of the picture shows [369], and which frame each column [496]."""
+    """The bin of each row of the image [369], and the frame of each column [496]."""
     scale, offset = _placed(n_frames, WIDTH, 0.0)
     left_edges = _snapped_edges(n_frames, scale, offset)
     columns = np.searchsorted(left_edges, np.arange(WIDTH), side="right") - 1
@@ -156,13 +155,13 @@ def _shown_cells(n_bins: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _placed(n_cells: int, extent: float, begin: float) -> tuple[float, float]:
-    """Scale and offset that take -0.5 to `begin` and n - 0.5 to `begin` + `extent`, in matplotlib's order of sums."""
+    """Scale and offset that map -0.5 to `begin` and n - 0.5 to `begin` + `extent`, in matplotlib's order of sums."""
     share = 1.0 / n_cells
     return extent * share, extent * (0.5 * share) + begin
 
 
 def _snapped_edges(n_cells: int, scale: float, offset: float) -> np.ndarray:
-    """The n + 1 edges of a mesh's cells, cell i around i, in whole pixels as Agg's ``PathSnapper`` rounds them."""
+    """The n + 1 edges of a mesh's cells, with cell i around i, in whole pixels as in Agg's ``PathSnapper``."""
     positions = (np.arange(n_cells + 1) - 0.5) * scale + offset
     pixels: np.ndarray = np.floor(positions + 0.5).astype(np.intp)
     return pixels

@@ -1,14 +1,14 @@
 """Mel spectrogram, equal to ``librosa.feature.melspectrogram`` with its defaults, faster and without librosa.
 
 Frames of 2,048 samples under a Hann window, 512 apart; the power of their Fourier transform, summed by 128 triangular
-filters on Slaney's mel scale ("Auditory Toolbox", 1998), each of equal area. What is done differently from librosa 0.11
-changes the time taken, not the result:
+filters of equal area on Slaney's mel scale ("Auditory Toolbox", 1998). The differences from librosa 0.11 change the
+time, not the result:
 
-* transform and sums in single precision throughout;
-* a filter spans a small part of the spectrum, so sixteen neighbours at a time are multiplied by the part they span;
-* the waveform is walked in blocks of frames, so the working memory is a few MB.
+* Transform and sums are in single precision.
+* A filter spans a small part of the spectrum, so groups of sixteen neighbouring filters are multiplied by their part.
+* The waveform is processed in blocks of frames, so the working memory is a few MB.
 
-``docs/mel-parity.md`` holds the measured differences and times; ``bench/mel.py`` measures them again.
+docs/mel-parity.md has the measured differences and times; ``bench/mel.py`` measures them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def mel_power(waveform: np.ndarray) -> np.ndarray:
     EmptyAudio
         The waveform has no samples.
     InvalidParameter
-        The waveform is not one-dimensional, or holds NaN or infinity.
+        The waveform is not one-dimensional, or contains NaN or infinity.
     """
     check_waveform(waveform)
     waveform = np.ascontiguousarray(waveform, dtype=np.float32)
@@ -76,7 +76,7 @@ def mel_power(waveform: np.ndarray) -> np.ndarray:
 
 
 def mel_db(waveform: np.ndarray) -> np.ndarray:
-    """Mel spectrogram in dB below its own maximum: `power_to_db` of `mel_power`.
+    """Mel spectrogram in dB relative to its maximum: `power_to_db` of `mel_power`.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def mel_db(waveform: np.ndarray) -> np.ndarray:
     Raises
     ------
     EmptyAudio, InvalidParameter
-        As `mel_power`.
+        See `mel_power`.
     """
     return power_to_db(mel_power(waveform))
 
@@ -105,9 +105,9 @@ def _hann() -> np.ndarray:
     return hann
 
 
-@cache  # two threads that come first may both build it (a few ms); they get equal, read-only arrays
+@cache  # two first threads may both build it (a few ms); the results are equal and read-only
 def _filter_bank() -> tuple[tuple[int, np.ndarray], ...]:
-    """For each group of sixteen bands: its first bin, and the weights of its bins [bins, 16].
+    """For each group of sixteen bands: its first bin and the weights of its bins [bins, 16].
 
     Follows ``librosa.filters.mel`` (Slaney's scale and norm).
     """
@@ -127,7 +127,7 @@ def _filter_bank() -> tuple[tuple[int, np.ndarray], ...]:
 
 
 def _hertz_to_mel(hertz: float) -> float:
-    """Of a frequency in the logarithmic part of Slaney's scale."""
+    """For a frequency in the logarithmic part of Slaney's scale."""
     octaves = np.log2(hertz / LOGARITHMIC_FROM_HERTZ)
     return float(LOGARITHMIC_FROM_HERTZ / LINEAR_HERTZ_PER_MEL + octaves * MELS_PER_OCTAVE)
 

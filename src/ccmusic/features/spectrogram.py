@@ -1,4 +1,4 @@
-"""What every spectrogram here shares: the grid of frames, what may be transformed, and decibels."""
+"""Common to all spectrograms: the grid of frames, the check of the waveform, and decibels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POWER_FLOOR = 1e-10  # librosa's amin
 
 
 def check_waveform(waveform: np.ndarray) -> None:
-    """Refuse what no spectrogram can be made of.
+    """Refuse a waveform that has no spectrogram.
 
     Parameters
     ----------
@@ -28,24 +28,24 @@ def check_waveform(waveform: np.ndarray) -> None:
     EmptyAudio
         The waveform has no samples.
     InvalidParameter
-        The waveform is not one-dimensional, or holds NaN or infinity.
+        The waveform is not one-dimensional, or contains NaN or infinity.
     """
     if waveform.ndim != 1:
         raise InvalidParameter("waveform", f"must be mono [n], not of shape {waveform.shape}")
     if not waveform.size:
         raise EmptyAudio("The recording has no samples; send one that plays.")
     if not (np.isfinite(waveform.min()) and np.isfinite(waveform.max())):  # NaN passes through min and max
-        raise InvalidParameter("waveform", "must be finite; it holds NaN or infinity")
+        raise InvalidParameter("waveform", "must be finite; it contains NaN or infinity")
 
 
 def cut_padded(waveform: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """`waveform[begin:end]`, with zeros where that lies outside; a view where it can be one.
+    """`waveform[begin:end]`, with zeros outside the waveform; a view if possible.
 
     Parameters
     ----------
     waveform : np.ndarray [shape=(n,), dtype=float32]
     begin, end : int
-        In samples; either may lie outside the waveform.
+        In samples; either may be outside the waveform.
 
     Returns
     -------
@@ -61,14 +61,14 @@ def cut_padded(waveform: np.ndarray, begin: int, end: int) -> np.ndarray:
 
 
 def power_to_db(power: np.ndarray, top_db: float = TOP_DB) -> np.ndarray:
-    """Decibels below a spectrogram's own maximum.
+    """Decibels relative to a spectrogram's maximum.
 
     Equals ``librosa.power_to_db(power, ref=np.max, top_db=top_db)``.
 
     Parameters
     ----------
     power : np.ndarray [shape=(...), dtype=float32]
-        Squared magnitude, not negative.
+        Squared magnitude, >= 0.
     top_db : float
         Range kept below the maximum, in dB, >= 0.
 
@@ -85,7 +85,7 @@ def power_to_db(power: np.ndarray, top_db: float = TOP_DB) -> np.ndarray:
     if top_db < 0:
         raise InvalidParameter("top_db", f"must not be negative, and is {top_db:g}")
     reference = max(POWER_FLOOR, float(power.max()))
-    # The floors are applied to the power, before the logarithm: the same result with one pass less.
+    # The floors apply to the power, before the logarithm: the same result, one loop over the data less.
     floor = max(POWER_FLOOR, reference * 10.0 ** (-top_db / 10.0))
     decibels: np.ndarray = np.maximum(power, np.float32(floor), dtype=np.float32)
     # numpy's float32 natural logarithm is vectorised, its log10 is not.
