@@ -1,4 +1,4 @@
-"""The faults: what each is, and within what it must show."""
+"""The faults: what each is, and how soon it must be noticed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Entry:
     Attributes
     ----------
     bound_seconds : float or None
-        Longest time from the fault until the probes and the metrics show it; None where the bound is no time.
+        Longest time from the fault until the probes and the metrics show it; None if the bound is not a time.
     bound : str
-        The bound in words; made of the seconds unless given.
+        The bound as text; by default made from the seconds.
     slow : bool
-        One repeat takes more than a few seconds, so that fewer are made.
+        One repeat takes more than a few seconds, so there are fewer repeats.
     """
 
     fault: str
@@ -25,37 +25,37 @@ class Entry:
     slow: bool = False
 
     @property
-    def bound_words(self) -> str:
+    def bound_text(self) -> str:
         return self.bound or f"{self.bound_seconds:g} s"
 
 
 CATALOGUE: dict[str, Entry] = {
-    "P1": Entry("worker killed at work (kill -9)", 0.2),
-    "P2": Entry("worker ends by SIGSEGV over an input", 0.2),
+    "P1": Entry("busy worker killed (kill -9)", 0.2),
+    "P2": Entry("worker ended by SIGSEGV on an input", 0.2),
     "P3": Entry("two workers killed at once", 0.2),
     "P4": Entry("worker frozen (kill -STOP)", 1.5),
     "P5": Entry("interpreter lock held in native code", 1.5),
     "P6": Entry("100th job never ends, lock free", bound="deadline + 0.3 s"),
     "P7": Entry("HTTP loop blocked", 3.0, slow=True),
-    "P8": Entry("every worker waits on a lock for ever", bound="deadline + 1 s", slow=True),
+    "P8": Entry("every worker waits for a lock forever", bound="deadline + 1 s", slow=True),
     "P9": Entry("crash loop: every new worker exits", bound="3 restarts", slow=True),
     "P10": Entry("front process killed (kill -9)", bound="1 s, nothing left behind", bound_seconds=1.0, slow=True),
     "M1": Entry("model file missing at start", 1.0, slow=True),
-    "M2": Entry("model file deleted under a live service", 2.0),
+    "M2": Entry("model file deleted while the service runs", 2.0),
     "M3": Entry("model file truncated or altered", bound="next load"),
     "M4": Entry("bit of a weight changed in memory", bound="self-test period"),
     "M5": Entry("NaN in the weights", bound="1 request"),
-    "M6": Entry("card edited: labels permuted, wrong class count", bound="load", slow=True),
+    "M6": Entry("card edited: labels permuted, wrong number of classes", bound="load", slow=True),
     "M7": Entry("preprocessing skew: resampler, hop, dB reference", bound="load", slow=True),
     "M8": Entry("bad new model at a swap", bound="before the switch", slow=True),
     "M9": Entry("checkpoint with code in it", bound="load", slow=True),
     "R1": Entry("slow degradation: a starved processor", 30.0, slow=True),
-    "R2": Entry("memory leak", bound="before memory ends"),
+    "R2": Entry("memory leak", bound="before memory runs out"),
     "R3": Entry("memory exhausted (RLIMIT_AS)", bound="1 request"),
     "R4": Entry("descriptors exhausted (prlimit)", 5.0, slow=True),
     "R5": Entry("disk full, then read-only", 5.0, slow=True),
-    "R6": Entry("clock jump of a day", bound="nothing restarts"),
-    "T1": Entry("overload burst, 10 x capacity", bound="at once", slow=True),
+    "R6": Entry("clock jumps by a day", bound="nothing restarts"),
+    "T1": Entry("overload, 10 times the capacity", bound="at once", slow=True),
     "T2": Entry("slow headers, slow body, half upload", bound="its timeout", slow=True),
     "T6": Entry("poison pill", bound="2nd death"),
     "T7": Entry("silence, noise, a tone, clicks, speech", bound="1 request"),

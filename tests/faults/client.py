@@ -1,4 +1,4 @@
-"""A plain HTTP client whose connection is kept: it costs so little that a watcher may ask fifty times a second."""
+"""A plain HTTP client that keeps its connection: so cheap that a watcher can send fifty requests a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """An HTTP answer."""
 
     status: int
     headers: dict[str, str]
@@ -33,11 +33,11 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """Slug of the problem details; empty where the body is none."""
+        """Type of the problem details; empty if the body is something else."""
         return self.json.get("type", "") if "problem+json" in self.headers.get("content-type", "") else ""
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of the samples of one metric that carry these labels; 0 when there is none."""
+        """Sum of the samples of one metric with these labels; 0 if there are none."""
         total = 0.0
         for found, written, value in _SAMPLE.findall(self.text):
             if found == name and labels.items() <= dict(_LABEL.findall(written)).items():
@@ -48,8 +48,8 @@ class Answer:
 class Client:
     """One kept connection to one address.
 
-    A connection that the server has closed meanwhile is opened anew once, for `GET` alone: a `POST` that broke is an
-    error that a client saw, and is to be counted.
+    If the server has closed the connection meanwhile, it is opened again once, but only for `GET`. A `POST` that fails
+    is an error that a client sees, so it must be counted.
     """
 
     def __init__(self, address: str, timeout: float = 60.0) -> None:
@@ -58,7 +58,7 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        """Send a request and read its answer; raises `OSError` or `http.client.HTTPException` where none comes."""
+        """Send a request and read its answer; raises `OSError` or `http.client.HTTPException` if there is none."""
         again = self._connection is not None and method == "GET"
         try:
             return self._ask(method, path, body, headers or {})
@@ -87,7 +87,7 @@ class Client:
         return answer
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""Fixtures of the drills; what they measured goes into the fault matrix in the end."""
+"""Fixtures of the drills. At the end, their measurements are written to the fault matrix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from faults.traffic import Traffic
 
 ROWS: list[Row] = []
 SECONDS_PER_REPEAT = 180
-"""Bound of a drill that hangs; what it measures is never asserted."""
+"""Timeout of a drill that hangs. It is not a limit for what the drill measures."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,11 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     row = item.funcargs.get("row") if hasattr(item, "funcargs") else None
     if isinstance(row, Row) and call.excinfo is not None:
-        words = str(call.excinfo.value).strip().splitlines() or [call.excinfo.typename]
+        lines = str(call.excinfo.value).strip().splitlines() or [call.excinfo.typename]
         if call.excinfo.errisinstance(pytest.skip.Exception):
-            row.remark(f"not tried here: {words[0]}")
+            row.remark(f"not run here: {lines[0]}")
         else:
-            row.failure = words[0][:300]
+            row.failure = lines[0][:300]
     return (yield)
 
 
@@ -46,7 +46,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Row:
-    """The row of the matrix that this drill fills."""
+    """The row of the matrix for this drill."""
     made = Row(request.node.get_closest_marker("fault").args[0])
     ROWS.append(made)
     return made
@@ -57,7 +57,7 @@ Start = Callable[..., AbstractContextManager[Service]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Starts a service for one drill; green when it is handed over, unless asked not to wait."""
+    """Starts a service for one drill, and waits until it is green unless `wait` is False."""
     count = 0
 
     @contextmanager
@@ -77,7 +77,7 @@ def start(tmp_path: Path) -> Start:
 
 @pytest.fixture
 def under_traffic(start: Start) -> Callable[..., AbstractContextManager[tuple[Service, Traffic]]]:
-    """A green service with two clients at it."""
+    """A green service with two clients that send requests."""
 
     @contextmanager
     def started(**settings: object) -> Iterator[tuple[Service, Traffic]]:
@@ -89,5 +89,5 @@ def under_traffic(start: Start) -> Callable[..., AbstractContextManager[tuple[Se
 
 @pytest.fixture
 def model_copy(tmp_path: Path) -> Path:
-    """The shipped model in a directory that may be harmed."""
+    """A copy of the embedded model that a drill can damage."""
     return Path(shutil.copytree(EMBEDDED_DIRECTORY, tmp_path / "model"))

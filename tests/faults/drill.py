@@ -1,4 +1,4 @@
-"""One drill: repeats of a fault, each with its moments of detection and recovery."""
+"""One drill: repeats of a fault, each with its times of detection and recovery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW_REPEATS = 5
 
 
 def prove(condition: Callable[[], bool], what: str) -> None:
-    """The fault is there, by other means than the service's word; a drill whose fault did not happen proves nothing."""
+    """Wait until something other than the service's own reports shows that the fault was injected."""
     wait_until(condition, f"the injection shows: {what}", 30)
 
 
@@ -34,7 +34,7 @@ class Once:
     detected, recovered : float or None
         Seconds from the fault.
     within : bool or None
-        Whether a bound that is no time was kept.
+        Whether a bound that is not a time was kept.
     """
 
     number: int
@@ -51,15 +51,15 @@ class Once:
     since: float = 0.0
 
     def begin(self) -> None:
-        """From here on time counts; called at the very moment of the injection."""
+        """Start the time; called at the moment of the injection."""
         self.since = time.monotonic()
 
     def detected_when(
         self, *conditions: Callable[[Look], bool], side: bool = False, timeout: float = DETECT_SECONDS
     ) -> float:
-        """Look until each condition has held once; the later moment is the detection.
+        """Read the probes until each condition has held once; the last of these moments is the detection.
 
-        They need not hold at the same moment: a light that was red between two readings of the metrics was red.
+        The conditions need not hold at the same moment: a probe may be false only between two readings of the metrics.
         """
         waiting = list(conditions)
         seen: list[dict[str, object]] = []
@@ -77,17 +77,17 @@ class Once:
         return self.detected_now()
 
     def detected_now(self) -> float:
-        """The fault shows at this moment."""
+        """The fault is detected at this moment."""
         self.detected = time.monotonic() - self.since
         return self.detected
 
     def recovered_when(self, *, since: float | None = None, timeout: float = RECOVER_SECONDS) -> float:
-        """Wait until all is green and the known recording is answered rightly.
+        """Wait until everything is green and the test recording has the right answer.
 
         Parameters
         ----------
         since : float, optional
-            When the cause was taken away, for faults that last until then; the injection by default.
+            When the cause was removed, for faults that last until then; by default the injection.
         """
         self.service.wait_green(timeout)
         answer = self.service.classify(SHORT)
@@ -98,7 +98,7 @@ class Once:
         return self.recovered
 
     def judge(self, answer: Answer, reference: dict[str, float]) -> None:
-        """Count an answer that says something else than the reference as wrong."""
+        """Count the answer as wrong if it differs from the reference."""
         self.wrong += differs(answer, reference)
 
 
@@ -114,24 +114,24 @@ class Row:
     def __init__(self, name: str) -> None:
         self.name = name
         self.entry = CATALOGUE[name]
-        asked = int(os.environ.get("CCMUSIC_TEST_REPEATS", "1"))
-        self.n_repeats = min(asked, SLOW_REPEATS) if self.entry.slow else asked
+        requested = int(os.environ.get("CCMUSIC_TEST_REPEATS", "1"))
+        self.n_repeats = min(requested, SLOW_REPEATS) if self.entry.slow else requested
         self.repeated: list[Once] = []
         self.remarks: list[str] = []
         self.figures: dict[str, list[float]] = {}
         self.failure: str | None = None
 
     def remark(self, text: str) -> None:
-        """Say something in the last column, once."""
+        """Add a text to the last column, once."""
         if text not in self.remarks:
             self.remarks.append(text)
 
     def figure(self, name: str, value: float) -> None:
-        """Note a further number of this repeat; the last column gives median and extremes of each."""
+        """Add another number of this repeat; the last column gives median and extremes of each."""
         self.figures.setdefault(name, []).append(value)
 
     def repeats(self, service: Service | None = None, traffic: Traffic | None = None) -> Iterator[Once]:
-        """As many repeats as asked for; one service for all of them proves that each recovery was complete."""
+        """The requested number of repeats. One service for all of them proves that each recovery was complete."""
         for number in range(self.n_repeats):
             if service is not None:
                 service.wait_green()

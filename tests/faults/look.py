@@ -1,4 +1,4 @@
-"""What the service says of itself, and the signs to look for in it."""
+"""The state that the service reports, and the signs of faults in it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from faults.client import Answer
 
 
 class Look:
-    """What the service says of itself at one moment; each question is asked at most once."""
+    """The state that the service reports at one moment; each address is read at most once."""
 
     def __init__(self, ask: Callable[[str], Answer | None]) -> None:
         self._ask = ask
 
     @cached_property
     def health(self) -> Answer | None:
-        """`GET /health`, None when no answer came; so for the others."""
+        """The answer of `GET /health`; None if there was none. The other properties are alike."""
         return self._ask("/health")
 
     @cached_property
@@ -35,7 +35,7 @@ class Look:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body of /health; empty when no answer came."""
+        """The body of /health; empty if there was no answer."""
         return {} if self.health is None else self.health.json
 
     def check(self, name: str) -> tuple[str, str]:
@@ -44,19 +44,19 @@ class Look:
         return found.get("status", ""), found.get("cause") or ""
 
     def says(self, name: str, status: str, cause: str = "") -> bool:
-        """Whether /health gives this status to a check, with a cause that matches."""
-        found, words = self.check(name)
-        return found == status and bool(words) and re.search(cause, words) is not None
+        """Whether /health reports this status of a check, with a cause that matches."""
+        found, text = self.check(name)
+        return found == status and bool(text) and re.search(cause, text) is not None
 
     def measures(self, name: str, status: str) -> bool:
-        """Whether /metrics gives this status to a check."""
+        """Whether /metrics reports this status of a check."""
         return self.metric("ccmusic_check_status", check=name, status=status) == 1
 
     def metric(self, name: str, **labels: str) -> float:
         return 0.0 if self.metrics is None else self.metrics.metric(name, **labels)
 
     def unready(self, cause: str) -> bool:
-        """Whether /readyz is false and says why."""
+        """Whether /readyz is false with this cause."""
         return self.ready is not None and self.ready.status == 503 and re.search(cause, self.ready.text) is not None
 
     @property
@@ -76,7 +76,7 @@ class Look:
 
     @property
     def green(self) -> bool:
-        """Whether the three probes say yes and every worker is up."""
+        """Whether the three probes are true and every worker is up."""
         up = {"idle", "busy", "testing"}
         return (
             all(answer is not None and answer.status == 200 for answer in (self.health, self.ready, self.live))
@@ -96,5 +96,5 @@ def replaced(before: Look, reason: str, cause: str = "", count: int = 1) -> tupl
         name = "ccmusic_worker_restarts_total"
         return now.metric(name, reason=reason) - before.metric(name, reason=reason) >= count
 
-    before.health, before.metrics  # noqa: B018  looked at now, not when first compared
+    before.health, before.metrics  # noqa: B018  read now, not at the first comparison
     return in_health, in_metrics

@@ -1,4 +1,4 @@
-"""The fault matrix: what the drills measured, as a page."""
+"""The fault matrix: the measurements of the drills as a page."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from faults.drill import Row
 
 HEAD = """# Fault matrix
 
-Every row is a fault that was really brought about in a really running service (`tests/faults`, `make faults`), with its
-injection proved by other means than the service's word. This page is written by that run, and says so where a bound of
-the catalogue was missed.
+Every row is a real fault, injected into a running service (`tests/faults`, `make faults`). Something other than the
+service's own reports proves that it was injected. That run writes this page, and marks each bound that was missed.
 
 {machine}
 
-* **detected**: seconds from the fault until a probe shows it with its cause *and* `/metrics` shows it, whichever is
-  later, as a watcher sees it that asks again 20 ms after each answer.
-* **recovered**: seconds until every probe is green, every worker up, and the known recording rightly answered; for
-  faults that last until they are taken away, from then on.
-* **p99**: of fewer than 100 repeats this is the longest.
-* **wrong answers**: answers with status 200 whose probabilities differ by more than 0.001 from what the same service
-  answered before the fault.
-* **errors seen by others**: requests of two clients in the background, which have nothing to do with the fault, that
-  were not answered with 200.
+* **detected**: seconds from the fault until a probe shows it with its cause *and* `/metrics` shows it. A watcher reads
+  both again 20 ms after each answer.
+* **recovered**: seconds until every probe is green, every worker is up, and a test recording has the right answer. If
+  the fault lasts until it is removed, the time is counted from there.
+* **p99**: with fewer than 100 repeats, the longest time.
+* **wrong answers**: answers with status 200 whose probabilities differ by more than 0.001 from the answer of the same
+  service before the fault.
+* **errors seen by others**: requests of two background clients, which did not cause the fault, with another status than
+  200.
 * **restarts**: worker processes replaced, per repeat.
 
 """
@@ -55,7 +54,7 @@ def rank(values: list[float], share: float) -> float:
 
 
 def spread(values: list[float]) -> str:
-    """Median, and the extremes where there are several."""
+    """Median, and the extremes if there are several values."""
     middle, low, high = (f"{value:.3g}" for value in (rank(values, 0.5), min(values), max(values)))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
@@ -83,7 +82,7 @@ def line(row: Row) -> str:
     requests = sum(once.requests for once in done)
     kinds = ", ".join(f"{count} x {kind}" for kind, count in errors.most_common())
     restarts = sorted({once.restarts for once in done})
-    where = f"in repeat {len(done) + 1}" if len(done) < row.n_repeats else "behind the repeats"
+    where = f"in repeat {len(done) + 1}" if len(done) < row.n_repeats else "after the repeats"
     remarks = [f"**FAILED** {where}: {row.failure}"] if row.failure else []
     remarks += [f"{name} {spread(values)}" for name, values in row.figures.items()] + row.remarks
     cells = [
@@ -91,7 +90,7 @@ def line(row: Row) -> str:
         row.entry.fault,
         str(len(done)),
         _seconds([once.detected for once in done]),
-        row.entry.bound_words,
+        row.entry.bound_text,
         "no" if row.failure else _met(row),
         _seconds([once.recovered for once in done]),
         str(sum(once.wrong for once in done)),
@@ -103,7 +102,7 @@ def line(row: Row) -> str:
 
 
 def machine() -> str:
-    """Where, when and what was measured."""
+    """Machine, date and commit of the measurement."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
@@ -116,7 +115,7 @@ def machine() -> str:
     cores = f"{os.cpu_count()} cores ({model[1] if model else 'model unknown'})"
     return (
         f"Measured on {today} at commit {described or 'unknown'}: {cores}, Linux {platform.release()}, "
-        f"Python {platform.python_version()}; load and service share the machine."
+        f"Python {platform.python_version()}; load and service run on the same machine."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the system says about processes, and what it can do to them: the proofs that a fault was really injected."""
+"""What the system knows about processes and can do to them: the proof that a fault was injected."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from support.waiting import wait_until
 
 
 def state(pid: int) -> str | None:
-    """The letter of `/proc/PID/stat` (R, S, D, T, Z, ...); None when there is no such process."""
+    """The letter of `/proc/PID/stat` (R, S, D, T, Z, ...); None if there is no such process."""
     try:
-        # the name of a process may hold spaces and brackets; the state follows the last bracket
+        # the name of a process may contain spaces and brackets; the state follows the last bracket
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return None
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended; one that waits to be reaped has."""
+    """Whether the process has ended; a zombie has."""
     return state(pid) in (None, "Z", "X")
 
 
@@ -38,7 +38,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def started_at(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks: with its number it names one process and no later one."""
+    """When the process started, in kernel ticks: with the id this names one process and no later one."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError):
@@ -46,7 +46,7 @@ def started_at(pid: int) -> str | None:
 
 
 def virtual_bytes(pid: int) -> int:
-    """Address space in use: what `RLIMIT_AS` counts."""
+    """Address space in use, which `RLIMIT_AS` limits."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -70,7 +70,7 @@ def pin(pid: int, cpu: int) -> None:
 
 @contextmanager
 def burners(count: int, cpu: int, niceness: int = 0) -> Iterator[list[int]]:
-    """Processes that do nothing but take one processor's time."""
+    """Processes that only use the time of one processor."""
     loop = (
         f"import os; os.sched_setaffinity(0, {{{cpu}}}); os.setpriority(os.PRIO_PROCESS, 0, {niceness})\nwhile 1: pass"
     )
@@ -78,8 +78,8 @@ def burners(count: int, cpu: int, niceness: int = 0) -> Iterator[list[int]]:
     try:
         for process in started:
             pid = process.pid
-            wait_until(lambda pid=pid: os.sched_getaffinity(pid) == {cpu}, "the burner is where it shall burn")
-            wait_until(lambda pid=pid: state(pid) == "R", "the burner burns")
+            wait_until(lambda pid=pid: os.sched_getaffinity(pid) == {cpu}, "the burner is on its processor")
+            wait_until(lambda pid=pid: state(pid) == "R", "the burner runs")
         yield [process.pid for process in started]
     finally:
         for process in started:

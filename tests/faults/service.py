@@ -1,4 +1,4 @@
-"""The service under trial: `ccmusic serve` in a process of its own, with its doors for faults open."""
+"""The service under test: `ccmusic serve` as a process that allows fault injection."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ COMMAND = (sys.executable, "-m", "ccmusic.cli", "serve", "--no-page", "--host", 
 
 
 def environment(temporary: str, **settings: object) -> dict[str, str]:
-    """The environment of a service under trial: faults allowed, temporary files in a directory of its own."""
+    """The environment of a service under test: it allows faults, and has its own directory of temporary files."""
     chosen = {
         "fault_injection": "true",
         "admin_token": TOKEN,
         "management_port": 0,
         "management_host": "127.0.0.1",
         "workers": 2,
-        "drain_linger_seconds": 0,  # for the drills that are not about it
+        "drain_linger_seconds": 0,  # only one drill needs it
         **settings,
     }
     ours = {f"CCMUSIC_{name.upper()}": str(value) for name, value in chosen.items() if name.islower()}
@@ -48,18 +48,18 @@ class Service:
     Parameters
     ----------
     directory : Path
-        For its log and temporary files.
+        For its log.
     wrapper : tuple of str
-        What the command is run by (`unshare ...`).
+        A command that runs the service (`unshare ...`).
     **settings
-        Settings in small letters; names in capitals go into its environment as they are.
+        Settings have names in lower case; names in capitals are environment variables.
     """
 
     def __init__(self, directory: Path, *, port: int = 0, wrapper: tuple[str, ...] = (), **settings: object) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "service.log"
         self.directory = directory
-        # not in pytest's directory: the path of a socket in it must not be longer than 107 characters
+        # not in pytest's directory: the path of a socket in it must have at most 107 characters
         self._temporary = tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -93,29 +93,29 @@ class Service:
             self._lines += piece
         return found[1].decode()
 
-    # what it says
+    # its state
 
     def look(self, *, side: bool = False) -> Look:
-        """A look at the probes and metrics, through the main port or the management port."""
+        """Probes and metrics, read at the main port or the management port."""
         client = self._side_watcher if side else self._watcher
 
         def ask(path: str) -> Answer | None:
             try:
                 return client.get(path)
-            except Exception:  # whatever went wrong, no answer came
+            except Exception:  # there is no answer, whatever the error
                 return None
 
         return Look(ask)
 
     def wait_green(self, timeout_seconds: float = 120) -> None:
-        """Return once all probes say yes and every worker is up."""
+        """Return when all probes are true and every worker is up."""
         try:
             wait_until(lambda: self.look().green, "the service is green", timeout_seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.look().body}\n{self.log.read_text()[-3000:]}") from None
 
     def worker(self, *states: str, but: tuple[int, ...] = ()) -> int:
-        """Wait for a worker in one of these states; its process."""
+        """Wait for a worker in one of these states; returns its process id."""
         found: list[int] = []
 
         def search() -> bool:
@@ -126,7 +126,7 @@ class Service:
         return found[0]
 
     def worker_at_work(self) -> int:
-        """Wait for a worker that has been in one stage of a job for a while, and so will be a moment later."""
+        """Wait for a worker that is in the middle of a long stage of a job; returns its process id."""
         found: list[int] = []
 
         def search() -> bool:
@@ -138,7 +138,7 @@ class Service:
         return found[0]
 
     def index_of(self, pid: int) -> int:
-        """The place of a worker's process in the pool."""
+        """The slot index of a worker process."""
         return next(w["index"] for w in self.look().workers if w["pid"] == pid)
 
     def stack_dump(self, pid: int | None, reason: str | None = None) -> str:
@@ -157,14 +157,14 @@ class Service:
         wait_until(search, f"the stack of process {pid} was kept", 10)
         return self._side_watcher.get(re.sub(r"^https?://[^/]+", "", found[-1])).text
 
-    # what is asked of it
+    # requests
 
     def client(self) -> Client:
-        """A connection of one's own."""
+        """A new connection."""
         return Client(self.address)
 
     def classify(self, recording: bytes, *, windows: str | int = "whole", timeout: float = 120) -> Answer:
-        """Have a recording classified, over a connection of its own."""
+        """Classify a recording, over a new connection."""
         client = Client(self.address, timeout)
         try:
             path = f"/v1/classify?top_k=16&windows={windows}"
@@ -177,7 +177,7 @@ class Service:
         return self._pool.submit(self.classify, recording, **options)
 
     def admin(self, method: str, path: str, body: bytes | None = None, timeout: float = 60) -> Answer:
-        """A call that wants the admin token."""
+        """A call with the admin token."""
         client = Client(self.address, timeout)
         try:
             headers = {"Authorization": f"Bearer {TOKEN}", "Content-Length": str(len(body or b""))}
@@ -186,7 +186,7 @@ class Service:
             client.close()
 
     def inject(self, fault: str, *, worker: int | None = None, size: float | None = None) -> Answer:
-        """Have the service bring a fault upon itself; it must say that it did."""
+        """Inject a fault; the service must confirm it."""
         given = {"worker": worker, "size": size}
         query = "&".join(f"{name}={value}" for name, value in given.items() if value is not None)
         answer = self.admin("POST", f"/debug/faults/{fault}?{query}")
@@ -194,7 +194,7 @@ class Service:
         return answer
 
     def inject_later(self, fault: str, **size: Any) -> Future[Answer]:
-        """The same in the background, for faults that hold up their own answer."""
+        """The same in the background, for faults that delay their own answer."""
         return self._pool.submit(self.inject, fault, **size)
 
     def clear_faults(self) -> None:
@@ -205,15 +205,15 @@ class Service:
         answer = self.admin("POST", "/debug/restart-workers")
         assert answer.status < 300, answer.text
 
-    # how it ends
+    # its end
 
     def terminate(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """End everything of it by force."""
+        """Kill all its processes."""
         below = descendants(self.pid)
         self.process.kill()
         self.process.wait()
@@ -224,7 +224,7 @@ class Service:
         self._close()
 
     def stop(self) -> None:
-        """End it in an orderly way, by force where that fails."""
+        """Terminate it; kill it if that fails."""
         try:
             if self.process.poll() is None:
                 self.terminate()
@@ -232,7 +232,7 @@ class Service:
             self.kill()
 
     def _close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)  # what it waits for has ended
+        self._pool.shutdown(wait=True, cancel_futures=True)  # the service has ended, so all requests have
         self.process.stdout.close()
         self._temporary.cleanup()
         for name in ("_watcher", "_side_watcher"):

@@ -1,4 +1,4 @@
-"""Workers that still answer, and wrongly."""
+"""Workers that give wrong answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faults.traffic import SHORT, probabilities
 @pytest.mark.fault("M4")
 def test_a_flipped_bit_of_the_weights_is_found_by_the_self_test(row, under_traffic):
     period = 1.0
-    bits = (12, 22)  # the first moves an answer less than any tolerance would show, the second makes it wrong
+    bits = (12, 22)  # the first changes an answer by less than any tolerance, the second makes it wrong
     with under_traffic(self_test_seconds=period) as (service, traffic):
         for once in row.repeats(service, traffic):
             index = once.number % 2
@@ -27,13 +27,13 @@ def test_a_flipped_bit_of_the_weights_is_found_by_the_self_test(row, under_traff
             assert service.look().workers[index]["pid"] != victim
         row.remark(
             f"bound: the period, here {period:g} s, and one self-test's time; bit 12 and bit 22 of a tensor in turn; "
-            f"{traffic.differing} of {traffic.counts()[0]} answers differed in some digit before the worker was retired"
+            f"{traffic.differing} of {traffic.counts()[0]} answers differed in a digit before the worker was replaced"
         )
 
 
 @pytest.mark.fault("M5")
-def test_not_a_number_is_never_an_answer(row, under_traffic):
-    # one worker, so that the next request is the poisoned one's; no self-test in time, the output's check must do
+def test_nan_is_never_an_answer(row, under_traffic):
+    # one worker, so that it gets the next request; no self-test in time, so the check of the output must find it
     with under_traffic(workers=1, self_test_seconds=3600) as (service, traffic):
         for once in row.repeats(service, traffic):
             signs = replaced(service.look(), "non_finite")
@@ -43,9 +43,9 @@ def test_not_a_number_is_never_an_answer(row, under_traffic):
                 once.begin()
                 found = service.classify_later(SHORT)
                 once.detected_when(*signs)
-                if found.result().status == 200:  # tried again on a fresh worker, which answers rightly
+                if found.result().status == 200:  # tried again by a new worker, with the right answer
                     once.judge(found.result(), traffic.reference)
-                    row.remark("the request was tried again on a fresh worker and answered rightly")
+                    row.remark("the request was tried again by a new worker, with the right answer")
                 else:
                     assert (found.result().status, found.result().problem) == (500, "internal")
                     row.remark("the request was answered with 500")

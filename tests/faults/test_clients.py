@@ -1,4 +1,4 @@
-"""Clients that are too many, too slow, or send poison."""
+"""Too many clients, slow clients, and recordings that end workers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from support.recordings import tone, wav
 from support.waiting import wait_until
 
 SONG = wav(tone(440, 60.0), form="FLAC")
-"""Much work in few bytes, so that the clients cost little beside it."""
+"""Much work in few bytes, so that the clients need little time."""
 BURST_SECONDS = 4.0
 
 
 @dataclass
 class Load:
-    """Closed-loop clients; who is refused comes again after a pause, far sooner than Retry-After asks."""
+    """Clients that send one request after another. After a refusal they wait less than Retry-After says."""
 
     service: Service
     clients: int
@@ -41,7 +41,7 @@ class Load:
         self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(self.clients)]
 
     def run(self, seconds: float) -> float:
-        """Send for so long; right answers a second."""
+        """Send requests for this time; returns the answers with status 200 per second."""
         begun = time.monotonic()
         for thread in self._threads:
             thread.start()
@@ -75,7 +75,7 @@ class Load:
 
 
 @pytest.mark.fault("T1")
-def test_a_burst_is_shed_early_and_nothing_restarts(row, start):
+def test_an_overload_is_refused_early_and_no_worker_restarts(row, start):
     with start(workers=2, max_queue=6) as service:
         capacity = Load(service, clients=4).run(BURST_SECONDS)
         for once in row.repeats(service):
@@ -99,7 +99,7 @@ def test_a_burst_is_shed_early_and_nothing_restarts(row, start):
             over.set()
             prober.join()
             offered = load.statuses.total() / BURST_SECONDS
-            prove(lambda offered=offered: offered > 3 * capacity, "far more is asked than can be answered")
+            prove(lambda offered=offered: offered > 3 * capacity, "the load is far above the capacity")
             once.detected = load.first_refusal - once.since
             once.wrong += load.wrong
             once.within = set(seen) == {"200"} and not load.without_retry_after
@@ -116,13 +116,13 @@ def test_a_burst_is_shed_early_and_nothing_restarts(row, start):
 
 
 @pytest.mark.fault("T2")
-def test_slow_clients_are_closed_and_others_unharmed(row, under_traffic):
+def test_slow_clients_are_disconnected_and_others_are_not_affected(row, under_traffic):
     idle, whole = 1.0, 3.0
     with under_traffic(upload_idle_seconds=idle, upload_timeout_seconds=whole) as (service, traffic):
         host, port = service.address.split(":")
         head = f"POST /v1/classify HTTP/1.1\r\nHost: {host}\r\nContent-Type: audio/wav\r\n".encode()
         body = head + f"Content-Length: {len(SHORT)}\r\n\r\n".encode()
-        # name: what is sent at once, what drips after it, and after how long it must be closed
+        # name: what is sent at once, what follows byte by byte, and the time after which the connection must be closed
         cases = {
             "nothing sent": (b"", b"", idle),
             "headers drip": (head, b"X-Slow: " + b"x" * 1000, idle),
@@ -172,7 +172,7 @@ def test_slow_clients_are_closed_and_others_unharmed(row, under_traffic):
 
 
 @pytest.mark.fault("T6")
-def test_a_poison_pill_is_not_tried_a_third_time(row, under_traffic):
+def test_a_recording_that_ends_two_workers_is_not_tried_again(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             pill = trailer(distinct(1000 + once.number), "exit")
@@ -187,7 +187,7 @@ def test_a_poison_pill_is_not_tried_a_third_time(row, under_traffic):
             deaths = service.look().body["restarts"]["total"] - restarts
             statuses += [service.classify(pill).status for _ in range(10)]
             assert statuses == [422] * 11
-            assert service.look().body["restarts"]["total"] - restarts == deaths, "it has ended no further worker"
+            assert service.look().body["restarts"]["total"] - restarts == deaths, "it has ended no other worker"
             once.within = deaths <= 2
             once.recovered_when()
-    row.remark("the same recording 11 times: 422 each time, two workers lost to it in all")
+    row.remark("the same recording 11 times: 422 each time, it ended two workers in total")

@@ -1,4 +1,4 @@
-"""The front process: its loop blocked, its end by force, its end in order, its start with a bad configuration."""
+"""The front process: blocked, killed, terminated, and started with a bad configuration."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def test_a_blocked_loop_shows_at_the_management_port(row, under_traffic):
                 lambda now: now.metric("ccmusic_event_loop_lag_seconds") > 1,
                 side=True,
             )
-            with pytest.raises(OSError):  # the proof: the main port does not answer meanwhile
+            with pytest.raises(OSError):  # the proof: the main port does not answer
                 Client(service.address, 0.3).get("/livez")
             # the stack of the loop's thread, with the call that blocks it
             assert re.search(r'File ".*threading.py", line \d+, in wait', service.look(side=True).live.text)
             injected.exception()
             once.recovered_when()
-            row.remark("recovery includes what is left of the 5 s of blocking")
+            row.remark("recovery includes the rest of the 5 s of blocking")
 
 
 @pytest.mark.fault("P10")
-def test_nothing_outlives_a_killed_front_process(row, tmp_path):
+def test_no_process_remains_after_the_front_process_is_killed(row, tmp_path):
     for once in row.repeats():
         slowest = 0.0
         for case in ("idle", "busy in native code", "a worker stopped"):
@@ -91,18 +91,18 @@ def _kill_front(service: Service, case: str, once: Once) -> None:
 
 
 def left(processes: dict[int, str | None]) -> list[int]:
-    """Those that are still the same processes and have not ended."""
+    """Which of these processes have not ended."""
     return [pid for pid, begun in processes.items() if started_at(pid) == begun and not gone(pid)]
 
 
 def accepted(service: Service, answers: list) -> int:
-    """How many requests are in the queue, at work or answered, by a sample that may be half a second old."""
+    """How many requests wait, are processed or are answered, by a sample that may be half a second old."""
     queue = service.look().body["queue"]
     return queue["waiting"] + queue["running"] + sum(answer.done() for answer in answers)
 
 
 @pytest.mark.fault("O1")
-def test_what_was_accepted_is_answered_after_sigterm(row, start):
+def test_accepted_recordings_are_answered_after_sigterm(row, start):
     n_requests = 10
     for once in row.repeats():
         with start(workers=2, drain_linger_seconds=1, port=0) as service:
@@ -163,7 +163,7 @@ def test_a_bad_configuration_and_a_taken_port_have_their_own_exit_codes(row, tmp
 
 
 @pytest.mark.fault("O3")
-def test_a_replica_that_answers_errors_takes_itself_out(row, under_traffic):
+def test_a_replica_that_answers_with_errors_is_not_ready(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             once.begin()
@@ -190,9 +190,9 @@ def test_a_replica_that_answers_errors_takes_itself_out(row, under_traffic):
             return red.is_set()
 
         wait_until(look, "/health is red")
-        assert set(ready) == {200}, "the last replica stays in, come what may"
+        assert set(ready) == {200}, "the last replica stays ready"
         assert not differs_after_clearing(service, traffic)
-    row.remark("errors seen by others are the injected ones; with CCMUSIC_LAST_REPLICA only /health goes red")
+    row.remark("errors seen by others are the injected ones; with CCMUSIC_LAST_REPLICA only /health is red")
 
 
 def differs_after_clearing(service: Service, traffic) -> bool:
@@ -202,7 +202,7 @@ def differs_after_clearing(service: Service, traffic) -> bool:
 
 
 @pytest.mark.fault("O2")
-def test_a_self_test_that_stands_still_shows_by_its_age(row, under_traffic):
+def test_a_stopped_self_test_is_noticed_by_its_age(row, under_traffic):
     period = 1.0
     row.remark(f"detected = the warning; period here {period:g} s")
     with under_traffic(self_test_seconds=period) as (service, traffic):

@@ -1,4 +1,4 @@
-"""Models that are missing, damaged, false, bad or hostile."""
+"""Models that are missing, damaged, wrong or malicious."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIVE = 200
 
 
 def refused(service: Service, pattern: str):
-    """Sign that the model did not load, with the cause in /health and /readyz, while the service itself is alive."""
+    """Sign that the model was not loaded, with the cause in /health and /readyz, while /livez is true."""
 
     def sign(now) -> bool:
         return (
@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
 
 
 @pytest.mark.fault("M1")
-def test_a_model_that_is_not_there_is_named_and_the_rest_answers(row, start, model_copy):
+def test_a_missing_model_is_named_and_the_other_routes_answer(row, start, model_copy):
     away = model_copy.with_name("away")
     for once in row.repeats():
         model_copy.rename(away)
@@ -66,11 +66,11 @@ def test_a_model_that_is_not_there_is_named_and_the_rest_answers(row, start, mod
             back = time.monotonic()
             away.rename(model_copy)
             once.recovered_when(since=back)
-    row.remark("counted from the line that names the port")
+    row.remark("counted from the line with the port")
 
 
 @pytest.mark.fault("M2")
-def test_a_model_file_deleted_under_a_live_service_shows_and_harms_nobody(row, under_traffic, model_copy):
+def test_a_deleted_model_file_is_noticed_and_requests_are_still_answered(row, under_traffic, model_copy):
     network = model_copy / "model.onnx"
     content = network.read_bytes()
     with under_traffic(model=model_copy) as (service, traffic):
@@ -112,13 +112,13 @@ def test_a_truncated_or_altered_model_file_is_not_loaded(row, under_traffic, mod
                     check=True,
                 )
             assert digest(network) != before
-            # seen on disk, while every worker still holds the old one
+            # noticed on disk, while every worker still has the old model
             once.detected_when(
                 lambda now: now.health.status == 503 and now.says("model_hash", "fail", "SHA-256"),
                 lambda now: now.measures("model_hash", "fail"),
                 lambda now: now.ready.status == 200,
             )
-            row.figure("seconds until the changed file itself shows", once.detected)
+            row.figure("seconds until the changed file is noticed", once.detected)
             victim = service.worker("idle")
             once.begin()
             os.kill(victim, signal.SIGKILL)
@@ -133,11 +133,11 @@ def test_a_truncated_or_altered_model_file_is_not_loaded(row, under_traffic, mod
             network.write_bytes(content)
             once.recovered_when(since=back)
         assert not traffic.counts()[2]
-    row.remark("detected = from the death of a worker to the refusal of the file by its successor; the others go on")
+    row.remark("detected = from the end of a worker until its replacement refuses the file; the other workers continue")
 
 
 @pytest.mark.fault("M6")
-def test_a_card_that_lies_is_not_served(row, start, model_copy):
+def test_a_wrong_card_is_not_served(row, start, model_copy):
     honest = read_card(model_copy / "card.json")
     labels = list(honest.labels)
     permuted = (labels[1], labels[0], *labels[2:])
@@ -169,11 +169,13 @@ def test_a_card_that_lies_is_not_served(row, start, model_copy):
                 once.recovered_when(since=back)
         once.detected = slowest
         once.within = True
-    row.remark("two labels swapped, 15 labels, two logits of the golden clips swapped; counted from the port's line")
+    row.remark(
+        "two labels swapped, 15 labels, two logits of the golden clips swapped; counted from the line with the port"
+    )
 
 
 @pytest.mark.fault("M7")
-def test_a_skewed_road_is_not_served(row, start):
+def test_a_skewed_pipeline_is_not_served(row, start):
     for once in row.repeats():
         slowest = 0.0
         for skew in ("skew-resampler", "skew-hop", "skew-db"):
@@ -188,10 +190,10 @@ def test_a_skewed_road_is_not_served(row, start):
                 once.recovered_when(since=back)
         once.detected = slowest
         once.within = True
-    row.remark("the slowest of three: another resampler, hop, dB reference; counted from the port's line")
+    row.remark("the slowest of three: another resampler, hop, dB reference; counted from the line with the port")
 
 
-class _Hostile:
+class _Malicious:
     def __init__(self, marker: Path) -> None:
         self._marker = marker
 
@@ -200,12 +202,12 @@ class _Hostile:
 
 
 @pytest.mark.fault("M9")
-def test_a_checkpoint_with_code_in_it_is_refused_unexecuted(row, start, tmp_path, model_copy):
+def test_code_in_a_checkpoint_is_not_executed_and_the_checkpoint_is_refused(row, start, tmp_path, model_copy):
     marker = tmp_path / "executed"
     evil = tmp_path / "evil" / "evil.pt"
     evil.parent.mkdir()
-    evil.write_bytes(pickle.dumps(_Hostile(marker)))
-    # the proof: whoever unpickles this executes it
+    evil.write_bytes(pickle.dumps(_Malicious(marker)))
+    # the proof: unpickling executes the code
     unpickle = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
     subprocess.run([sys.executable, "-c", unpickle, str(evil)], check=True)
     assert marker.exists()
@@ -220,7 +222,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_unexecuted(row, start, tmp_path
             assert any(word in message for word in ("pickle", "checkpoint")), message
             assert not marker.exists()
             assert service.classify(SHORT).problem == "model-not-ready"
-            # the operator's remedy: a directory that is a model
+            # the operator replaces it by a model directory
             back = time.monotonic()
             hidden = evil.with_name("kept.pt")
             evil.rename(hidden)
@@ -231,4 +233,4 @@ def test_a_checkpoint_with_code_in_it_is_refused_unexecuted(row, start, tmp_path
             shutil.rmtree(evil)
             hidden.rename(evil)
             assert not marker.exists()
-    row.remark("what the pickle would do was done by another process first, as proof; counted from the port's line")
+    row.remark("as proof, another process executed the code first; counted from the line with the port")

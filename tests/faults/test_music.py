@@ -1,4 +1,4 @@
-"""Recordings that are not what the model was made for; and a network that has begun to favour a genre."""
+"""Recordings that the model was not trained for, and a network that favours a genre."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from support.bands_model import band_network, write_model
 from support.recordings import bin_frequency, tone, wav
 
 ODD = {"silence": "digital_silence", "noise": "rain", "tone": "siren", "pulses": "metronome", "speech": "babble_low"}
-"""One sound of each kind."""
+"""One sound of each kind of non-music."""
 SOUND = runpy.run_path(str(Path(__file__).parents[1] / "data" / "odd_inputs.py"))["sound"]
 FAVOURITE = 8
 OTHERS = [genre for genre in range(len(LABELS)) if genre != FAVOURITE]
 USUAL = [genre for first in range(0, len(OTHERS), 3) for genre in (FAVOURITE, *OTHERS[first : first + 3])]
-"""The mix of the reference: a quarter of one genre, and of all others the same."""
+"""The mix of the reference: a quarter of one genre, and equal shares of all others."""
 MAX_RECORDINGS = 200
 
 
 def recording(genre: int, number: int) -> bytes:
-    """A tone in the band of a genre; no two have the same level."""
+    """A tone in the band of a genre; each has another level."""
     return wav(tone(bin_frequency(5 * genre + 2), 0.5, 0.3 + number / 10_000))
 
 
 def usual_mix(directory: Path) -> tuple[float, ...]:
-    """What a card would say of a model that had heard the usual mix."""
+    """The mix in the card of a model whose reference is the usual mix."""
     pipeline = Pipeline.load(locate(str(directory)))
     tracks = [pipeline.classify(recording(genre, 0)).probabilities[16] for genre in USUAL]
     return tuple(float(share) for share in np.mean(tracks, axis=0))
 
 
 def play(service: Service, genres: list[int], numbers: Iterator[int]) -> list[str]:
-    """Have each classified, one after another; the genres named."""
+    """Classify each, one after another; returns the named genres."""
     answers = [service.classify(recording(genre, next(numbers))) for genre in genres]
     assert {answer.status for answer in answers} == {200}
     return [answer.json["predictions"][0]["genre"] for answer in answers]
 
 
-def test_the_usual_mix_holds_every_genre():
+def test_the_usual_mix_has_every_genre():
     assert sorted(set(USUAL)) == list(range(len(LABELS)))
 
 
 @pytest.mark.fault("T7")
-def test_what_is_no_music_is_answered_and_flagged(row, under_traffic):
+def test_non_music_is_answered_and_flagged(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             kind, name = list(ODD.items())[once.number % len(ODD)]
@@ -69,7 +69,7 @@ def test_what_is_no_music_is_answered_and_flagged(row, under_traffic):
 
 
 @pytest.mark.fault("T8")
-def test_drift_is_warned_of_and_never_more(row, start, tmp_path):
+def test_drift_causes_a_warning_and_no_failure(row, start, tmp_path):
     mix = usual_mix(write_model(tmp_path / "plain"))
     biases = {"one class collapsing": -100.0, "biased logits": 5.0}
     for once in row.repeats():
@@ -83,7 +83,7 @@ def test_drift_is_warned_of_and_never_more(row, start, tmp_path):
         )
         with start(model=model) as service:
             once.service, numbers = service, count()
-            if name == "another mix":  # first the usual one, which is no drift
+            if name == "another mix":  # first the usual mix, which is not drift
                 play(service, USUAL * 5, numbers)
                 prove(lambda: service.look().metric("ccmusic_classifications_total") == 100, "recordings are answered")
                 look = service.look()
@@ -98,14 +98,14 @@ def test_drift_is_warned_of_and_never_more(row, start, tmp_path):
             while not service.look().says("drift", "warn", "mix: "):
                 play(service, genres, numbers)
                 n_played += len(genres)
-                assert n_played <= MAX_RECORDINGS, f"{name}: not seen within {n_played} recordings"
-            row.figure(f"recordings until {name} was seen", n_played)
+                assert n_played <= MAX_RECORDINGS, f"{name}: not noticed within {n_played} recordings"
+            row.figure(f"recordings until {name} was noticed", n_played)
             once.detected_when(
                 lambda now: now.measures("drift", "warn"),
                 lambda now: now.metric("ccmusic_drift_statistic", kind="mix") >= 1,
             )
             once.within = True
             look = service.look()
-            assert look.green, look.body  # a warning and no more
+            assert look.green, look.body  # only a warning
             assert look.says("drift", "warn", "mix: .* are expected")
     row.remark("a warning: /health, /readyz and /livez stayed 200; detected counts from the first such recordings")

@@ -1,4 +1,4 @@
-"""Processor, memory, descriptors, disk and clock: what a service shares with everything else on its machine."""
+"""Resources that a service shares with other programs: processor, memory, descriptors, disk and clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @pytest.mark.fault("R1")
-def test_a_starved_processor_warns_and_nobody_is_killed_for_it(row, under_traffic):
+def test_a_busy_processor_causes_a_warning_and_no_worker_is_killed(row, under_traffic):
     cpu = max(os.sched_getaffinity(0))
     everywhere = os.sched_getaffinity(0)
     with under_traffic(self_test_seconds=1) as (service, traffic):
@@ -39,18 +39,18 @@ def test_a_starved_processor_warns_and_nobody_is_killed_for_it(row, under_traffi
                     lambda now: now.measures("speed", "warn") or now.measures("speed", "fail"),
                 )
                 assert service.look().live.status == 200
-                assert [worker["pid"] for worker in service.look().workers] == workers, "slow is not dead"
+                assert [worker["pid"] for worker in service.look().workers] == workers, "slow workers are not replaced"
                 back = time.monotonic()
             for pid in workers:
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     os.sched_setaffinity(int(task.name), everywhere)
             once.recovered_when(since=back)
-            prove(lambda: service.look().check("speed")[0] == "pass", "the speed is back")
+            prove(lambda: service.look().check("speed")[0] == "pass", "the speed is normal again")
     row.remark("workers (nice 5) pinned to one processor with 8 burners (nice 0)")
 
 
 @pytest.mark.fault("R2")
-def test_a_leaking_worker_is_replaced_after_its_job_and_nothing_is_lost(row, under_traffic):
+def test_a_leaking_worker_is_replaced_after_its_job_and_no_request_fails(row, under_traffic):
     with under_traffic(recycle_growth_bytes=160 * MEGABYTE) as (service, traffic):
         for once in row.repeats(service, traffic):
             pids = [worker["pid"] for worker in service.look().workers]
@@ -68,12 +68,12 @@ def test_a_leaking_worker_is_replaced_after_its_job_and_nothing_is_lost(row, und
             once.within = not traffic.counts()[2]
             service.clear_faults()
             once.recovered_when()
-        assert not traffic.counts()[2], "nothing is lost"
-    row.remark("each job keeps 32 MB, a worker may grow by 160 MB")
+        assert not traffic.counts()[2], "no request fails"
+    row.remark("each job leaks 32 MB; a worker can grow by 160 MB")
 
 
 @pytest.mark.fault("R3")
-def test_a_worker_without_memory_says_so_and_is_replaced(row, under_traffic):
+def test_a_worker_without_memory_is_replaced(row, under_traffic):
     large = wav(tone(440, 600.0), form="FLAC")  # small to receive, large to decode
     with under_traffic(workers=1) as (service, traffic):
         for once in row.repeats(service, traffic):
@@ -95,7 +95,7 @@ def test_a_worker_without_memory_says_so_and_is_replaced(row, under_traffic):
 
 
 @pytest.mark.fault("R4")
-def test_descriptors_that_run_out_warn_before_they_are_gone(row, under_traffic):
+def test_a_shortage_of_descriptors_causes_a_warning_first(row, under_traffic):
     with under_traffic() as (service, traffic):
         front = service.pid
         soft, hard = resource.prlimit(front, resource.RLIMIT_NOFILE)
@@ -113,14 +113,14 @@ def test_descriptors_that_run_out_warn_before_they_are_gone(row, under_traffic):
                 resource.prlimit(front, resource.RLIMIT_NOFILE, (n_descriptors(front) + 1, hard))
                 begun = time.monotonic()
                 once.detected_when(lambda now: now.unready("descriptors"))
-                row.figure("all but gone: seconds until /readyz is false", time.monotonic() - begun)
+                row.figure("one left: seconds until /readyz is false", time.monotonic() - begun)
                 once.detected = detected
                 assert service.look().live.status == 200
             finally:
                 back = time.monotonic()
                 resource.prlimit(front, resource.RLIMIT_NOFILE, (soft, hard))
             once.recovered_when(since=back)
-    row.remark("first 88 % of them used, then all but one")
+    row.remark("first 88 % in use, then all but one")
 
 
 def _may_mount() -> bool:
@@ -131,9 +131,9 @@ def _may_mount() -> bool:
 
 
 @pytest.mark.fault("R5")
-def test_a_full_or_read_only_disk_costs_uploads_alone(row, start, tmp_path):
+def test_a_full_or_read_only_disk_affects_only_uploads(row, start, tmp_path):
     if not _may_mount():
-        pytest.skip("mounting in a namespace of one's own is not permitted")
+        pytest.skip("mounting in a mount namespace is not permitted")
     disk = tmp_path / "disk"
     disk.mkdir()
     script = f'mount -t tmpfs -o size=1m tmpfs {disk} && exec "$@"'
@@ -153,7 +153,7 @@ def test_a_full_or_read_only_disk_costs_uploads_alone(row, start, tmp_path):
             back = time.monotonic()
             filler.unlink()
             once.recovered_when(since=back)
-            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is well again")
+            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is writable again")
 
             once.begin()
             _remount(service, disk, "ro")
@@ -163,7 +163,7 @@ def test_a_full_or_read_only_disk_costs_uploads_alone(row, start, tmp_path):
             back = time.monotonic()
             _remount(service, disk, "rw")
             once.recovered_when(since=back)
-            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is well again")
+            prove(lambda: service.look().check("disk")[0] == "pass", "the disk is writable again")
     row.remark("a 1 MB tmpfs as TMPDIR, first filled, then remounted read-only; the slower of the two")
 
 
@@ -185,16 +185,16 @@ def _seen_and_survived(once, service: Service, traffic: Traffic, row) -> None:
     answer = client.ask("POST", "/v1/classify", upload, {"Content-Type": "multipart/form-data; boundary=b"})
     client.close()
     row.remark(f"a form of 2.6 MB meanwhile: {answer.status}")
-    assert answer.status in (200, 507), answer.text  # 200 where it need not go to the disk at all
+    assert answer.status in (200, 507), answer.text  # 200 if the upload needs no file
     if answer.status == 507:
         assert answer.problem == "insufficient-storage"
     small = service.classify(SHORT)
-    assert small.status == 200, "in-memory work goes on"
+    assert small.status == 200, "work in memory continues"
     once.judge(small, traffic.reference)
 
 
 @pytest.mark.fault("R6")
-def test_a_jump_of_the_clock_restarts_nothing(row, start, tmp_path):
+def test_a_jump_of_the_clock_causes_no_restart(row, start, tmp_path):
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed")
     offset = tmp_path / "offset"
@@ -227,8 +227,8 @@ def test_a_jump_of_the_clock_restarts_nothing(row, start, tmp_path):
             assert colours == {200}
             assert after["restarts"]["total"] == before["restarts"]["total"]
             elapsed = after["uptime_seconds"] - before["uptime_seconds"]
-            assert 0 < elapsed < 600, "uptime goes on as if nothing had happened"
+            assert 0 < elapsed < 600, "the uptime is not affected"
             assert not differs(service.classify(SHORT), traffic.reference)
             once.within = True
         assert not traffic.counts()[2]
-    row.remark("a day forth, then back, by libfaketime; watched for 3 s: every probe 200 throughout")
+    row.remark("a day forwards, then back, by libfaketime; watched for 3 s: every probe is always 200")

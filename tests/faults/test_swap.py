@@ -17,7 +17,7 @@ STEPS = 60
 
 
 def random_network() -> bytes:
-    """A network of the right form whose weights are noise: its card will be consistent, its answers are not."""
+    """A network of the right shape with random weights: its card is consistent, but its answers are wrong."""
     weights = np.random.default_rng(5).normal(0, 0.05, (84, 16)).astype(np.float32)
     graph = helper.make_graph(
         [
@@ -33,7 +33,7 @@ def random_network() -> bytes:
 
 
 def slow_network() -> bytes:
-    """The bands network with a branch of large products beside it, whose result is multiplied by nothing."""
+    """The bands network with another branch of large products, whose result is multiplied by almost zero."""
     bands = np.zeros((84, 16), np.float32)
     for i in range(16):
         bands[5 * i : 5 * i + 5, i] = 0.1 / 5
@@ -46,7 +46,7 @@ def slow_network() -> bytes:
     nodes += [helper.make_node("MatMul", [f"wide{i}", "half"], [f"wide{i + 1}"]) for i in range(STEPS)]
     nodes += [
         helper.make_node("ReduceMean", [f"wide{STEPS}", "both_axes"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Mul", ["mean", "almost_zero"], ["zero"]),
         helper.make_node("Unsqueeze", ["zero", "last_axis"], ["zeros"]),
         helper.make_node("Add", ["answers", "zeros"], ["logits"]),
     ]
@@ -54,7 +54,7 @@ def slow_network() -> bytes:
         "bands": bands,
         "row": np.ones((1, WIDTH), np.float32),
         "half": np.eye(WIDTH, dtype=np.float32) / 2,
-        "nothing": np.array(1e-30, np.float32),
+        "almost_zero": np.array(1e-30, np.float32),
         "time_axis": np.array([2]),
         "both_axes": np.array([1, 2]),
         "last_axis": np.array([1]),
@@ -76,7 +76,7 @@ def _bytes(graph) -> bytes:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four models: the present one, a good one, a bad one and a slow one; each card is in order."""
+    """Five models: the present one, a good one, a bad one, a slow one and one with an altered file."""
     place = tmp_path_factory.mktemp("repository")
     for name, network in {
         "present": band_network(),
@@ -102,7 +102,7 @@ def model_of(service: Service) -> str:
 @pytest.mark.fault("M8")
 def test_a_bad_new_model_is_not_switched_to(row, under_traffic, repository):
     with under_traffic(model=repository / "present", model_repository=repository) as (service, traffic):
-        for _ in range(20):  # recent inputs to compare on
+        for _ in range(20):  # recent recordings for the comparison
             service.classify(SHORT)
         for once in row.repeats(service, traffic):
             held = model_of(service)
@@ -111,12 +111,12 @@ def test_a_bad_new_model_is_not_switched_to(row, under_traffic, repository):
                 answer = load(service, name)
                 once.detected = max(once.detected or 0.0, once.detected_now())
                 assert answer.status == 409, answer.text
-                words = answer.json["error"]
-                assert any(part in words for part in cause.split("|")), words
-                row.remark(f"{name}: “{words}”")
+                error = answer.json["error"]
+                assert any(part in error for part in cause.split("|")), error
+                row.remark(f"{name}: “{error}”")
                 assert model_of(service) == held
             once.within = True
-            for name in ("good", "present"):  # the door is open for a good one
+            for name in ("good", "present"):  # a good one is accepted
                 once.begin()
                 answer = load(service, name)
                 assert answer.status == 200, answer.text
@@ -124,6 +124,6 @@ def test_a_bad_new_model_is_not_switched_to(row, under_traffic, repository):
                 assert probabilities(service.classify(SHORT)) == traffic.reference
                 once.recovered_when()
         _, wrong, errors = traffic.counts()
-        assert not errors, "never a moment without an answer"
+        assert not errors, "every request is answered"
         assert wrong == 0
-    row.remark("detected = until the refusal; recovered = a switch to a good model, under traffic throughout")
+    row.remark("detected = until the refusal; recovered = the switch to a good model, under traffic all the time")

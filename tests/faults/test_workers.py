@@ -1,4 +1,4 @@
-"""Workers that die, freeze, hang or will not start."""
+"""Workers that end, freeze, hang or do not start."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_again(row, under_traffic)
             once.recovered_when()
             assert answer.result().status == 200
             once.judge(answer.result(), reference)
-        assert not traffic.counts()[2], "no other request has noticed"
-    row.remark("the job at work was tried again and answered")
+        assert not traffic.counts()[2], "no other request has failed"
+    row.remark("the job was tried again and answered")
 
 
 @pytest.mark.fault("P2")
-def test_an_input_that_ends_workers_by_sigsegv_is_refused(row, under_traffic):
+def test_an_input_that_ends_workers_with_sigsegv_is_refused(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             poison = trailer(distinct(once.number), "segfault")
@@ -60,12 +60,12 @@ def test_two_workers_killed_at_once_are_both_replaced(row, under_traffic):
             once.detected_when(*signs)
             prove(lambda pids=workers: all(map(gone, pids)), "both processes have ended")
             once.recovered_when()
-        # both may have been at work on the same recording, which is not to blame
+        # both may have had the same recording, which is not the cause
         assert not any(kind.startswith("422") for kind in traffic.counts()[2]), traffic.counts()[2]
 
 
 @pytest.mark.fault("P4")
-def test_a_frozen_worker_is_dumped_and_replaced(row, under_traffic):
+def test_a_frozen_worker_is_replaced_with_a_stack_dump(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             victim = service.worker("idle", "busy", "testing")
@@ -80,7 +80,7 @@ def test_a_frozen_worker_is_dumped_and_replaced(row, under_traffic):
 
 
 @pytest.mark.fault("P5")
-def test_a_worker_whose_native_code_holds_the_lock_is_dumped_and_replaced(row, under_traffic):
+def test_a_worker_whose_native_code_holds_the_lock_is_replaced_with_a_stack_dump(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             victim = service.worker("idle", "busy", "testing")
@@ -98,7 +98,7 @@ def test_a_worker_whose_native_code_holds_the_lock_is_dumped_and_replaced(row, u
 
 
 @pytest.mark.fault("P6")
-def test_the_hundredth_request_that_never_ends_is_stopped_at_its_deadline(row, under_traffic):
+def test_an_endless_request_is_stopped_at_its_deadline(row, under_traffic):
     deadline = 1.0
     with under_traffic(job_timeout_seconds=deadline) as (service, traffic):
         for once in row.repeats(service, traffic):
@@ -108,7 +108,7 @@ def test_the_hundredth_request_that_never_ends_is_stopped_at_its_deadline(row, u
             once.begin()
             once.bound = deadline + 0.3
             answer = service.classify_later(trailer(distinct(once.number), "hang"))
-            hanging = lambda now: any(  # noqa: E731  it shows as a stage that does not end while the heart beats
+            hanging = lambda now: any(  # noqa: E731  the stage does not end while the heartbeat continues
                 w["state"] == "busy" and w["stage_seconds"] > 0.4 and w["heartbeat_age_seconds"] < 0.4
                 for w in now.workers
             )
@@ -120,7 +120,7 @@ def test_the_hundredth_request_that_never_ends_is_stopped_at_its_deadline(row, u
 
 
 @pytest.mark.fault("P8")
-def test_workers_that_all_wait_for_ever_are_shed_and_restarted(row, under_traffic):
+def test_workers_that_all_wait_forever_are_replaced(row, under_traffic):
     deadline = 2.0
     with under_traffic(job_timeout_seconds=deadline, max_wait_seconds=0.8) as (service, traffic):
         for once in row.repeats(service, traffic):
@@ -136,12 +136,12 @@ def test_workers_that_all_wait_for_ever_are_shed_and_restarted(row, under_traffi
             )
             assert [answer.result().status for answer in answers] == [504, 504]
             once.recovered_when()
-    row.remark(f"deadline here {deadline:g} s; who waits longer than 0.8 s is told to come again")
+    row.remark(f"deadline here {deadline:g} s; requests that wait longer than 0.8 s are refused")
 
 
 @pytest.mark.fault("P9")
-def test_a_crash_loop_backs_off_says_so_and_never_gives_up(row, start):
-    # one worker, so that the restarts are those of one place
+def test_a_crash_loop_is_reported_and_retried_without_end(row, start):
+    # one worker, so that all restarts are of one slot
     with start(workers=1) as service:
         reference = probabilities(service.classify(SHORT))
         for once in row.repeats(service):
@@ -158,7 +158,7 @@ def test_a_crash_loop_backs_off_says_so_and_never_gives_up(row, start):
 
             once.detected_when(looping, lambda now: now.measures("crash_loop", "fail"))
             once.within = found[0] <= 3
-            row.figure("restarts until it shows", found[0])
+            row.figure("restarts until it is reported", found[0])
             after = service.look().body["restarts"]["total"]
             prove(lambda after=after: service.look().body["restarts"]["total"] > after, "it is still being tried")
             assert service.look().live.status == 200

@@ -1,4 +1,4 @@
-"""Recordings with known answers, and the clients that keep asking for them while a fault is at work."""
+"""Recordings with known answers, and clients that send them while a fault is active."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from support.recordings import tone, wav
 
 TOLERANCE = 1e-3
 PAUSE_SECONDS = 0.05
-"""Between a client's requests: the traffic shall be there, and shall leave the processor to what is measured."""
+"""Pause between a client's requests, so that the processor stays free for what is measured."""
 
 SHORT = wav(tone(440, 1.0) + tone(660, 1.0, 0.2))
-"""The known recording: a small WAV."""
+"""The test recording: a small WAV."""
 
 LONG = wav(tone(440, 240.0), form="FLAC")
 LONG_WINDOWS = 1000
-"""With so many windows it keeps a worker busy for seconds: to be hit in the middle of it."""
+"""With so many windows it keeps a worker busy for seconds, so that a fault can happen meanwhile."""
 
 
 def distinct(index: int, seconds: float = 1.0) -> bytes:
-    """A recording that no other index gives, bytes and hash."""
+    """A recording with other bytes, and so another hash, for each index."""
     return wav(tone(220 + index, seconds, 0.4))
 
 
 def trailer(recording: bytes, fault: str) -> bytes:
-    """A recording that brings a fault about in the worker that gets it; its sound stays what it was."""
+    """A recording that injects a fault into the worker that gets it; its sound is unchanged."""
     return recording + b"ccmusic-fault:" + fault.encode()
 
 
@@ -40,19 +40,19 @@ def probabilities(answer: Answer) -> dict[str, float]:
 
 
 def differs(answer: Answer, reference: dict[str, float]) -> bool:
-    """Whether an answer says something else than the reference."""
+    """Whether an answer differs from the reference."""
     found = probabilities(answer)
     # written so that a NaN counts as wrong
     return found.keys() != reference.keys() or not all(abs(found[g] - reference[g]) <= TOLERANCE for g in reference)
 
 
 class Traffic:
-    """Two clients that send the known recording again and again; what they saw is counted.
+    """Two clients that send the test recording repeatedly and count the answers.
 
     Parameters
     ----------
     service : Service
-        Green; its answer now is the reference.
+        It must be green; its present answer is the reference.
     """
 
     def __init__(self, service: Service, clients: int = 2) -> None:
@@ -84,11 +84,11 @@ class Traffic:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing of it is on its way."""
+        """No request is in flight while the block runs."""
         self._flowing.clear()
-        calm = threading.Event()
+        pause = threading.Event()
         while self._in_flight:
-            calm.wait(0.005)
+            pause.wait(0.005)
         yield
         self._flowing.set()
 
@@ -120,7 +120,7 @@ class Traffic:
                     differing = probabilities(answer) != self.reference
                 else:
                     kind = f"{answer.status} {answer.problem}".strip()
-            except Exception as error:  # every way in which a client gets no answer is one to count
+            except Exception as error:  # every kind of missing answer counts
                 kind = type(error).__name__
             with self._lock:
                 self._in_flight -= 1

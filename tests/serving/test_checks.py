@@ -46,6 +46,10 @@ def test_the_model_fails_while_it_loads_and_shows_the_stage():
     assert observation.message == "Model is still loading..."
 
 
+def test_the_model_is_loading_before_there_are_workers():
+    assert checks.model_check(SupervisorState()).cause == "still loading"
+
+
 @pytest.mark.parametrize(
     ("failure", "message"),
     [

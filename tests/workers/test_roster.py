@@ -186,6 +186,13 @@ def test_a_job_is_not_the_cause_if_another_worker_was_lost_without_it(losses):
     assert losses.lost_with_others(0, job, "crashed")
 
 
+def test_two_losses_of_the_same_worker_are_not_at_the_same_time(losses):
+    job = object()
+    losses.note_loss(0, object())
+    losses.note_loss(0, job)
+    assert not losses.lost_with_others(0, job, "crashed")
+
+
 def test_a_job_is_the_cause_if_it_crashed_two_workers(losses):
     job = object()
     losses.note_loss(0, job)

@@ -171,12 +171,19 @@ def test_a_job_that_takes_too_long_fails_and_counts_as_a_death(make_pool):
     assert pool.quarantine.blocks(b"song")
 
 
-def test_a_job_that_ends_one_worker_is_answered_by_the_next_and_its_death_is_forgotten(make_pool):
+def test_a_job_that_ends_one_worker_is_answered_by_the_next(make_pool):
     pool = make_pool({Job: [CRASH, Failed(ENDED)]})
     ticket = pool.submit()
     assert pool.error_of(ticket) is ENDED
     assert (ticket.losses, pool.restarts()) == (1, ["crashed"])
-    assert len(pool.quarantine) == 0
+
+
+def test_a_recording_that_a_worker_survives_is_not_quarantined_for_an_older_death(make_pool):
+    pool = make_pool({Job: [HANG, CRASH, Failed(ENDED), HANG]})
+    assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
+    assert pool.error_of(pool.submit()) is ENDED
+    assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
+    assert not pool.quarantine.blocks(b"song")
 
 
 def test_a_job_that_ends_two_workers_is_quarantined(make_pool):
