@@ -1,11 +1,11 @@
-"""How near each converted backbone comes to torchvision, how large it is, and how long a window takes.
+"""Measures the difference of each converted backbone from torchvision, its size, and its time per window.
 
-Usage: ``python bench/checkpoints.py [BACKBONE ...]``, best with torch installed; the weights are computed, of full
-size, and torchvision's answers are those in ``tests/data/torchvision_golden.json``. Prints the tables of
-``docs/checkpoints.md``, one row for each backbone, from a process of its own.
+Usage: ``python bench/checkpoints.py [BACKBONE ...]``, preferably with torch installed. The weights are computed, in
+full size; torchvision's logits are in ``tests/data/torchvision_golden.json``. Prints the tables of
+``docs/checkpoints.md``; each backbone is measured in a process of its own.
 """
 
-# ruff: noqa: E402 - what the tests compute with is found first
+# ruff: noqa: E402 - modules of the tests are imported after their directories are on the path
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 def milliseconds(model: bytes, threads: int, picture: np.ndarray) -> float:
-    """The shortest of many runs: others on the machine can only make one longer."""
+    """The shortest of many runs, because other load on the machine only makes a run longer."""
     network = session(model, threads)
     times = []
     for _ in range(RUNS):
@@ -55,7 +55,7 @@ def milliseconds(model: bytes, threads: int, picture: np.ndarray) -> float:
 
 
 def convert(name: str, path: Path, expected: dict[str, architectures.Expected]) -> tuple[bytes, float, float, int]:
-    """The model, the seconds that reading and building took, and the most memory (MiB) until then."""
+    """The model, the seconds for reading and for building, and the peak memory (MiB)."""
     started = time.perf_counter()
     parameters = read_state_dict(path)
     check(parameters, expected)
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("backbones", nargs="*", default=list(architectures.ARCHITECTURES))
     print(f"onnxruntime {onnxruntime.__version__}, numpy {np.__version__}, torchvision {GOLDEN['torchvision']}")
     print(
-        "| backbone | keys | parameters | save.pt MB | ONNX MB | error: torchvision | torch here | NumPy "
+        "| backbone | keys | parameters | save.pt MB | ONNX MB | error: torchvision | ours in torch | ours in NumPy "
         "| read s | build s | peak MiB | ms, 1 thread | ms, 2 threads |"
     )
     print("|---|" + "---:|" * 12)

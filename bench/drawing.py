@@ -1,8 +1,8 @@
-"""How near ``ccmusic.features.image`` comes to the picture that matplotlib draws and saves, and how much sooner.
+"""Compares the pictures and the speed of ``ccmusic.features.image`` with matplotlib's.
 
 Usage: ``python bench/drawing.py --audio DIR ... [--model FILE.onnx] [--write docs/drawing-parity.md]``, with librosa
-0.11, matplotlib and onnx installed. The model takes ``picture`` [n, 3, 224, 224]; without one a small network of random
-weights is asked.
+0.11, matplotlib and onnx installed. The model's input is ``picture`` [n, 3, 224, 224]; by default it is a small network
+with random weights.
 """
 
 # ruff: noqa: E402 - the thread limits must be set before numpy is imported
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-warnings.simplefilter("ignore")  # librosa's and matplotlib's imports warn of other packages
+warnings.simplefilter("ignore")  # importing librosa and matplotlib gives warnings about other packages
 
 import librosa
 import matplotlib as mpl
@@ -38,8 +38,8 @@ from ccmusic.features.cqt import cqt_db
 from ccmusic.features.mel import mel_db
 from ccmusic.features.spectrogram import SAMPLE_RATE
 
-ROAD = runpy.run_path(str(Path(__file__).parent.parent / "tests" / "data" / "matplotlib_road.py"))
-SHORT_SECONDS = (0.3, 1.0, 5.0)  # of each recording's beginning: one stretched window each
+MATPLOTLIB = runpy.run_path(str(Path(__file__).parent.parent / "tests" / "data" / "matplotlib_road.py"))
+SHORT_SECONDS = (0.3, 1.0, 5.0)  # from the start of each recording: one stretched window each
 N_CLASSES = 16
 
 
@@ -59,7 +59,7 @@ SPECTROGRAMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.n
 
 @dataclass
 class Comparison:
-    """Of pictures [channels and pixels in any order] that should be equal, in steps of 255."""
+    """The differences of pictures [channels and pixels in any order] that should be equal, in steps of 255."""
 
     n: int = 0
     equal: int = 0
@@ -80,7 +80,7 @@ class Comparison:
 
 
 def random_network() -> bytes:
-    """Two convolutions, a pooling and a layer, of random weights: enough to turn a pixel's change into a logit's."""
+    """Two convolutions, a pooling and a layer with random weights: a change of a pixel changes a logit."""
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(2026)
@@ -110,7 +110,7 @@ def random_network() -> bytes:
 
 
 def places(waveform: np.ndarray, n_frames: int) -> list[tuple[int, int]]:
-    """Upstream's windows, and as many again between them."""
+    """Upstream's windows, and one between each two of them."""
     windows = upstream_windows(n_frames, len(waveform) / SAMPLE_RATE)
     between = [((a + b) // 2, (a + b) // 2 + b - a) for a, b in windows]
     return windows + [(a, b) for a, b in between if b <= n_frames]
@@ -124,21 +124,22 @@ def compared_waveforms(audio_dirs: list[Path]) -> Iterator[np.ndarray]:
 
 
 def to_steps(picture: np.ndarray) -> np.ndarray:
-    """The network's input as it was before scaling, 0 to 255."""
+    """The network's input before its scaling, 0 to 255."""
     return np.rint((picture + 1) * 127.5)
 
 
 class Bench:
-    """All comparisons of one spectrogram.
+    """All comparisons for one kind of spectrogram.
 
-    `raster` and `picture` draw one and the same window both ways; `road` goes from the waveform, so that the
-    spectrograms' own small differences are in it.
+    `raster` and `picture` draw the same window in both ways. `pipeline_raster` and `pipeline` start from the waveform,
+    so they include the small differences of the spectrograms.
     """
 
     def __init__(self, kind: str, session: onnxruntime.InferenceSession) -> None:
         self.librosa_db, self.our_db = SPECTROGRAMS[kind]
         self.session = session
-        self.raster, self.picture, self.road_raster, self.road = Comparison(), Comparison(), Comparison(), Comparison()
+        self.raster, self.picture = Comparison(), Comparison()
+        self.pipeline_raster, self.pipeline = Comparison(), Comparison()
         self.their_seconds: list[float] = []
         self.our_seconds: list[float] = []
 
@@ -152,15 +153,15 @@ class Bench:
 
     def add_window(self, their_window: np.ndarray, our_window: np.ndarray) -> None:
         drawn = image.draw(our_window)
-        self.raster.add(ROAD["raster"](our_window), drawn)
-        self.road_raster.add(ROAD["raster"](their_window), drawn)
+        self.raster.add(MATPLOTLIB["raster"](our_window), drawn)
+        self.pipeline_raster.add(MATPLOTLIB["raster"](their_window), drawn)
         kept: list[np.ndarray] = []
-        self.their_seconds.append(seconds_taken(lambda: kept.append(ROAD["network_picture"](our_window))))
+        self.their_seconds.append(seconds_taken(lambda: kept.append(MATPLOTLIB["network_picture"](our_window))))
         self.our_seconds.append(seconds_taken(lambda: kept.append(image.network_picture(our_window))))
         reference, estimated = kept
-        whole_reference = ROAD["network_picture"](their_window)
+        whole_reference = MATPLOTLIB["network_picture"](their_window)
         ours = self.logits(estimated)
-        for comparison, theirs in ((self.picture, reference), (self.road, whole_reference)):
+        for comparison, theirs in ((self.picture, reference), (self.pipeline, whole_reference)):
             comparison.add(to_steps(theirs), to_steps(estimated))
             comparison.theirs.append(self.logits(theirs))
             comparison.ours.append(ours)
@@ -168,14 +169,14 @@ class Bench:
 
 def logit_cells(comparison: Comparison) -> str:
     theirs, ours = np.stack(comparison.theirs), np.stack(comparison.ours)
-    # Each class about its own mean, so that what all windows have in common is not counted as agreement.
+    # Relative to the mean of each class, so that logits common to all windows do not count as agreement.
     correlation = np.corrcoef((theirs - theirs.mean(0)).ravel(), (ours - theirs.mean(0)).ravel())[0, 1]
     same = int((theirs.argmax(1) == ours.argmax(1)).sum())
     return f"{np.abs(theirs - ours).max():.2g} | {correlation:.7f} | {same} of {len(theirs)}"
 
 
 def stage_rows(window: np.ndarray) -> Iterator[str]:
-    """Where our time goes, each step alone."""
+    """The time of each step of ours."""
     from io import BytesIO
 
     from PIL import Image
@@ -209,40 +210,40 @@ def report(audio_dirs: list[Path], model: Path | None) -> Iterator[str]:
     )
     yield ""
     short = ", ".join(f"{seconds:g}" for seconds in SHORT_SECONDS)
-    yield "Windows of real recordings: upstream's of 11.4 s, as many again between them, and the first"
+    yield "Windows of real recordings: upstream's of 11.4 s, one between each two of them, and the first"
     yield f"{short} s of each recording as one stretched window each. Errors are in steps of 255, per channel"
-    yield "and pixel: the largest of any window, and the mean."
+    yield "and pixel: the largest in any window, and the mean."
     yield ""
-    yield "## The drawing alone: one and the same window both ways"
+    yield "## The drawing alone: the same window drawn both ways"
     yield ""
     yield "| spectrogram | rasters equal | largest | mean | pictures of 224 x 224 equal | largest | mean |"
     yield "|---|---|---|---|---|---|---|"
     for kind, bench in benches.items():
         yield f"| {kind} | {bench.raster.cells()} | {bench.picture.cells()} |"
     yield ""
-    yield "## The whole road: from the waveform through librosa and matplotlib, and through ours"
+    yield "## The whole pipeline: from the waveform, through librosa and matplotlib, and through ours"
     yield ""
-    yield "Our spectrograms differ from librosa's by their rounding ([CQT](cqt-parity.md), [mel](mel-parity.md)), so"
-    yield "that a value on the border of two of the 256 colours may take the neighbouring one."
+    yield "Our spectrograms differ from librosa's by rounding ([CQT](cqt-parity.md), [mel](mel-parity.md)), so a"
+    yield "value on the border between two of the 256 colours may get the other colour."
     yield ""
     yield "| spectrogram | rasters equal | largest | mean | pictures of 224 x 224 equal | largest | mean |"
     yield "|---|---|---|---|---|---|---|"
     for kind, bench in benches.items():
-        yield f"| {kind} | {bench.road_raster.cells()} | {bench.road.cells()} |"
+        yield f"| {kind} | {bench.pipeline_raster.cells()} | {bench.pipeline.cells()} |"
     yield ""
-    yield f"## What a network says: {model.name if model else 'random weights'}"
+    yield f"## The logits of a network: {model.name if model else 'random weights'}"
     yield ""
     yield "| spectrogram | pictures | largest difference of logits | correlation | same first label |"
     yield "|---|---|---|---|---|"
     for kind, bench in benches.items():
         yield f"| {kind} | the drawing alone | {logit_cells(bench.picture)} |"
-        yield f"| {kind} | the whole road | {logit_cells(bench.road)} |"
+        yield f"| {kind} | the whole pipeline | {logit_cells(bench.pipeline)} |"
     yield ""
     yield "## Speed: from a window in dB to the network's input"
     yield ""
-    yield "One core, interleaved, medians over all windows; the spread is that of the middle half of the ratios."
+    yield "One core, alternating, medians over all windows. The spread is the middle half of the ratios."
     yield ""
-    yield "| spectrogram | librosa, matplotlib, Pillow | here | ratio | spread |"
+    yield "| spectrogram | librosa, matplotlib, Pillow | ours | ratio | spread |"
     yield "|---|---|---|---|---|"
     for kind, bench in benches.items():
         yield f"| {kind} | {speed_cells(bench.their_seconds, bench.our_seconds)} |"

@@ -1,12 +1,12 @@
-"""What precisions and runtimes do to a checkpoint's answers, its time and its memory, as tables for a document.
+"""Measures the effect of precisions and runtimes on a checkpoint's answers, time and memory; prints Markdown tables.
 
 Usage: ``python bench/precisions.py STEP --work DIR --checkpoint save.pt --calibrate AUDIO ... --compare AUDIO ...``,
 with the extras ``import`` and ``openvino`` installed, and the package nncf for ``--nncf``. AUDIO are recordings or
-directories of them; nothing of one list may be in the other. DIR keeps networks and windows between the steps:
+directories of them; the two lists must not share recordings. DIR keeps networks and windows between the steps:
 
-* ``recipes`` quantises in several ways, and compares each with float32;
+* ``recipes`` quantises with several settings and compares each result with float32;
 * ``networks`` compares every precision in every runtime;
-* ``speed`` times them in turns, so that whatever else the machine does meets all of them;
+* ``speed`` measures their times alternately, so that other load on the machine affects all of them;
 * ``memory`` loads each in a process of its own.
 """
 
@@ -66,7 +66,7 @@ BATCHES = (1, 4, 8)
 
 
 def draft(spectrogram: str) -> Card:
-    """A card that only says what a window is."""
+    """A card that only defines the windows."""
     return Card(
         name="bench",
         version="1",
@@ -87,33 +87,34 @@ def draft(spectrogram: str) -> Card:
     )
 
 
-def files(places: list[Path]) -> list[Path]:
-    found = (sorted(place.rglob("*")) if place.is_dir() else [place] for place in places)
+def files(paths: list[Path]) -> list[Path]:
+    found = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in paths)
     return [path for paths in found for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def prepared(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Windows of both lists, and the networks as files, made once."""
+    """The windows of both lists; writes them and the networks to the work directory the first time."""
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    kept = work / "windows.npz"
+    windows_file = work / "windows.npz"
     if not (work / FLOAT).exists():
         state = read_state_dict(arguments.checkpoint)
         checkpoint = recognise(arguments.checkpoint, state, arguments.spectrogram)
         (work / FLOAT).write_bytes(architectures.build_onnx(checkpoint.backbone, state, checkpoint.n_labels))
-    if not kept.exists():
+    if not windows_file.exists():
         card = draft(arguments.spectrogram)
         lists = {"calibrate": (arguments.calibrate, 112), "compare": (arguments.compare, 216)}
-        np.savez(kept, **{name: real_windows(card, files(places), count) for name, (places, count) in lists.items()})
-    with np.load(kept) as windows:
-        taken = dict(windows)
+        windows = {name: real_windows(card, files(paths), count) for name, (paths, count) in lists.items()}
+        np.savez(windows_file, **windows)
+    with np.load(windows_file) as stored:
+        windows = dict(stored)
     if not (work / INT8).exists():
         started = time.perf_counter()
-        (work / INT8).write_bytes(quantize((work / FLOAT).read_bytes(), taken["calibrate"]))
+        (work / INT8).write_bytes(quantize((work / FLOAT).read_bytes(), windows["calibrate"]))
         print(f"quantised in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     if arguments.nncf and not (work / NNCF).exists():
-        (work / NNCF).write_bytes(by_nncf((work / FLOAT).read_bytes(), taken["calibrate"]))
-    return taken
+        (work / NNCF).write_bytes(by_nncf((work / FLOAT).read_bytes(), windows["calibrate"]))
+    return windows
 
 
 def by_nncf(model: bytes, pictures: np.ndarray) -> bytes:
@@ -126,7 +127,7 @@ def by_nncf(model: bytes, pictures: np.ndarray) -> bytes:
     return quantised
 
 
-def opened(name: str, work: Path, threads: int) -> Backend:
+def open_network(name: str, work: Path, threads: int) -> Backend:
     runtime, precision, file = NETWORKS[name]
     model = (work / file).read_bytes()
     if runtime == "openvino":
@@ -134,27 +135,27 @@ def opened(name: str, work: Path, threads: int) -> Backend:
     return OnnxBackend(model, len(LABELS), threads, input_name="picture")
 
 
-def present(work: Path) -> list[str]:
+def available(work: Path) -> list[str]:
     return [name for name, (_, _, file) in NETWORKS.items() if (work / file).exists()]
 
 
-class Remembering:
-    """The float32 network, whose answers to the same windows are wanted again and again."""
+class CachedBackend:
+    """The float32 network; its answers to the same windows are computed once."""
 
     def __init__(self, backend: Backend) -> None:
         self.name, self._backend = backend.name, backend
-        self._known: dict[bytes, np.ndarray] = {}
+        self._cache: dict[bytes, np.ndarray] = {}
 
     def logits(self, windows: np.ndarray) -> np.ndarray:
-        if len(windows) == 1:  # these are timed
+        if len(windows) == 1:  # single windows are timed
             return self._backend.logits(windows)
         key = windows.tobytes()
-        if key not in self._known:
-            self._known[key] = self._backend.logits(windows)
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = self._backend.logits(windows)
+        return self._cache[key]
 
 
-def compared(title: str, reference: Backend, candidate: Backend, pictures: np.ndarray, threads: int) -> None:
+def print_comparison(title: str, reference: Backend, candidate: Backend, pictures: np.ndarray, threads: int) -> None:
     found = measure(reference, candidate, pictures, threads)
     print(
         f"| {title} | {100 * found.top1:.1f} % | {found.mean_probability_shift:.5f} | {found.max_logit_error:.3f} "
@@ -164,7 +165,8 @@ def compared(title: str, reference: Backend, candidate: Backend, pictures: np.nd
 
 
 HEADING = (
-    "| | same genre named | mean shift of a probability | largest logit error | ms a window | float32 beside it |\n"
+    "| | same top genre | mean change of a probability | largest logit error | ms per window "
+    "| float32 in the same measurement, ms |\n"
     "|---|---|---|---|---|---|"
 )
 
@@ -172,29 +174,31 @@ HEADING = (
 def recipes(arguments: argparse.Namespace) -> None:
     windows, work = prepared(arguments), arguments.work
     model = (work / FLOAT).read_bytes()
-    reference = Remembering(opened("ONNX Runtime float32", work, arguments.threads))
+    reference = CachedBackend(open_network("ONNX Runtime float32", work, arguments.threads))
     print(HEADING)
     ranges: dict[float | None, dict[str, tuple[float, float]]] = {}
     for title, how in RECIPES.items():
         if how.percentile not in ranges:
             ranges[how.percentile] = activation_ranges(model, windows["calibrate"], how.percentile)
-        whole = quantize(model, windows["calibrate"], how, ranges=ranges[how.percentile])
-        candidate = OnnxBackend(whole, len(LABELS), arguments.threads, input_name="picture")
-        compared(title, reference, candidate, windows["compare"], arguments.threads)
+        quantised = quantize(model, windows["calibrate"], how, ranges=ranges[how.percentile])
+        candidate = OnnxBackend(quantised, len(LABELS), arguments.threads, input_name="picture")
+        print_comparison(title, reference, candidate, windows["compare"], arguments.threads)
 
 
 def networks(arguments: argparse.Namespace) -> None:
     windows, work = prepared(arguments), arguments.work
-    reference = Remembering(opened("ONNX Runtime float32", work, arguments.threads))
+    reference = CachedBackend(open_network("ONNX Runtime float32", work, arguments.threads))
     print(HEADING)
-    for name in present(work)[1:]:
-        compared(name, reference, opened(name, work, arguments.threads), windows["compare"], arguments.threads)
+    for name in available(work)[1:]:
+        print_comparison(
+            name, reference, open_network(name, work, arguments.threads), windows["compare"], arguments.threads
+        )
 
 
-def in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
-        run()  # the first of a batch size allocates
+        run()  # the first answer for a batch size allocates memory
     for _ in range(rounds):
         for name, run in runs.items():
             started = time.perf_counter()
@@ -207,10 +211,10 @@ def speed(arguments: argparse.Namespace) -> None:
     pictures = prepared(arguments)["compare"][: max(BATCHES)]
     rows = {}
     for threads in (1, 2):
-        backends = {name: opened(name, arguments.work, threads) for name in present(arguments.work)}
+        backends = {name: open_network(name, arguments.work, threads) for name in available(arguments.work)}
         for batch in BATCHES:
             runs = {name: lambda b=backend, n=batch: b.logits(pictures[:n]) for name, backend in backends.items()}
-            for name, seconds in in_turns(runs, arguments.rounds).items():
+            for name, seconds in alternate(runs, arguments.rounds).items():
                 each = sorted(1000 * value / batch for value in seconds)
                 cell = f"{statistics.median(each):.0f} ({each[0]:.0f}-{each[-1]:.0f})"
                 rows.setdefault(name, []).append(cell)
@@ -223,8 +227,8 @@ def speed(arguments: argparse.Namespace) -> None:
 
 def memory(arguments: argparse.Namespace) -> None:
     prepared(arguments)
-    print("| MB (Pss) | with the libraries | network loaded | after a batch of 8 | peak (RSS) |\n|---|---|---|---|---|")
-    for name in present(arguments.work):
+    print("| MB (Pss) | libraries loaded | network loaded | after a batch of 8 | peak (RSS) |\n|---|---|---|---|---|")
+    for name in available(arguments.work):
         command = [sys.executable, __file__, "one", "--work", str(arguments.work), "--network", name]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         libraries, loaded, after, peak = json.loads(done.stdout.splitlines()[-1])
@@ -237,13 +241,13 @@ def pss_megabytes() -> float:
 
 
 def one(arguments: argparse.Namespace) -> None:
-    """In a process of its own: what loading and running one network takes."""
+    """Print the memory for loading and running one network; runs in a process of its own."""
     import resource
 
     if NETWORKS[arguments.network][0] == "openvino":
         import_openvino()
     libraries = pss_megabytes()
-    backend = opened(arguments.network, arguments.work, 1)
+    backend = open_network(arguments.network, arguments.work, 1)
     loaded = pss_megabytes()
     for batch in BATCHES:
         backend.logits(np.zeros((batch, 3, 224, 224), np.float32))
@@ -261,15 +265,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"recipes": recipes, "networks": networks, "speed": speed, "memory": memory, "one": one}
     parser.add_argument("step", choices=steps)
-    parser.add_argument("--checkpoint", type=Path, help="a save.pt of the official kind")
+    parser.add_argument("--checkpoint", type=Path, help="a save.pt of ccMusic")
     parser.add_argument("--spectrogram", choices=("cqt", "mel"), default="cqt")
-    parser.add_argument("--calibrate", type=Path, nargs="+", help="recordings that the quantisation sees")
-    parser.add_argument("--compare", type=Path, nargs="+", help="other recordings, on which answers are compared")
-    parser.add_argument("--work", type=Path, required=True, help="where networks and windows are kept")
-    parser.add_argument("--nncf", action="store_true", help="also quantise by NNCF: slow, and takes 6 GB")
+    parser.add_argument("--calibrate", type=Path, nargs="+", help="recordings for the calibration of the quantisation")
+    parser.add_argument("--compare", type=Path, nargs="+", help="other recordings, on which the answers are compared")
+    parser.add_argument("--work", type=Path, required=True, help="directory for networks and windows")
+    parser.add_argument("--nncf", action="store_true", help="also quantise with NNCF: slow, and needs 6 GB of memory")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7, help="for `speed`")
-    parser.add_argument("--network", choices=NETWORKS, help="for the step `one`, which `memory` starts")
+    parser.add_argument("--network", choices=NETWORKS, help="for the step `one`, which `memory` runs")
     arguments = parser.parse_args()
     steps[arguments.step](arguments)
 

@@ -1,14 +1,15 @@
-"""Train a narrow VGG19-BN and widen it to the size of upstream's: a checkpoint whose answers mean something.
+"""Trains a narrow VGG19-BN and widens it to the size of upstream's, as a substitute for the published checkpoint.
 
 Usage: ``python bench/stand_in.py --data DIR --out DIR [--epochs N]``, with the extra ``train`` installed. Agreement
-between precisions, measured on random weights, says little: their logits lie close together and no channel is special.
-The network here is trained on the research clips with one artist-disjoint fold held out, at an eighth of the width, and
-then widened without changing its function, so that it has the 121.9 million parameters and the file of the real one
-(``vgg19_bn_cqt/save.pt``, torchvision's key names). It is never shipped, and says nothing about upstream's accuracy.
+between precisions on random weights means little, because their logits are close together and all channels are alike.
+This network is trained on the research clips at an eighth of the width, with one artist-disjoint fold held out. It is
+then widened without a change of its function, so that it has the 121.9 million parameters and the file format of the
+real one (``vgg19_bn_cqt/save.pt``, torchvision's keys). It is not part of the product, and its accuracy says nothing
+about upstream's.
 
-Widening: Chen, Goodfellow and Shlens, "Net2Net" (2016). Each channel becomes several copies, and whoever reads the
-copies splits its weight among them, here unevenly. Each copy is also scaled by a factor of its own behind its batch
-norm (ReLU and max pooling commute with it) and its weights are moved by noise, so that copies are not the same numbers.
+Widening: Chen, Goodfellow and Shlens, "Net2Net" (2016). Each channel is copied several times, and the next layer's
+weight for it is split among the copies, here unevenly. Each copy is also scaled by a factor of its own after its batch
+norm (ReLU and maximum pooling commute with it), and noise is added to its weights, so that the copies differ.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from ccmusic.training.data import Dataset, load
 from ccmusic.training.teachers import Standardiser, soft_targets
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""VGG19: channels of each stage, and its convolutions; a 2 x 2 max pooling ends the stage."""
+"""VGG19: channels and convolutions of each stage; a 2 x 2 maximum pooling follows each stage."""
 CELLS = 49
-"""Places that are left of 224 x 224 after five poolings."""
+"""Points that remain of 224 x 224 after five poolings."""
 FULL_HEAD = (3958, 629, 100)
 NARROW = 8
 WINDOW_SECONDS = 11.4
@@ -42,17 +43,17 @@ SIZE = 224
 BATCH = 16
 LEARNING_RATE = 1.5e-3
 SOFT_SHARE = 0.5
-"""Of the classes' loss, what the teachers' probes say; the rest is the weak label, or the known group of leaves."""
+"""Share of the teachers' probes in the loss of the classes; the rest is the weak label or the known group of genres."""
 TEACHERS = ("audioset_embedding", "lastfm_embedding")
-"""What the head's first hidden layer is also to tell, in training alone: 1,700 clips teach a deep network little."""
+"""Embeddings that the head's first hidden layer also predicts, in training only: 1,700 clips alone are too few."""
 SCALE_SPREAD = 0.35
 """Standard deviation of the logarithm of the copies' factors."""
 NOISE = 0.01
-"""Standard deviation of the noise, relative to that of the weights that it is added to."""
+"""Standard deviation of the noise, relative to that of the weights to which it is added."""
 
 
 class Vgg19Bn(nn.Module):
-    """VGG19 with batch norm and upstream's head, at any width, under torchvision's key names."""
+    """VGG19 with batch norm and upstream's head, at any width, with torchvision's keys."""
 
     def __init__(self, channels: tuple[int, ...], head: tuple[int, ...]) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Vgg19Bn(nn.Module):
 
 
 def _shrinking(n_in: int, n_drawn: int) -> np.ndarray:
-    """What drawing n_in cells on n_drawn pixels and shrinking those to `SIZE` does to an axis, [shape=(SIZE, n_in)]."""
+    """The matrix [shape=(SIZE, n_in)] that draws n_in cells on n_drawn pixels and shrinks these to `SIZE`."""
     scale = n_drawn / SIZE
     centres = (np.arange(SIZE) + 0.5) * scale
     pixels = np.arange(n_drawn) + 0.5
@@ -89,7 +90,7 @@ def _shrinking(n_in: int, n_drawn: int) -> np.ndarray:
 
 
 class Drawing:
-    """Upstream's picture without its JPEG: near enough to train on, and 50 times sooner than matplotlib."""
+    """Upstream's picture without the JPEG file: similar enough to train on, and 50 times faster than matplotlib."""
 
     def __init__(self, frames: int) -> None:
         from matplotlib import colormaps
@@ -120,10 +121,10 @@ def batches(dataset: Dataset, rows: np.ndarray, drawing: Drawing, frames: int, s
 def held_out_windows(
     dataset: Dataset, rows: np.ndarray, drawing: Drawing, frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every whole window of the clips, in order: pictures and the row of each."""
-    places = [(row, start) for row in rows for start in range(0, dataset.frames[row] - frames + 1, frames)]
-    pictures = np.stack([drawing(dataset.spectrograms[row, :, start : start + frames]) for row, start in places])
-    return pictures, np.array([row for row, _ in places])
+    """All complete windows of the clips, in order: pictures and the row of each."""
+    windows = [(row, start) for row in rows for start in range(0, dataset.frames[row] - frames + 1, frames)]
+    pictures = np.stack([drawing(dataset.spectrograms[row, :, start : start + frames]) for row, start in windows])
+    return pictures, np.array([row for row, _ in windows])
 
 
 @torch.no_grad()
@@ -139,14 +140,14 @@ def train(dataset: Dataset, fold: int, epochs: int, unfinished: Path) -> Vgg19Bn
     rows, held_out = (part[dataset.frames[part] >= frames] for part in dataset.split(fold))
     held_out = held_out[dataset.label[held_out] >= 0]
     soft = torch.from_numpy(soft_targets(dataset, rows))
-    heard = torch.from_numpy(
+    embeddings = torch.from_numpy(
         np.concatenate([Standardiser.fit(dataset, name, rows)(dataset.teachers[name].mean()) for name in TEACHERS], 1)
     ).float()
     allowed = torch.from_numpy(dataset.allowed)
     network = Vgg19Bn(tuple(width // NARROW for width, _ in STAGES), narrow_head())
     network.to(memory_format=torch.channels_last)
-    telling = nn.Linear(narrow_head()[0], heard.shape[1])
-    parameters = [*network.parameters(), *telling.parameters()]
+    predictor = nn.Linear(narrow_head()[0], embeddings.shape[1])
+    parameters = [*network.parameters(), *predictor.parameters()]
     optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, LEARNING_RATE, epochs=epochs, steps_per_epoch=len(rows) // BATCH, pct_start=0.2
@@ -155,7 +156,9 @@ def train(dataset: Dataset, fold: int, epochs: int, unfinished: Path) -> Vgg19Bn
     truth = dataset.label[row_of]
     share = np.bincount(dataset.label[rows][dataset.label[rows] >= 0], minlength=len(LABELS))
     print(f"{len(rows)} clips to train on; {len(held_out)} held out, {len(pictures)} windows", flush=True)
-    print(f"always the commonest label of the training clips: {(truth == share.argmax()).mean():.3f}", flush=True)
+    print(
+        f"accuracy of the most frequent label of the training clips: {(truth == share.argmax()).mean():.3f}", flush=True
+    )
     for epoch in range(epochs):
         started, losses = time.perf_counter(), []
         network.train()
@@ -163,9 +166,9 @@ def train(dataset: Dataset, fold: int, epochs: int, unfinished: Path) -> Vgg19Bn
             with torch.autocast("cpu", torch.bfloat16):
                 maps = network.features(crops.contiguous(memory_format=torch.channels_last))
                 hidden = network.classifier[:3](maps.flatten(1))
-                logits, told = network.classifier[3:](hidden), telling(hidden)
+                logits, predicted = network.classifier[3:](hidden), predictor(hidden)
             log_p = logits.float().log_softmax(1)
-            loss = nn.functional.mse_loss(told.float(), heard[chosen])
+            loss = nn.functional.mse_loss(predicted.float(), embeddings[chosen])
             loss = loss - SOFT_SHARE * (soft[chosen] * log_p).sum(1).mean()
             possible = log_p.masked_fill(~allowed[chosen], -torch.inf).logsumexp(1)
             loss = loss - (1 - SOFT_SHARE) * possible.mean()
@@ -177,7 +180,7 @@ def train(dataset: Dataset, fold: int, epochs: int, unfinished: Path) -> Vgg19Bn
             losses.append(loss.item())
         if epoch % 3 == 2 or epoch == epochs - 1:
             right = answers(network, pictures).argmax(1) == truth
-            note = f", held-out windows right {right.mean():.3f}"
+            note = f", accuracy on held-out windows {right.mean():.3f}"
         else:
             note = ""
         seconds = time.perf_counter() - started
@@ -185,7 +188,7 @@ def train(dataset: Dataset, fold: int, epochs: int, unfinished: Path) -> Vgg19Bn
         print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}{note}, {seconds:.0f} s", flush=True)
     logits = answers(network, pictures)
     clips = np.stack([logits[row_of == row].mean(axis=0) for row in held_out]).argmax(1)
-    print(f"held-out clips right {(clips == dataset.label[held_out]).mean():.3f}", flush=True)
+    print(f"accuracy on held-out clips {(clips == dataset.label[held_out]).mean():.3f}", flush=True)
     return network
 
 
@@ -194,18 +197,18 @@ def narrow_head() -> tuple[int, ...]:
 
 
 class Widening:
-    """Copies of channels, and how their readers split their weights."""
+    """Copies of channels, and the split of the next layer's weights among them."""
 
     def __init__(self, seed: int = 16) -> None:
         self._random = np.random.default_rng(seed)
 
     def copies(self, n: int, n_wide: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which of n channels each of the n_wide is a copy of, and the factor by which the copy is larger."""
+        """For each of n_wide channels, which of the n channels it copies, and the factor that scales the copy."""
         source = np.arange(n_wide) % n
         return source, np.exp(self._random.normal(0, SCALE_SPREAD, n_wide))
 
-    def reader(self, weight: np.ndarray, source: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        """Weights [out, in, ...] of a reader of the copies, so that it gets the sum it got of the originals."""
+    def split_weights(self, weight: np.ndarray, source: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """Weights [out, in, ...] of the next layer, split so that its sums stay the same."""
         wide = weight[:, source]
         split = self._random.uniform(0.4, 1.6, wide.shape[:2])
         total = np.zeros(weight.shape[:2])
@@ -214,12 +217,12 @@ class Widening:
         split /= total[:, source] * factor
         return wide * split.reshape(split.shape + (1,) * (weight.ndim - 2))
 
-    def moved(self, weight: np.ndarray) -> np.ndarray:
+    def with_noise(self, weight: np.ndarray) -> np.ndarray:
         return weight + self._random.normal(0, NOISE * weight.std(), weight.shape)
 
 
 def widen(network: Vgg19Bn) -> dict[str, torch.Tensor]:
-    """State of the full VGG19-BN that answers as the narrow one does, but for the noise."""
+    """The state_dict of a full VGG19-BN with the same answers as the narrow one, apart from the noise."""
     state = {key: value.numpy().astype(np.float64) for key, value in network.state_dict().items()}
     wide: dict[str, np.ndarray] = {}
     widening = Widening()
@@ -228,9 +231,9 @@ def widen(network: Vgg19Bn) -> dict[str, torch.Tensor]:
     for width, depth in STAGES:
         for _ in range(depth):
             conv, norm = f"features.{position}", f"features.{position + 1}"
-            weight = widening.reader(state[f"{conv}.weight"], source, factor)
+            weight = widening.split_weights(state[f"{conv}.weight"], source, factor)
             source, factor = widening.copies(len(weight), width)
-            wide[f"{conv}.weight"] = widening.moved(weight[source])
+            wide[f"{conv}.weight"] = widening.with_noise(weight[source])
             wide[f"{conv}.bias"] = state[f"{conv}.bias"][source]
             wide[f"{norm}.weight"] = state[f"{norm}.weight"][source] * factor
             wide[f"{norm}.bias"] = state[f"{norm}.bias"][source] * factor
@@ -242,11 +245,11 @@ def widen(network: Vgg19Bn) -> dict[str, torch.Tensor]:
     source = (source[:, None] * CELLS + np.arange(CELLS)).ravel()
     factor = np.repeat(factor, CELLS)
     for layer, width in zip((1, 4, 7), FULL_HEAD, strict=True):
-        weight = widening.reader(state[f"classifier.{layer}.weight"], source, factor)
+        weight = widening.split_weights(state[f"classifier.{layer}.weight"], source, factor)
         source, factor = widening.copies(len(weight), width)
-        wide[f"classifier.{layer}.weight"] = widening.moved(weight[source] * factor[:, None])
+        wide[f"classifier.{layer}.weight"] = widening.with_noise(weight[source] * factor[:, None])
         wide[f"classifier.{layer}.bias"] = state[f"classifier.{layer}.bias"][source] * factor
-    wide["classifier.9.weight"] = widening.reader(state["classifier.9.weight"], source, factor)
+    wide["classifier.9.weight"] = widening.split_weights(state["classifier.9.weight"], source, factor)
     wide["classifier.9.bias"] = state["classifier.9.bias"]
     return {
         key: torch.from_numpy(value.astype(np.int64 if key.endswith("tracked") else np.float32))
@@ -254,16 +257,16 @@ def widen(network: Vgg19Bn) -> dict[str, torch.Tensor]:
     }
 
 
-def widened(narrow: Vgg19Bn, pictures: np.ndarray) -> dict[str, torch.Tensor]:
-    """Widen, load strictly, and say how far the answers moved."""
+def widen_and_compare(narrow: Vgg19Bn, pictures: np.ndarray) -> dict[str, torch.Tensor]:
+    """Widen, load strictly, and print how much the answers changed."""
     state = widen(narrow)
     full = Vgg19Bn(tuple(width for width, _ in STAGES), FULL_HEAD)
     full.load_state_dict(state, strict=True)
     before, after = answers(narrow, pictures), answers(full, pictures, batch=4)
     print(
         f"{sum(parameter.numel() for parameter in full.parameters())} parameters; of {len(pictures)} windows "
-        f"{(before.argmax(1) == after.argmax(1)).mean():.3f} named alike, logits moved by "
-        f"{np.abs(before - after).mean():.4f} in the mean, {np.abs(before - after).max():.4f} at most",
+        f"{(before.argmax(1) == after.argmax(1)).mean():.3f} keep their genre, logits change by "
+        f"{np.abs(before - after).mean():.4f} on average, {np.abs(before - after).max():.4f} at most",
         flush=True,
     )
     return state
@@ -274,7 +277,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="research clips: clips.csv, cqt_*.npz, teachers.npz")
     parser.add_argument("--out", type=Path, required=True, help="writes narrow.pt and vgg19_bn_cqt/save.pt here")
     parser.add_argument("--epochs", type=int, default=18)
-    parser.add_argument("--fold", type=int, default=0, help="held out")
+    parser.add_argument("--fold", type=int, default=0, help="the fold to hold out")
     arguments = parser.parse_args()
     torch.manual_seed(16)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -282,7 +285,7 @@ def main() -> None:
     narrow_file = arguments.out / "narrow.pt"
     arguments.out.mkdir(parents=True, exist_ok=True)
     if narrow_file.exists():
-        print(f"{narrow_file.name} is there, and is only widened")
+        print(f"{narrow_file.name} exists and is not trained again")
         narrow = Vgg19Bn(tuple(width // NARROW for width, _ in STAGES), narrow_head())
         narrow.load_state_dict(torch.load(narrow_file, weights_only=True))
     else:
@@ -292,7 +295,7 @@ def main() -> None:
     _, held_out = dataset.split(arguments.fold)
     few = held_out[dataset.frames[held_out] >= frames][::8]
     pictures, _ = held_out_windows(dataset, few, Drawing(frames), frames)
-    state = widened(narrow, pictures[:64])
+    state = widen_and_compare(narrow, pictures[:64])
     target = arguments.out / "vgg19_bn_cqt" / "save.pt"
     target.parent.mkdir(exist_ok=True)
     torch.save(state, target)

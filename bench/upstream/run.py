@@ -1,10 +1,10 @@
-r"""The original app's road against ours, on the same clips, in turn, each in a process of its own.
+r"""Compares the speed of the original app's pipeline with ours: the same clips, alternating, in separate processes.
 
     python bench/upstream/run.py --checkpoint vgg19_bn_cqt/save.pt --model MODEL_DIRECTORY \
         [--rounds 7] [--write docs/upstream-speed.md]
 
-The checkpoint is what the original loads; the model directory is what `ccmusic models import` made of it. torch takes
-as many threads as it likes; ours is shown with one thread, as a worker of the service has, and with as many as cores.
+The original loads the checkpoint; the model directory is the result of `ccmusic models import` for it. torch chooses
+its own number of threads. Ours runs with one thread, like a worker of the service, and with one thread for each core.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ STAGES = {
 }
 
 
-class Road:
-    """A process that answers recordings."""
+class PipelineProcess:
+    """A process that classifies recordings, and its answers."""
 
     def __init__(self, name: str, program: str, *arguments: str) -> None:
         self.name = name
-        self.kind = "original" if program == "original_road.py" else "ours"
+        self.kind = "original" if program == "original_pipeline.py" else "ours"
         self.answers: dict[str, list[dict]] = {}
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / program), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -43,7 +43,7 @@ class Road:
         if self._process.stdout.readline().strip() != "ready":
             raise SystemExit(f"{name} did not start")
 
-    def ask(self, clip: str, path: Path) -> None:
+    def classify(self, clip: str, path: Path) -> None:
         self._process.stdin.write(f"{path}\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -51,7 +51,9 @@ class Road:
         self.answers.setdefault(clip, []).append(answer)
 
     def milliseconds(self, clip: str, stage: str) -> np.ndarray:
-        return 1000 * np.array([answer["stages"].get(stage, 0.0) for answer in self.answers[clip][1:]])  # 1st: warm-up
+        return 1000 * np.array(
+            [answer["stages"].get(stage, 0.0) for answer in self.answers[clip][1:]]
+        )  # without the warm-up
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -62,27 +64,30 @@ def spread(values: np.ndarray) -> str:
     return f"{statistics.median(values):.0f} ({values.min():.0f} to {values.max():.0f})"
 
 
-def report(roads: list[Road], clips: list[str], rounds: int) -> str:
+def report(pipelines: list[PipelineProcess], clips: list[str], rounds: int) -> str:
     lines = []
     for clip in clips:
         lines += [f"## {clip}, {rounds} rounds, milliseconds: median (lowest to highest)", ""]
-        for kind, title in (("original", "the original's road"), ("ours", "our road")):
+        for kind, title in (("original", "the original's pipeline"), ("ours", "our pipeline")):
             stages = (*STAGES[kind], "total")
             lines += [f"| {title} | {' | '.join(stages)} |", "| --- " * (len(stages) + 1) + "|"]
-            for road in roads:
-                if road.kind == kind:
-                    cells = [spread(road.milliseconds(clip, stage)) for stage in stages]
-                    lines.append(f"| {road.name} | {' | '.join(cells)} |")
+            for pipeline in pipelines:
+                if pipeline.kind == kind:
+                    cells = [spread(pipeline.milliseconds(clip, stage)) for stage in stages]
+                    lines.append(f"| {pipeline.name} | {' | '.join(cells)} |")
             lines.append("")
-        originals = [road for road in roads if road.kind == "original"]
-        lines += [f"| times faster than | {' | '.join(road.name for road in originals)} |", "| --- " * 3 + "|"]
-        for road in roads:
-            if road.kind == "ours":
-                # of the same round, so that what else the machine did weighs on both
-                ratios = [theirs.milliseconds(clip, "total") / road.milliseconds(clip, "total") for theirs in originals]
+        originals = [pipeline for pipeline in pipelines if pipeline.kind == "original"]
+        lines += [f"| times faster than | {' | '.join(pipeline.name for pipeline in originals)} |", "| --- " * 3 + "|"]
+        for pipeline in pipelines:
+            if pipeline.kind == "ours":
+                # within a round, so that other load on the machine affects both
+                ratios = [
+                    original.milliseconds(clip, "total") / pipeline.milliseconds(clip, "total")
+                    for original in originals
+                ]
                 cells = [f"{np.median(r):.1f} ({r.min():.1f} to {r.max():.1f})" for r in ratios]
-                lines.append(f"| {road.name} | {' | '.join(cells)} |")
-        labels = {road.name: road.answers[clip][0] for road in roads}
+                lines.append(f"| {pipeline.name} | {' | '.join(cells)} |")
+        labels = {pipeline.name: pipeline.answers[clip][0] for pipeline in pipelines}
         votes = {name: answer.get("majority", answer["label"]) for name, answer in labels.items()}
         lines += ["", f"Genre by vote of the windows: {votes}", ""]
     return "\n".join(lines)
@@ -99,13 +104,13 @@ def main() -> None:
     options = parser.parse_args()
     cores = str(len(os.sched_getaffinity(0)))
     checkpoint = str(options.checkpoint)
-    roads = [
-        Road("reloaded", "original_road.py", checkpoint, "reload"),
-        Road("not reloaded", "original_road.py", checkpoint, "keep"),
+    pipelines = [
+        PipelineProcess("reloaded", "original_pipeline.py", checkpoint, "reload"),
+        PipelineProcess("not reloaded", "original_pipeline.py", checkpoint, "keep"),
         *(
-            Road(
+            PipelineProcess(
                 f"{precision}, {threads} thread{'s' * (threads != '1')}",
-                "our_road.py",
+                "our_pipeline.py",
                 str(options.model),
                 precision,
                 threads,
@@ -119,18 +124,17 @@ def main() -> None:
         for (clip, path), seconds in zip(clips.items(), options.clips, strict=True):
             path.write_bytes(mp3(seconds))
             for _ in range(options.rounds + 1):
-                for road in roads:
-                    road.ask(clip, path)
-                print(
-                    clip, {road.name: round(road.answers[clip][-1]["stages"]["total"], 3) for road in roads}, flush=True
-                )
-    text = report(roads, list(clips), options.rounds)
-    for road in roads:
-        road.close()
+                for pipeline in pipelines:
+                    pipeline.classify(clip, path)
+                totals = {each.name: round(each.answers[clip][-1]["stages"]["total"], 3) for each in pipelines}
+                print(clip, totals, flush=True)
+    text = report(pipelines, list(clips), options.rounds)
+    for pipeline in pipelines:
+        pipeline.close()
     print(text)
     if options.write:
         options.write.write_text(
-            f"# Speed against the original app's road\n\nWritten by `bench/upstream/run.py`.\n\n{text}\n"
+            f"# Speed compared with the original app's pipeline\n\nWritten by `bench/upstream/run.py`.\n\n{text}\n"
         )
 
 

@@ -1,4 +1,4 @@
-"""Our road as a worker of the service walks it, asked line by line on standard input."""
+"""Our pipeline with the settings of a worker of the service; reads a path from each line of standard input."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if __name__ == "__main__":
     pipeline = Pipeline.load(locate(directory, precision), None, Execution(int(threads)))
     print("ready", flush=True)
     for line in sys.stdin:
-        began = time.perf_counter()
+        started = time.perf_counter()
         result = pipeline.classify(Path(line.strip()))
-        total = time.perf_counter() - began
+        total = time.perf_counter() - started
         votes = [int(window.probabilities.argmax()) for window in result.windows]
         print(
             json.dumps(

@@ -1,8 +1,8 @@
-"""The original app's road, step by step, as its public description has it: what ours is measured against.
+"""The original app's pipeline, step by step, after its public description, to compare the speed of ours with it.
 
-librosa loads and transforms, matplotlib draws each window into a JPEG file, Pillow reads and resizes it, torch runs
-VGG19-BN eagerly one window after the other, and the windows vote. The original builds the network and loads its
-checkpoint anew for each request; `reload=False` is the same road without that.
+librosa loads and transforms the recording, matplotlib draws each window into a JPEG file, Pillow reads and resizes it,
+torch runs VGG19-BN eagerly on one window after the other, and the windows vote. The original builds the network and
+loads its checkpoint again for each request; with `reload=False` it does not.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Vgg19Bn(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-class OriginalRoad:
-    """One recording at a time, as the original app answers it."""
+class OriginalPipeline:
+    """Classifies one recording at a time, as the original app does."""
 
     def __init__(self, checkpoint: Path, *, reload: bool) -> None:
         self._checkpoint = checkpoint
@@ -73,22 +73,22 @@ class OriginalRoad:
         return network.eval()
 
     def classify(self, recording: Path) -> tuple[int, dict[str, float]]:
-        """The genre that most windows name, and seconds by stage."""
+        """The genre with the most votes of windows, and the seconds of each stage."""
         stages: dict[str, float] = {}
         clock = time.perf_counter
 
-        began = clock()
+        started = clock()
         network = self._load() if self._reload else self._network
-        stages["load model"] = clock() - began
+        stages["load model"] = clock() - started
 
-        began = clock()
+        started = clock()
         waveform, rate = librosa.load(recording, sr=22050)
-        stages["decode, resample"] = clock() - began
+        stages["decode, resample"] = clock() - started
 
-        began = clock()
+        started = clock()
         spectrum = librosa.cqt(y=waveform, sr=rate)
         decibels = librosa.power_to_db(np.abs(spectrum) ** 2, ref=np.max)
-        stages["features"] = clock() - began
+        stages["features"] = clock() - started
 
         frames = decibels.shape[1]
         step = int(WINDOW_SECONDS * frames / (len(waveform) / rate))
@@ -98,7 +98,7 @@ class OriginalRoad:
         votes = []
         with tempfile.TemporaryDirectory() as folder:
             for i in range(count):
-                began = clock()
+                started = clock()
                 window = decibels[:, begin + i * step : begin + (i + 1) * step]
                 file = Path(folder) / f"{i}.jpg"
                 with warnings.catch_warnings():
@@ -110,20 +110,20 @@ class OriginalRoad:
                 image = Image.open(file).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
                 array = (np.asarray(image, dtype=np.float32) / 255 - 0.5) / 0.5
                 picture = torch.from_numpy(array.transpose(2, 0, 1).copy())[None]
-                stages["draw"] += clock() - began
-                began = clock()
+                stages["draw"] += clock() - started
+                started = clock()
                 with torch.no_grad():
                     votes.append(int(network(picture).argmax()))
-                stages["network"] += clock() - began
+                stages["network"] += clock() - started
         return Counter(votes).most_common(1)[0][0], stages
 
 
 if __name__ == "__main__":
-    # asked line by line on standard input, so that two roads can take turns without sharing a process
+    # reads a path from each line of standard input, so that pipelines in separate processes can alternate
     import json
 
-    road = OriginalRoad(Path(sys.argv[1]), reload=sys.argv[2] == "reload")
+    pipeline = OriginalPipeline(Path(sys.argv[1]), reload=sys.argv[2] == "reload")
     print("ready", flush=True)
     for line in sys.stdin:
-        label, seconds = road.classify(Path(line.strip()))
+        label, seconds = pipeline.classify(Path(line.strip()))
         print(json.dumps({"label": label, "stages": seconds}), flush=True)
