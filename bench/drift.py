@@ -188,48 +188,52 @@ def page(clips: Clips, card: Card, repeats: int) -> str:
     )
 
 
-HEAD = """| replay | within 200 | within 1,000 | mean recordings | p95 | seen by (most often) |
+HEAD = """| replay | within 200 | within 1,000 | mean recordings | p95 | detected by (most often) |
 |---|---|---|---|---|---|"""
 PAGE = """# Drift
 
-Written by `python bench/drift.py`: how soon the service sees that other music comes, or that the network answers
-differently, and how often it says so wrongly.
+Written by `python bench/drift.py`: how soon the service detects that the music or the answers of the network have
+changed, and how often it gives a false alarm.
 
-## What is promised
+## Guarantee
 
-The card of a model says what its recordings were like (`reference_mix`, `reference`): the mean probability of each
-genre, and how confidence, level and bandwidth were spread. The service compares every answer with that, one by one
-(`monitoring/evidence.py`, `monitoring/drift_watch.py`). The test is a Shiryaev-Roberts e-detector made of bets (Shin,
-Ramdas, Rinaldo 2023): it assumes no distribution, only that each recording's numbers have the reference's mean, within
-the card's tolerance, given the recordings before. Then, for `CCMUSIC_DRIFT_RECORDINGS` = L (10,000 as shipped):
+The card of a model describes its training recordings (`reference_mix`, `reference`): the mean probability of each
+genre, and the distributions of confidence, level and bandwidth. The service compares every answer with them, one by one
+(`monitoring/evidence.py`, `monitoring/drift_watch.py`). The test is a Shiryaev-Roberts e-detector based on bets (Shin,
+Ramdas, Rinaldo 2023): it assumes no distribution. It only assumes that, given the previous recordings, the expected
+numbers of a recording equal the means of the reference, within the tolerance of the card. Then, for
+`CCMUSIC_DRIFT_RECORDINGS` = L (10,000 as shipped):
 
-* **a false warning comes after L recordings or more on average**, all kinds together;
+* **the mean number of recordings until a false warning is at least L**, all kinds together;
 * **among n recordings there is one with a probability of at most n / L**: 2 % in 200, 10 % in 1,000.
 
-It is a warning and nothing else: the check `drift` in `/health` (never red), `ccmusic_drift_statistic`, the alert
-CcmusicDrift, a line on the page's status tab. It ends by itself when some hundred recordings
-have been as expected again.
+Drift is only a warning: the check `drift` in `/health` (which never fails), `ccmusic_drift_statistic`, the alert
+CcmusicDrift, and a line on the status tab of the page. It ends by itself after some hundred recordings as expected.
 
-## What it does not promise
+## Limits
 
-* **Albums.** Recordings that come in runs break the condition: the next of an album is foretold by the one before.
-  The rate is then far higher than stated, see the first table. Nothing is said before 50 recordings, and the alert
-  waits an hour, for that reason; a service that is fed whole albums should set a larger `CCMUSIC_DRIFT_RECORDINGS`, or
-  0. The same recording again within the last 1,000 is not counted.
-* **Your music is not the training's.** The reference is {n} clips of research collections, mostly from before 2000. A
-  service for one label's catalogue will be told of drift, and rightly; `CCMUSIC_DRIFT_RECORDINGS=0` ends it.
-* **The reference is in-sample.** The network has heard these clips and is surer of them than of others, so confidence
-  has twice the tolerance. Tolerances are at least two standard errors, over artists, of the reference itself.
-* **Rare genres.** One that makes up 2 % of the answers can vanish unseen for a long time; nobody could tell within 200.
-* Recordings under the card's `too_short_below_seconds`, and silent ones, are not compared: the reference has none such.
-* Embeddings are not watched: the service's networks give only logits.
+* **Albums.** Runs of similar recordings violate the assumption: the next track of an album depends on the previous one.
+  The rate of false alarms is then much higher, see the first table. Therefore there is no warning before 50 recordings,
+  and the alert waits for an hour. If a service receives whole albums, set a larger `CCMUSIC_DRIFT_RECORDINGS`, or 0 to
+  turn the detection off. A repetition of one of the last 1,000 recordings is not counted.
+* **Your music differs from the training set.** The reference is {n} clips of research collections, mostly from before
+  2000. A service for the catalogue of one label will get a drift warning, which is correct;
+  `CCMUSIC_DRIFT_RECORDINGS=0` turns it off.
+* **The reference is in-sample.** The network was trained on these clips and is more confident on them than on others,
+  so the tolerance of the confidence is doubled. Tolerances are at least two standard errors, over artists, of the
+  reference itself.
+* **Rare genres.** A genre with 2 % of the answers can disappear without detection for a long time; 200 recordings are
+  too few to detect it.
+* Recordings under the card's `too_short_below_seconds`, and silent ones, are not compared, because the reference
+  contains none.
+* Embeddings are not compared: the networks of the service return only logits.
 
 ## Measured
 
 Real answers of the embedded network for the {n} clips, drawn at random with {repeats} seeds; up to {recordings:,}
 recordings a replay. Rows in bold are the three shifts of the fault catalogue (T8: within 200 recordings). A shift is
-there from the first recording on; nothing is said before 50. The draws come from the clips that the reference was made
-of, so these figures tell of the test and not of the reference.
+present from the first recording on; there is no warning before 50. The draws come from the clips of the reference, so
+these figures describe the test, not the reference.
 
 ### No shift
 

@@ -1,4 +1,4 @@
-"""Clients and probers in processes of their own, so that their time is not the service's."""
+"""Clients and probers in their own processes, so that they use no time of the service."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def recordings() -> dict[str, bytes]:
 
 
 def told(body: bytes) -> dict[str, Any]:
-    """An answer without what may differ from one request to the next."""
+    """An answer without the fields that may differ between requests."""
     answer: dict[str, Any] = json.loads(body)
     return {name: value for name, value in answer.items() if name not in ("timings", "request_id")}
 
@@ -63,7 +63,7 @@ def ask(connection: http.client.HTTPConnection, recording: bytes) -> tuple[int, 
 
 
 def references(address: str, mix: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    """What the service answers now."""
+    """The current answers of the service."""
     connection = http.client.HTTPConnection(address, timeout=120)
     found = {}
     for name, recording in mix.items():
@@ -83,7 +83,7 @@ def clients(
     stop: Event,
     results: Queue[Any],
 ) -> None:
-    """Send as fast as answers come, each of `concurrency` clients the mix in turn; counts go to `results`."""
+    """Run `concurrency` clients in closed loops over the mix; counts go to `results`."""
     os.nice(CLIENT_NICENESS)
     lock = threading.Lock()
     served: Counter[str] = Counter()
@@ -105,7 +105,7 @@ def clients(
                     right = told(body) == expected[name]
                 else:
                     kind = f"{status} {json.loads(body).get('type', '')}"
-            except Exception as error:  # no answer, for whatever cause
+            except Exception as error:  # no answer, for any reason
                 kind = type(error).__name__
                 connection.close()
             with lock:
@@ -121,8 +121,8 @@ def clients(
 
 
 def probers(address: str, per_second: float, stop: Event, results: Queue[Any]) -> None:
-    """Ask each probe so often, over fresh and over kept connections; seconds and every answer that was not 200."""
-    taken: dict[tuple[str, str], list[float]] = {(path, kind): [] for path in PROBES for kind in ("fresh", "kept")}
+    """Request each probe at a fixed rate, over new and kept connections; record times and answers other than 200."""
+    taken: dict[tuple[str, str], list[float]] = {(path, kind): [] for path in PROBES for kind in ("new", "kept")}
     reds: list[str] = []
 
     def probe(path: str, kind: str, phase: float) -> None:
@@ -133,20 +133,20 @@ def probers(address: str, per_second: float, stop: Event, results: Queue[Any]) -
             count += 1
             asked = time.perf_counter()
             try:
-                connection.request("GET", path, headers={"Connection": "close"} if kind == "fresh" else {})
+                connection.request("GET", path, headers={"Connection": "close"} if kind == "new" else {})
                 response = connection.getresponse()
                 body = response.read()
                 if response.status != 200:
                     reds.append(f"{path}: {response.status} {body[:300].decode('utf-8', 'replace')}")
-            except Exception as error:  # a probe that gets no answer is a red light
+            except Exception as error:  # a probe without an answer counts as failed
                 reds.append(f"{path}: {type(error).__name__}: {error}")
                 connection.close()
             taken[path, kind].append(time.perf_counter() - asked)
-            if kind == "fresh":
+            if kind == "new":
                 connection.close()
         connection.close()
 
-    # spread over the period, so that they do not measure one another
+    # spread over the period, so that they do not affect each other
     places = list(taken)
     step = 1 / per_second / len(places)
     _in_threads([lambda p=p, k=k, i=i: probe(p, k, i * step) for i, (p, k) in enumerate(places)])
@@ -162,7 +162,7 @@ def _in_threads(works: list[Callable[[], None]]) -> None:
 
 
 class Background:
-    """A function of this module in a process of its own, until it is told to stop."""
+    """A function of this module in its own process, until it is stopped."""
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
         self._stop = CONTEXT.Event()
@@ -171,7 +171,7 @@ class Background:
         self._process.start()
 
     def stop(self) -> Any:
-        """Tell it to stop; what it found."""
+        """Stop it and return its results."""
         self._stop.set()
         found = self._results.get()
         self._process.join()
@@ -189,6 +189,6 @@ def rank(values: list[float], share: float) -> float:
 
 
 def machine() -> str:
-    """What it was measured on, in words."""
+    """Description of the machine."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     return f"{os.cpu_count()} cores ({model[1] if model else 'model unknown'})"

@@ -1,10 +1,10 @@
-"""Saturate the real service for half an hour while its probes are watched: the other half of the truth.
+"""Saturate the real service for half an hour and observe its probes: no false alarm is allowed.
 
     python bench/soak.py [--minutes 30] [--concurrency N] [--no-page] [--write docs/soak.md]
 
-A light that turns red without cause, a worker that is replaced without cause and an answer that differs from the one
-given at the start are each counted; all three must be 0. The exit code is 1 where they are not. Clients and probers run
-in processes of their own, the clients at a niceness of 5.
+Probes that fail without a cause, workers that are replaced without a cause and answers that differ from the first ones
+are counted. All three must be 0; otherwise the exit code is 1. Clients and probers run in their own processes, the
+clients at a niceness of 5.
 """
 
 from __future__ import annotations
@@ -48,42 +48,46 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> str:
     served = sum(load["served"].values())
     errors = ", ".join(f"{count} x {kind}" for kind, count in load["errors"].items()) or "none"
     by_reason = ", ".join(f"{n} x {reason}" for reason, n in state["restarts"]["by_reason"].items() if n) or "none"
-    verdict = "0 false restarts, 0 false reds, 0 wrong answers" if found["clean"] else "**not clean**, see below"
+    verdict = (
+        "0 false restarts, 0 false failures of probes, 0 wrong answers"
+        if found["clean"]
+        else "**not clean**, see below"
+    )
     lines = [
-        "# Soak",
+        "# Soak test",
         "",
         f"{found['seconds'] / 60:.0f} minutes at saturation: {verdict}.",
         "",
         f"Measured by `bench/soak.py` on {datetime.datetime.now(datetime.UTC).date()} at commit {found['commit']}: "
         f"{machine()}, {len(state['workers'])} workers, {options.concurrency} clients in a closed loop (at nice 5, on "
-        f"the same machine), {PROBES_PER_SECOND} questions a second to each probe over fresh and as many over kept "
+        f"the same machine), {PROBES_PER_SECOND} requests a second to each probe over new and as many over kept "
         "connections.",
         "",
         "| | |",
         "|---|---|",
         f"| requests answered | {served} ({served / found['seconds']:.1f} a second) |",
-        f"| other answers | {errors} |",
-        f"| wrong answers (any digit other than at the start) | {load['wrong']} |",
-        f"| false reds | {len(probes['reds'])} of {sum(map(len, probes['seconds'].values()))} probes |",
+        f"| errors | {errors} |",
+        f"| wrong answers (any digit differs from the start) | {load['wrong']} |",
+        f"| false failures of probes | {len(probes['reds'])} of {sum(map(len, probes['seconds'].values()))} probes |",
         f"| worker restarts | {state['restarts']['total']} ({by_reason}) |",
         f"| self-tests failed | {state['self_test']['failures']} |",
         "",
-        "| probe | connection | asked | p50 | p99 | longest |",
+        "| probe | connection | requests | p50 | p99 | maximum |",
         "|---|---|---|---|---|---|",
     ]
     for path in PROBES:
-        for kind in ("fresh", "kept"):
+        for kind in ("new", "kept"):
             taken = [1000 * seconds for seconds in probes["seconds"][path, kind]]
             p50, p99, longest = rank(taken, 0.5), rank(taken, 0.99), max(taken)
             lines.append(f"| {path} | {kind} | {len(taken)} | {p50:.1f} ms | {p99:.1f} ms | {longest:.1f} ms |")
-    lines += ["", "| resident memory, MB | start | end | most |", "|---|---|---|---|"]
+    lines += ["", "| resident memory, MB | start | end | maximum |", "|---|---|---|---|"]
     for name, first in found["memory"][0].items():
-        course = [sample[name] for sample in found["memory"] if name in sample]
-        lines.append(f"| {name} | {first:.0f} | {course[-1]:.0f} | {max(course):.0f} |")
+        samples = [sample[name] for sample in found["memory"] if name in sample]
+        lines.append(f"| {name} | {first:.0f} | {samples[-1]:.0f} | {max(samples):.0f} |")
     lines += ["", "| recording | answered |", "|---|---|"]
     lines += [f"| {name} | {count} |" for name, count in load["served"].items()]
     if probes["reds"]:
-        lines += ["", "The first false reds:", "", *[f"* `{red}`" for red in probes["reds"][:10]]]
+        lines += ["", "The first false failures:", "", *[f"* `{red}`" for red in probes["reds"][:10]]]
     return "\n".join(lines) + "\n"
 
 
@@ -106,18 +110,18 @@ def main() -> int:
         begun = time.monotonic()
         load = Background(clients, address, mix, expected, options.concurrency)
         watch = Background(probers, address, PROBES_PER_SECOND)
-        course = [memory(process.pid, first)]
+        samples = [memory(process.pid, first)]
         # disable=None: shown on a terminal only
         with tqdm(total=round(60 * options.minutes), unit="s", disable=None) as bar:
             while (elapsed := time.monotonic() - begun) < 60 * options.minutes:
                 bar.update(int(elapsed) - bar.n)
                 time.sleep(1)
                 if int(elapsed) % 10 == 9:
-                    course.append(memory(process.pid, health(address)))
+                    samples.append(memory(process.pid, health(address)))
         found: dict[str, Any] = {"load": load.stop(), "seconds": time.monotonic() - begun}
         found["probes"] = watch.stop()
         found["state"] = health(address)
-        found["memory"] = [*course, memory(process.pid, found["state"])]
+        found["memory"] = [*samples, memory(process.pid, found["state"])]
     finally:
         process.terminate()
         process.wait()

@@ -1,4 +1,4 @@
-"""Measure what a second worker brings, and how soon a dead worker's successor is ready.
+"""Measure the gain of a second worker, and the time until a killed worker is replaced.
 
     python bench/throughput.py [--rounds 5] [--seconds 10] [--deaths 20] [--write FILE]
 
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.005
 
 
 def rate(address: str, concurrency: int, seconds: float, mix: dict[str, bytes], expected: dict[str, Any]) -> float:
-    """Right answers a second."""
+    """Correct answers a second."""
     load = Background(clients, address, mix, expected, concurrency)
     time.sleep(1.5)  # until its interpreter has started and its clients send
     before, begun = answered(address), time.monotonic()
@@ -55,7 +55,7 @@ def answered(address: str) -> int:
 
 
 def succession(connection: http.client.HTTPConnection) -> float:
-    """Kill a worker; seconds until another process stands ready in its place."""
+    """Kill a worker; return the seconds until its replacement is ready."""
     while any(worker["state"] != "idle" for worker in workers(connection)):
         time.sleep(POLL_SECONDS)
     victim = workers(connection)[0]
@@ -68,7 +68,7 @@ def succession(connection: http.client.HTTPConnection) -> float:
         time.sleep(POLL_SECONDS)
 
 
-HEAD = """# Throughput, and how soon a lost worker is back
+HEAD = """# Throughput, and time to replace a lost worker
 
 Written by `bench/throughput.py --write`; the clients run on the same cores as the service. The deaths follow one
 another as fast as the service allows, so all but the first include the pause that grows to a second; a worker that is
@@ -111,15 +111,15 @@ def main() -> None:
     gains = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
     page = "\n".join(
         [
-            f"{machine()}; {options.rounds} rounds of {options.seconds:g} s each, in turn; median (min to max).",
+            f"{machine()}; {options.rounds} rounds of {options.seconds:g} s each, alternating; median (min to max).",
             "",
             "| | |",
             "|---|---|",
             f"| answers a second, 1 worker | {spread(rates[1])} |",
             f"| answers a second, 2 workers | {spread(rates[2])} |",
-            f"| 2 workers against 1, by round | {spread(gains)} |",
-            f"| seconds from a worker's death to its successor's readiness, {len(seconds)} times "
-            f"| p50 {rank(seconds, 0.5):.2f}, p99 {rank(seconds, 0.99):.2f}, longest {max(seconds):.2f} |",
+            f"| 2 workers relative to 1, for each round | {spread(gains)} |",
+            f"| seconds from the end of a worker until its replacement is ready, {len(seconds)} times "
+            f"| p50 {rank(seconds, 0.5):.2f}, p99 {rank(seconds, 0.99):.2f}, maximum {max(seconds):.2f} |",
             "",
         ]
     )

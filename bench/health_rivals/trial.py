@@ -1,4 +1,4 @@
-"""One fault against one service: start, prove that it is well, hurt it, prove that it is hurt, look on."""
+"""One fault against one service: start it, check that it works, inject the fault, verify the fault, observe."""
 
 from __future__ import annotations
 
@@ -160,11 +160,11 @@ def _census(service: Adapter) -> str:
     cpu = {pid: processes.cpu_seconds(pid) for pid in workers}
     threading.Event().wait(LOOP_WINDOW_SECONDS)
     fates = Counter(
-        "frozen"
+        "stopped"
         if processes.state(pid) == "T"
         else "looping"
         if processes.cpu_seconds(pid) - cpu[pid] >= LOOP_CPU_SECONDS
-        else "at work"
+        else "running"
         for pid in workers
     )
     return ", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())) or "none"

@@ -171,9 +171,9 @@ def test_a_slow_load_is_waited_for(cluster, report):
 
     loops = pod("single", 70)
     # where time runs faster, what the start takes besides the load does not: there the single probe would not survive
-    waited = [(30, "ours", pod("ours", 30))]
+    waited = [(30, "the three probes", pod("ours", 30))]
     if PRODUCTION_TIMES:
-        waited += [(30, "the single probe", pod("single", 30)), (70, "ours", pod("ours", 70))]
+        waited += [(30, "the single probe", pod("single", 30)), (70, "the three probes", pod("ours", 70))]
     for load_seconds, probes, waiting in waited:
         seconds = cluster.first(waiting, "ready") - cluster.first(waiting, "started")
         assert seconds >= _seconds(load_seconds), "the load was not slow"
@@ -182,8 +182,8 @@ def test_a_slow_load_is_waited_for(cluster, report):
         report.add(f"load takes {load_seconds} s", probes, "ready", None, [seconds], remark)
     given_up = cluster.first(loops, "liveness failed") - cluster.first(loops, "started")
     bound = SINGLE.probes["liveness"].initial_delay_seconds + SINGLE.probes["liveness"].silent_seconds
-    remark = "each restart begins the load anew: for ever"
-    report.add("load takes 70 s", "the single probe", "given up while it loads", bound, [given_up], remark)
+    remark = "each restart starts the load again, endlessly"
+    report.add("load takes 70 s", "the single probe", "fails while it loads", bound, [given_up], remark)
     assert given_up <= bound + MACHINE_SECONDS
     assert not any(waiting.restarts for _, _, waiting in waited)
 
@@ -207,7 +207,7 @@ def test_a_hung_service_is_restarted_within_what_is_computed(cluster, report, fa
         else:
             _inject(pod, "block-loop", size=600)
     words = {"stopped": "front process stopped (SIGSTOP)", "blocked": "HTTP loop blocked"}[fault]
-    for pods, container, name in ((ours, OURS, "ours"), (single, SINGLE, "the single probe")):
+    for pods, container, name in ((ours, OURS, "the three probes"), (single, SINGLE, "the single probe")):
         if not pods:
             continue
         probe = container.probes["liveness"]
@@ -215,10 +215,14 @@ def test_a_hung_service_is_restarted_within_what_is_computed(cluster, report, fa
         restarted = given_up + container.grace_after("liveness")
         times = [[cluster.first(pod, what, began[pod]) - began[pod] for pod in pods]
                  for what in ("liveness failed", "started", "ready")]  # fmt: skip
-        if name != "ours":
+        if name != "the three probes":
             times[2] = []
-        report.add(words, name, "given up", given_up, times[0])
-        remark = "" if name == "ours" else f"the pod's grace is {container.grace_seconds:g} s here; 30 s by default"
+        report.add(words, name, "fails", given_up, times[0])
+        remark = (
+            ""
+            if name == "the three probes"
+            else f"the grace period of the pod is {container.grace_seconds:g} s here; 30 s by default"
+        )
         report.add(words, name, "restarted", restarted, times[1], remark)
         report.add(words, name, "ready again", None, times[2])
         assert max(times[0]) <= given_up + MACHINE_SECONDS, cluster.timeline
@@ -283,17 +287,17 @@ def test_out_of_memory(cluster, report, kills):
             cluster.first(pod, "started", killed_at)
         else:
             httpx.delete(f"http://{pod.address}/debug/faults", headers={"Authorization": f"Bearer {TOKEN}"})
-        wait_until(lambda: _health(pod) == 200, "green again")
+        wait_until(lambda: _health(pod) == 200, "healthy again")
         seconds = time.monotonic() - killed_at
         over.set()
         sender.join()
         report.add(
             f"out of memory: the kernel kills {kills}",
-            "ours",
-            "green again",
+            "the three probes",
+            "healthy again",
             None,
             [seconds],
-            f"{pod.restarts} restarts by the kubelet; a client that asks this pod alone: {_counted(outcomes)}",
+            f"{pod.restarts} restarts by the kubelet; a client of this pod only: {_counted(outcomes)}",
         )
         assert pod.restarts == (1 if kills == "the container" else 0), cluster.timeline
         assert not cluster.timeline.of(pod.name, "liveness failed")
@@ -384,7 +388,9 @@ def _rolling_update(cluster, container, n_replicas: int) -> tuple[Counter[str], 
 def test_a_rolling_update_loses_no_request(cluster, report):
     counts, ends = _rolling_update(cluster, OURS, 2 if PRODUCTION_TIMES else 1)
     remark = f"{counts.total()} requests, {counts.total() - counts['200']} of them lost"
-    report.add("rolling update under traffic, 2 replicas", "ours", "a pod's end", OURS.grace_seconds, ends, remark)
+    report.add(
+        "rolling update under traffic, 2 replicas", "the three probes", "end of a pod", OURS.grace_seconds, ends, remark
+    )
     assert set(counts) == {"200"}, counts
 
 
@@ -394,7 +400,9 @@ def test_without_pre_stop_requests_are_lost(cluster, report):
     counts, ends = _rolling_update(cluster, replace(OURS, pre_stop=(), pre_stop_seconds=0.0), 1)
     lost = counts.total() - counts["200"]
     remark = f"{counts.total()} requests, {lost} of them lost: the reason for preStop"
-    report.add("the same with one pod, without preStop", "ours", "a pod's end", OURS.grace_seconds, ends, remark)
+    report.add(
+        "the same with one pod, without preStop", "the three probes", "end of a pod", OURS.grace_seconds, ends, remark
+    )
     assert lost
 
 
@@ -422,9 +430,16 @@ def test_a_deleted_model_file_restarts_nothing(cluster, report, tmp_path):
     watched = time.monotonic() - began
     answers = [_classify(httpx.post, ours.address) for _ in range(5)]
     words = "model file deleted"
-    report.add(words, "ours", "/health red", None, [red])
-    report.add(words, "ours", "watched: no restart, ready, answers right", None, [watched], f"{ours.restarts} restarts")
-    report.add(words, "the single probe", "given up", bound, [given_up])
+    report.add(words, "the three probes", "/health fails", None, [red])
+    report.add(
+        words,
+        "the three probes",
+        "observed: no restart, ready, correct answers",
+        None,
+        [watched],
+        f"{ours.restarts} restarts",
+    )
+    report.add(words, "the single probe", "fails", bound, [given_up])
     report.add(words, "the single probe", "restarted, then never ready", None, [restarted], "the loaded model is lost")
     assert ours.restarts == 0
     assert ours.ready
