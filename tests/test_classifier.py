@@ -1,5 +1,6 @@
 """The public Python API."""
 
+import doctest
 import re
 import subprocess
 import sys
@@ -82,6 +83,14 @@ def test_a_caveat_of_the_model_is_reported(model_directory, monkeypatch):
 
 class _WithCaveat:
     caveat = "float32 runs"
+
+
+def test_the_example_of_the_docstring_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder(recurse=False).find(Classifier):
+        runner.run(example)
+    assert (runner.summarize(verbose=False).failed, runner.tries) == (0, 4)
 
 
 def test_the_examples_of_the_page_run(monkeypatch, capsys):

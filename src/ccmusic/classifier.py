@@ -65,7 +65,7 @@ class Classifier:
     >>> classifier = Classifier()
     >>> result = classifier.classify("examples/pachelbel_canon.ogg")
     >>> result.as_json(top_k=1)["predictions"][0]["genre"]
-    'Chamber'
+    'Symphony'
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Classifier:
         Parameters
         ----------
         recording : str, path or bytes
-            The path of a recording, or its bytes, in any format that FFmpeg can decode.
+            The path of a recording, or its bytes: WAV, FLAC, OGG, Opus, MP3, AIFF, M4A or WebM.
         windows : str or int
             What is analysed: ``"whole"``; ``"first30"``, the first 30 seconds; or a number of windows that are spread
             evenly over the recording.

@@ -296,6 +296,6 @@ def _refuse_unknown_variables() -> None:
     """Refuse a misspelt variable, which would otherwise be ignored without a message."""
     known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"CCMUSIC_CONFIG"}
     for name in os.environ:
-        ours = name.startswith("CCMUSIC_") and not name.startswith(_OTHERS)
-        if ours and name not in known and not _SERVICE_LINK.search(name):
+        is_setting = name.startswith("CCMUSIC_") and not name.startswith(_OTHERS)
+        if is_setting and name not in known and not _SERVICE_LINK.search(name):
             raise InvalidSettings(f"{name}: there is no such setting; `ccmusic settings` lists them")

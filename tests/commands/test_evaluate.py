@@ -24,6 +24,7 @@ def test_one_model_on_folders(tones: Path, knowing: Path, capsys: pytest.Capture
     assert re.search(r"\| low +\| 6 +\| 1\.000 +\| 1\.000 +\| 1\.000", out)
     assert re.search(r"\| 0\.5 +\| 18 +\| 1\.000", out)
     assert re.search(r"\| 2 +\| 9 +\| 1\.000", out)
+    assert "| seconds" in out
     assert "broken.wav" in out
 
 
@@ -67,7 +68,7 @@ def test_two_equal_models_are_numbered(table: Path, knowing: Path, capsys: pytes
     out = capsys.readouterr().out
     assert "bands-1 0.0.1" in out
     assert "over 18 recordings. These recordings show no difference" in out
-    assert "seconds heard" not in out
+    assert "| seconds" not in out
 
 
 @pytest.mark.parametrize(

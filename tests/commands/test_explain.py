@@ -61,7 +61,7 @@ def test_a_request_that_is_not_allowed_has_a_reason(song, tmp_path, capsys):
 
 def test_the_strongest_parts_come_first():
     explanation = SimpleNamespace(
-        words=lambda: "Solo: mostly the bass",
+        text=lambda: "Solo: mostly the bass",
         window=1,
         start_seconds=10.0,
         end_seconds=20.0,

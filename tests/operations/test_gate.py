@@ -146,7 +146,7 @@ def test_a_port_that_accepts_and_never_answers_is_unreachable(lines):
 
 
 @pytest.mark.parametrize(
-    ("replies", "words"),
+    ("replies", "message"),
     [
         ({"/readyz": (503, {"message": "still loading"})}, "/readyz: still loading"),
         ({"/readyz": (200, OK), "/health": (503, {"message": "disk is full"})}, "/health: disk is full"),
@@ -156,10 +156,10 @@ def test_a_port_that_accepts_and_never_answers_is_unreachable(lines):
         ({"/readyz": (200, OK), "/health": (200, OK | {"status": "error"})}, "not CCMusic"),
     ],
 )
-def test_never_green(replies, words, lines):
+def test_never_green(replies, message, lines):
     with stub_http(lambda method, path: replies[path]) as url:
         assert gate(url, timeout_seconds=0.6, echo=lines.append) == GateOutcome.NOT_GREEN
-    assert words in lines[-1]
+    assert message in lines[-1]
     assert len(lines) == 2  # the cause once, although it was requested several times, and the outcome
 
 
@@ -194,7 +194,7 @@ def off_by(error):
 
 
 @pytest.mark.parametrize(
-    ("replies", "words"),
+    ("replies", "message"),
     [
         (off_by(0.03), "beat: a probability is off by 0.030"),
         ([(200, predictions(np.full(16, 1 / 16)))], "off by"),
@@ -208,11 +208,11 @@ def off_by(error):
         ([(500, {"detail": "broken inside"})], "broken inside"),
     ],
 )
-def test_wrong_golden_answers(replies, words, lines):
+def test_wrong_golden_answers(replies, message, lines):
     with stub_http(classifying(replies)) as url:
         assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
     assert lines[-1].startswith("gate: wrong golden answer: ")
-    assert words in lines[-1]
+    assert message in lines[-1]
 
 
 def test_an_error_within_the_tolerance_is_another_machine(lines):

@@ -1,1 +1,1 @@
-"""The words of the command line, one file each."""
+"""The commands of the command line, one file each; the exit codes; the pages that are generated from them."""

@@ -46,7 +46,7 @@ def add_command(commands: Any) -> None:
         help="the spectrogram that it was trained on, if neither folder nor file is named for it",
     )
     importing.add_argument(
-        "--audio", type=Path, metavar="DIR", help="recordings on which the precisions are measured (default: ours)"
+        "--audio", type=Path, metavar="DIR", help="recordings to measure the precisions on (default: the examples)"
     )
     importing.add_argument("--quiet", action="store_true", help="do not print the stages")
     importing.set_defaults(run=_import)

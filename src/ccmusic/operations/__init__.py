@@ -1,1 +1,1 @@
-"""A service asked from outside, a machine looked at, a fault injected and watched."""
+"""What `gate` and `doctor` do: check a service from outside, check a machine, inject a fault and watch it."""

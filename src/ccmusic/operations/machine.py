@@ -168,7 +168,7 @@ def _clock(_: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "clock", "the monotonic clock is wrong; every deadline depends on it")
     elif wall < time.mktime((2025, 1, 1, 0, 0, 0, 0, 0, 0)):
         yield Finding(
-            "warn", "clock", f"the wall clock says {time.strftime('%Y-%m-%d')}: set it, because the log uses it"
+            "warn", "clock", f"the wall clock shows {time.strftime('%Y-%m-%d')}: set it, because the log uses it"
         )
     else:
         yield Finding("ok", "clock", "the monotonic clock runs steadily")
