@@ -131,9 +131,8 @@ class PageSlot:
     def _wait(self, path: str) -> Response:
         if path == "/":
             return HTMLResponse(self._waiting, self._status, {"Cache-Control": "no-store"})
-        if path == "/config" or path.startswith(
-            "/gradio_api/"
-        ):  # a browser tab or a client that was open before a restart
+        # requested by a browser tab or a client that was open before a restart
+        if path == "/config" or path.startswith("/gradio_api/"):
             headers = {"Cache-Control": "no-store", "Retry-After": "2"}
             return JSONResponse({"detail": "The page is starting."}, 503, headers)
         raise HTTPException(404)
