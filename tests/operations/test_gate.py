@@ -2,6 +2,7 @@
 
 import socket
 
+import httpx
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from ccmusic.operations.gate import GateOutcome, gate
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.running_server import running_server
 from support.stub_http import stub_http
+from support.waiting import wait_until
 
 OK = {"status": "ok", "service": "ccmusic-database", "version": "1"}
 EMBEDDED = read_card(EMBEDDED_DIRECTORY / CARD_NAME)
@@ -125,7 +127,8 @@ def test_a_model_with_its_own_labels(tmp_path, lines):
 
 def test_the_real_service_without_its_model_never_becomes_green(tmp_path, lines):
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(tmp_path / "nowhere")) as running:
-        assert gate(running.url, timeout_seconds=3, echo=lines.append) == GateOutcome.NOT_GREEN
+        wait_until(lambda: "not found" in httpx.get(f"{running.url}/readyz").text, "the first load has failed")
+        assert gate(running.url, timeout_seconds=1, echo=lines.append) == GateOutcome.NOT_GREEN
     assert f"Model file not found: {tmp_path / 'nowhere'}" in lines[-1]
 
 
