@@ -1,8 +1,8 @@
-"""Writes dashboards/*.json; `tests/deploy/test_grafana.py` holds the files and this script together.
+"""Writes dashboards/*.json; `tests/deploy/test_grafana.py` checks that the files are current.
 
     python deploy/grafana/make_dashboards.py [FOLDER]
 
-Grafana reads the files alone: nobody needs this script to use them.
+Grafana needs only the files, not this script.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is asked, and what is answered."""
+"""Dashboard "CCMusic: music": requests and answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from panels import Line, colors, dashboard, graph, heatmap, limit, line, query, shares, stat, thresholds, wide
-from queries import GENRES, JOB, OURS, quantile, rate
+from queries import GENRES, JOB, SERVICE_FAILURES, quantile, rate
 
 PER_MINUTE = 60
-OURS_ONLY = f'reason=~"{OURS}"'
-THEIRS_ONLY = f'reason!~"{OURS}"'
+SERVICE_FAILURES_ONLY = f'reason=~"{SERVICE_FAILURES}"'
+THEIRS_ONLY = f'reason!~"{SERVICE_FAILURES}"'
 
 
 def _answers() -> Iterator[Line]:
@@ -27,7 +27,7 @@ def _answers() -> Iterator[Line]:
             "音频 Audio",
             query(f"sum(increase(ccmusic_audio_seconds_total{{{JOB}}}[$__range]))", instant=True),
             unit="s",
-            description=("所选时间内识别的音频总长。", "Sound listened to over the time looked at."),
+            description=("所选时间内识别的音频总长。", "Audio analysed in the selected time."),
         ),
         stat(
             "存疑 Uncertain",
@@ -38,7 +38,7 @@ def _answers() -> Iterator[Line]:
             ),
             unit="percentunit",
             decimals=0,
-            description=("被标为 uncertain 的答案比例。", "Share of the answers with the flag uncertain."),
+            description=("被标为 uncertain（存疑）的答案比例。", "Share of the answers with the flag uncertain."),
         ),
         stat(
             "未回答 Not answered",
@@ -53,7 +53,7 @@ def _answers() -> Iterator[Line]:
             limits=thresholds("green", (1, "orange")),
             description=(
                 "录音与模型卡参考不同的证据（对数尺度，达到 1 即告警）。",
-                "Evidence, on a logarithmic scale, that the recordings are not like those of the model card's "
+                "Evidence, on a logarithmic scale, that the recordings differ from those of the model card's "
                 "reference; warned of from 1.",
             ),
             runbooks=["CcmusicDrift"],
@@ -68,7 +68,7 @@ def _answers() -> Iterator[Line]:
             stacked=True,
             named=GENRES,
             legend="right",
-            description=("每分钟的答案。", "Answers a minute."),
+            description=("每分钟的答案。", "Answers per minute."),
         ),
         wide(
             shares(
@@ -80,7 +80,7 @@ def _answers() -> Iterator[Line]:
                     instant=True,
                 ),
                 named=GENRES,
-                description=("所选时间内。", "Over the time looked at."),
+                description=("所选时间内。", "In the selected time."),
             ),
             9,
         ),
@@ -88,7 +88,7 @@ def _answers() -> Iterator[Line]:
 
 
 def _trust() -> Iterator[Line]:
-    yield "可信吗 How far to trust them"
+    yield "可信度 Confidence"
     yield line(
         8,
         heatmap(
@@ -99,7 +99,7 @@ def _trust() -> Iterator[Line]:
                 form="heatmap",
             ),
             unit="percentunit",
-            description=("第一名的概率。", "Probability of the first genre."),
+            description=("首位流派的概率。", "Probability of the likeliest genre."),
         ),
         graph(
             "置信度分位数 Confidence, quantiles",
@@ -118,7 +118,7 @@ def _trust() -> Iterator[Line]:
             named=colors(uncertain="orange", too_short="yellow", silence="blue", truncated="purple"),
             description=(
                 "带标记的答案比例；一个答案可有多个标记。",
-                "Share of the answers that carry a flag; one may carry several.",
+                "Share of the answers with a flag; an answer may have several.",
             ),
         ),
     )
@@ -133,19 +133,22 @@ def _trust() -> Iterator[Line]:
             runbooks=["CcmusicDrift"],
         ),
         graph(
-            "未回答：客户端 Not answered: the client's",
+            "未回答：客户端 Not answered: client errors",
             query(
                 f"sum by (reason) ({rate('ccmusic_failures_total', THEIRS_ONLY)}) * {PER_MINUTE}",
                 "{{reason}}",
             ),
             unit="cpm",
             stacked=True,
-            description=("文件或参数有误，或客户端已离开。", "A file or a parameter is off, or the client has left."),
+            description=(
+                "文件或参数有误，或客户端已断开连接。",
+                "An invalid file or parameter, or the client has disconnected.",
+            ),
         ),
         graph(
-            "未回答：服务端 Not answered: ours",
+            "未回答：服务端 Not answered: service errors",
             query(
-                f"sum by (reason) ({rate('ccmusic_failures_total', OURS_ONLY)}) * {PER_MINUTE}",
+                f"sum by (reason) ({rate('ccmusic_failures_total', SERVICE_FAILURES_ONLY)}) * {PER_MINUTE}",
                 "{{reason}}",
             ),
             unit="cpm",
@@ -154,10 +157,10 @@ def _trust() -> Iterator[Line]:
         ),
         graph(
             "音频量 Audio",
-            query(f"sum({rate('ccmusic_audio_seconds_total')}) * 24", "按此速度 at this pace"),
-            query(f"sum(increase(ccmusic_audio_seconds_total{{{JOB}}}[1d])) / 3600", "过去一天 the last day"),
+            query(f"sum({rate('ccmusic_audio_seconds_total')}) * 24", "按当前速度 at the current rate"),
+            query(f"sum(increase(ccmusic_audio_seconds_total{{{JOB}}}[1d])) / 3600", "过去 24 小时 last 24 hours"),
             unit="h",
-            description=("每天识别的音频小时数。", "Hours of sound a day."),
+            description=("每天识别的音频小时数。", "Hours of audio per day."),
         ),
     )
 
@@ -167,7 +170,7 @@ def music() -> dict[str, Any]:
     return dashboard(
         "ccmusic-music",
         "CCMusic: music",
-        "收到什么音乐，给出什么答案。What is asked, and what is answered.",
+        "收到什么音乐，给出什么答案。Which music is received, and what is answered.",
         _answers(),
         _trust(),
     )

@@ -1,4 +1,4 @@
-"""Grafana's panels as plain dictionaries: the few kinds that our dashboards are made of.
+"""Grafana panels as plain dictionaries: the kinds that the dashboards use.
 
 The field names are those of Grafana's dashboard model, schema version 39 (Grafana 11; later ones migrate it at load).
 """
@@ -19,7 +19,7 @@ GRID_WIDTH = 24
 NO_DATA = {"text": "无数据 No data", "color": "red"}
 LIMIT = "限值 Limit"
 LIMIT_COLORS = {"slow_burn": "orange", "trickle_burn": "yellow"}
-"""Where several are in one panel; a limit is red otherwise."""
+"""Colours of several limits in one panel; a single limit is red."""
 
 
 def query(expression: str, legend: str = "", *, instant: bool = False, form: str = "time_series") -> Target:
@@ -48,7 +48,7 @@ def query(expression: str, legend: str = "", *, instant: bool = False, form: str
 
 
 def values(**shown: tuple[str, str]) -> list[Mapping]:
-    """Words and colours for values; the names are ``_1``, ``_0`` for 1 and 0."""
+    """Texts and colours for values; the names are ``_1``, ``_0`` for 1 and 0."""
     options = {
         value.removeprefix("_"): {"text": text, "color": color, "index": index}
         for index, (value, (text, color)) in enumerate(shown.items())
@@ -57,7 +57,7 @@ def values(**shown: tuple[str, str]) -> list[Mapping]:
 
 
 def values_or_red(**shown: tuple[str, str]) -> list[Mapping]:
-    """The same; having no value at all is red.
+    """Like `values`, with missing data in red.
 
     Not for states over time: there a check that is told of only while it holds would be red whenever it does not.
     """
@@ -74,12 +74,12 @@ def thresholds(base: str, *steps: tuple[float, str]) -> dict[str, Any]:
 
 
 def limit(of: str, legend: str = LIMIT) -> Target:
-    """The threshold of an alert, drawn as a dashed line: it stands in the rules and nowhere else."""
+    """The threshold of an alert as a dashed line, read from the series `ccmusic:limit`."""
     return query(f'ccmusic:limit{{of="{of}"}}', legend)
 
 
 def overrides(names: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    """A shown name and a colour for each series, by its name in the legend."""
+    """A display name and a colour for each series, by its name in the legend."""
     return [
         {
             "matcher": {"id": "byName", "options": name},
@@ -104,7 +104,7 @@ def colors(**fixed: str) -> list[dict[str, Any]]:
 
 
 def _dashed(target: Target) -> list[dict[str, Any]]:
-    """How a limit is drawn; nothing for what is none."""
+    """Style of a limit; nothing for other series."""
     if (of := re.fullmatch(r'ccmusic:limit\{of="(\w+)"\}', target["expr"])) is None:
         return []
     properties = {
@@ -188,7 +188,7 @@ def graph(
     description: tuple[str, str] = ("", ""),
     runbooks: Sequence[str] = (),
 ) -> Panel:
-    """Curves over time; a counter's in steps."""
+    """Curves over time; counters as steps."""
     custom = {
         "drawStyle": "line",
         "lineInterpolation": "stepAfter" if counter else "linear",
@@ -337,13 +337,13 @@ def heatmap(title: str, target: Target, *, unit: str, description: tuple[str, st
 
 
 Row = tuple[int, Sequence[Panel]]
-"""A height, and the panels side by side at it."""
+"""A height, and the panels side by side with this height."""
 Line = str | Row
 """The heading of a section, or a row of panels."""
 
 
 def line(height: int, *panels: Panel) -> Row:
-    """Panels side by side, which share the width of the grid."""
+    """Panels side by side that share the width of the grid."""
     return height, panels
 
 
@@ -416,7 +416,7 @@ def dashboard(uid: str, title: str, description: str, *sections: Iterable[Line])
 
 
 def wide(panel: Panel, width: int) -> Panel:
-    """The panel with a width of its own in its line."""
+    """The panel with its own width in its line."""
     return panel | {"w": width}
 
 

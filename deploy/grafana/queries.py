@@ -1,7 +1,7 @@
-"""Words of PromQL that several dashboards use.
+"""PromQL that several dashboards use.
 
-The three queries that dashboards elsewhere were written against stand here word for word, without ``$instance``; every
-other query of the service's own metrics follows that variable.
+The three queries of docs/contract.md are used unchanged, without ``$instance``, because other dashboards rely on them.
+Every other query of the service's metrics uses that variable.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ERRORS = (
     ' / sum(rate(http_requests_total{job="ccmusic"}[5m]))'
 )
 
-OURS = "overloaded|model-not-ready|inference-timeout|insufficient-storage|internal"
-"""Why a recording was not answered, where it was our doing; every other reason is the client's."""
+SERVICE_FAILURES = "overloaded|model-not-ready|inference-timeout|insufficient-storage|internal"
+"""Reasons of failures that the service caused; every other reason is an error of the client."""
 OBJECTIVE = 0.995
 
 JOB = 'job="ccmusic",instance=~"$instance"'
@@ -30,14 +30,14 @@ GENRE_COLORS = (
     "#2e6b2e", "#56a64b", "#96d98d", "#7a8b99",
 )
 # fmt: on
-"""Classical in browns, the others by their group of the 9."""
+"""Browns for classical, the others by their group in the level of 9."""
 GENRES = overrides(
     {leaf.label: (f"{leaf.label_zh} {leaf.label_en}", color) for leaf, color in zip(LEAVES, GENRE_COLORS, strict=True)}
 )
 
 
 def rate(metric: str, *labels: str) -> str:
-    """Per second, over the interval that Grafana finds right for the time that is looked at."""
+    """Rate per second, over the interval that Grafana selects."""
     return f"rate({metric}{{{','.join((JOB, *labels))}}}[$__rate_interval])"
 
 

@@ -1,4 +1,4 @@
-"""Is it up, is it well, and if not, why."""
+"""Dashboard "CCMusic": is the service healthy, and if not, why."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _now() -> Iterator[Line]:
             color="background",
             description=(
                 '查询 `probe_success{job="ccmusic"} == 1`：失败时该序列消失，显示为红色。',
-                "The query drops the series while the probe fails: then there is no data, shown as red.",
+                "The query returns no series while the probe fails; missing data is shown in red.",
             ),
             runbooks=["CcmusicProbeFails"],
         ),
@@ -58,7 +58,7 @@ def _now() -> Iterator[Line]:
             unit="percentunit",
             decimals=2,
             limits=thresholds("red", (OBJECTIVE, "green")),
-            description=("所选时间内成功探测的比例。", "Share of the probes that succeeded, over the time looked at."),
+            description=("所选时间内成功探测的比例。", "Share of successful probes in the selected time."),
         ),
         stat(
             "已运行 Up for",
@@ -77,15 +77,15 @@ def _now() -> Iterator[Line]:
             query(f"sum(increase(ccmusic_classifications_total{{{JOB}}}[$__range]))", instant=True),
             unit="locale",
             decimals=0,
-            description=("所选时间内得到答案的录音。", "Recordings answered over the time looked at."),
+            description=("所选时间内得到答案的录音。", "Recordings answered in the selected time."),
         ),
         stat(
             "隔离的录音 Quarantined",
             query(f"sum(ccmusic_quarantined_recordings{{{JOB}}})", instant=True),
             limits=thresholds("green", (1, "orange")),
             description=(
-                "两次使工作进程终止的录音，会被直接拒绝。",
-                "Recordings that ended two workers and are refused.",
+                "曾两次导致工作进程终止的录音，会被直接拒绝。",
+                "Recordings that are refused because two workers ended on them.",
             ),
         ),
         stat(
@@ -111,7 +111,10 @@ def _now() -> Iterator[Line]:
             },
             hidden=["job"],
             no_value="全部通过 All checks pass",
-            description=("每一项警告或失败的检查及其原因。", "Every check that warns or fails, and why."),
+            description=(
+                "每一项警告或失败的检查，含代码和原因。",
+                "Every check that warns or fails, with code and cause.",
+            ),
             runbooks=["CcmusicRed"],
         ),
         wide(
@@ -130,7 +133,10 @@ def _now() -> Iterator[Line]:
                 },
                 link=("告警 Alert", "手册 Runbook", "${runbooks}/${__value.raw}.md"),
                 no_value="没有告警 No alerts",
-                description=("将发与已发的告警；点击名称打开手册。", "Pending and firing; the name opens its runbook."),
+                description=(
+                    "待触发和已触发的告警；点击名称可打开处理手册。",
+                    "Pending and firing alerts; click a name to open its runbook.",
+                ),
             ),
             8,
         ),
@@ -145,7 +151,7 @@ def _now() -> Iterator[Line]:
                 "{{check}}",
             ),
             mappings=values(_0=("通过 pass", "green"), _1=("警告 warn", "yellow"), _2=("失败 fail", "red")),
-            description=("各实例中最差的结果。", "The worst of all instances."),
+            description=("各实例中最差的结果。", "The worst result of all instances."),
             runbooks=["CcmusicRed"],
         ),
         wide(
@@ -170,7 +176,7 @@ def _now() -> Iterator[Line]:
             "运行时长 Uptime",
             query(f"ccmusic_uptime_seconds{{{JOB}}}", "{{instance}}"),
             unit="s",
-            description=("回到 0 即为一次重启。", "Back to 0: a restart of the service."),
+            description=("回到 0 即为一次重启。", "A drop to 0 is a restart of the service."),
         ),
         table(
             "模型 Model",
@@ -198,7 +204,7 @@ def _requests() -> Iterator[Line]:
             query(f"sum by (handler) ({rate('http_requests_total')})", "{{handler}}"),
             unit="reqps",
             stacked=True,
-            description=("所有 HTTP 请求，含探针与抓取。", "Every HTTP request, probes and scrapes too."),
+            description=("所有 HTTP 请求，含探针与抓取。", "All HTTP requests, including probes and scrapes."),
         ),
         graph(
             "p95 延迟 p95 latency",
@@ -209,7 +215,7 @@ def _requests() -> Iterator[Line]:
             logarithmic=True,
             description=(
                 "第一条曲线含探针与抓取（它们很快），第二条只计识别。",
-                "The first curve counts probes and scrapes too, which are quick; the second counts "
+                "The first curve includes probes and scrapes, which are fast; the second counts "
                 "classification alone, and its limit is the alert's.",
             ),
             runbooks=["CcmusicSlow"],
@@ -222,7 +228,7 @@ def _requests() -> Iterator[Line]:
             unit="percentunit",
             description=(
                 "第一条曲线的分母含探针与抓取，且 /health 为 503 时也计为错误；第二条只计录音。",
-                "The first curve counts probes and scrapes, and a red /health as an error; the "
+                "The first curve includes probes and scrapes, and counts a 503 of /health as an error; the "
                 "second counts recordings alone.",
             ),
             runbooks=["CcmusicErrorBudgetFastBurn", "CcmusicErrorBudgetSlowBurn", "CcmusicErrorBudgetTrickle"],
@@ -249,7 +255,7 @@ def _requests() -> Iterator[Line]:
             runbooks=["CcmusicOverloaded"],
         ),
         graph(
-            "最久等待 Oldest in the queue",
+            "最长等待 Oldest in the queue",
             query(f"max(ccmusic_queue_oldest_wait_seconds{{{JOB}}})", "等待 wait"),
             limit("queue_age_seconds"),
             unit="s",
@@ -275,7 +281,7 @@ def _work() -> Iterator[Line]:
             counter=True,
             description=(
                 "服务启动以来的次数，按原因；memory_growth 是计划内的更换。",
-                "Since the service began, by reason; memory_growth is a planned replacement.",
+                "Since the start of the service, by reason; memory_growth is a planned replacement.",
             ),
             runbooks=["CcmusicWorkerRestarts"],
         ),
@@ -300,7 +306,7 @@ def _work() -> Iterator[Line]:
             unit="s",
             description=(
                 "忙碌的工作进程不被打断，限值只适用于空闲时。",
-                "A busy worker is left alone; the limit is that of an idle one.",
+                "A busy worker is not interrupted; the limit applies to an idle one.",
             ),
             runbooks=["CcmusicSelfTestStale"],
         ),
@@ -315,7 +321,7 @@ def _work() -> Iterator[Line]:
             query(f"sum(ccmusic_self_test_failures_total{{{JOB}}})", "失败 failures"),
             counter=True,
             named=colors(**{"失败 failures": "red"}),
-            description=("服务启动以来的次数。", "Since the service began."),
+            description=("服务启动以来的次数。", "Since the start of the service."),
             runbooks=["CcmusicSelfTestFailing"],
         ),
         graph(
@@ -344,7 +350,10 @@ def _resources() -> Iterator[Line]:
             limit("memory_used_ratio"),
             unit="percentunit",
             maximum=1,
-            description=("占容器或机器上限的比例。", "Of the container's limit, else of the machine's memory."),
+            description=(
+                "占容器或机器上限的比例。",
+                "Share of the limit of the container, or of the memory of the machine.",
+            ),
             runbooks=["CcmusicMemoryHigh"],
         ),
         graph(
@@ -368,15 +377,15 @@ def _resources() -> Iterator[Line]:
             limit("gpu_memory_used_ratio"),
             unit="percentunit",
             maximum=1,
-            description=("没有显卡时为空。", "Only the limit on a machine without a GPU."),
+            description=("没有显卡时为空。", "Empty without a GPU."),
             runbooks=["CcmusicGpuMemoryHigh"],
         ),
         wide(
             graph(
-                "前台处理器 Front process CPU",
+                "前台进程 CPU Front process CPU",
                 query(f"sum({rate('process_cpu_seconds_total')})", "核 cores"),
                 unit="percentunit",
-                description=("1 为一个核。", "100 % is one core."),
+                description=("100% 为一个核。", "100 % is one core."),
             ),
             4,
         ),
@@ -388,7 +397,7 @@ def service() -> dict[str, Any]:
     return dashboard(
         "ccmusic",
         "CCMusic",
-        "服务是否正常；若不正常，原因是什么。Is the service well, and if not, why.",
+        "服务是否正常；若不正常，原因是什么。Is the service healthy, and if not, why?",
         _now(),
         _requests(),
         _work(),

@@ -1,4 +1,4 @@
-"""The objective, and how fast its budget goes."""
+"""Dashboard "CCMusic: SLO": the objective and its error budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queries import OBJECTIVE, YES_OR_NO
 
 WINDOWS = ("5m", "30m", "1h", "6h", "1d", "3d")
 BLUES = ("#c7dbf5", "#a3c4ee", "#7aa9e3", "#5089d3", "#2f69b8", "#174a8c")
-"""The longer the window, the darker."""
+"""A longer window has a darker colour."""
 REACHED = thresholds("red", (OBJECTIVE, "green"))
 MONTH = (
     "sum(sum_over_time(ccmusic:failures:increase5m[30d])) / sum(sum_over_time(ccmusic:recordings:increase5m[30d]) > 0)"
@@ -28,7 +28,7 @@ def _now() -> Iterator[Line]:
                 unit="percentunit",
                 decimals=2,
                 limits=REACHED,
-                description=("成功探测的比例。", "Share of the probes that succeeded."),
+                description=("成功探测的比例。", "Share of successful probes."),
                 runbooks=["CcmusicProbeFails"],
             )
             for window in ("1h", "1d", "30d")
@@ -40,8 +40,8 @@ def _now() -> Iterator[Line]:
             decimals=3,
             limits=thresholds("green", (1 - OBJECTIVE, "red")),
             description=(
-                "因我方原因未回答的录音比例；目标低于 0.5 %。",
-                "Share of the recordings that we failed to answer; the objective is below 0.5 %.",
+                "因服务自身原因未得到回答的录音比例；目标低于 0.5 %。",
+                "Share of the recordings that were not answered because of the service; the objective is below 0.5 %.",
             ),
         ),
         stat(
@@ -53,7 +53,7 @@ def _now() -> Iterator[Line]:
             color="background",
             description=(
                 "30 天错误预算的剩余；负数表示已超支。",
-                "What is left of the error budget of 30 days; below 0 it is overspent.",
+                "Remaining error budget of 30 days; a negative value means that it is exceeded.",
             ),
             runbooks=["CcmusicErrorBudgetTrickle"],
         ),
@@ -61,7 +61,7 @@ def _now() -> Iterator[Line]:
 
 
 def _course() -> Iterator[Line]:
-    yield "经过 Course"
+    yield "变化 Over time"
     yield line(
         8,
         graph(
@@ -80,11 +80,11 @@ def _course() -> Iterator[Line]:
             ),
             limit("fast_burn", "快 fast"),
             limit("slow_burn", "慢 slow"),
-            limit("trickle_burn", "渗漏 trickle"),
+            limit("trickle_burn", "极慢 trickle"),
             named=colors(**dict(zip(WINDOWS, BLUES, strict=True))),
             description=(
-                "1 表示 30 天恰好用完预算；三条线是三个告警的限值。",
-                "At 1 the budget lasts exactly 30 days; the three lines are those of the three alerts.",
+                "1 表示 30 天恰好用完预算；三条线是三个告警的阈值。",
+                "At 1 the budget lasts exactly 30 days; the three lines are the thresholds of the three alerts.",
             ),
             runbooks=["CcmusicErrorBudgetFastBurn", "CcmusicErrorBudgetSlowBurn", "CcmusicErrorBudgetTrickle"],
         ),
@@ -99,7 +99,7 @@ def _course() -> Iterator[Line]:
             named=colors(**{"已回答 answered": "green", "未回答 failed": "red"}),
         ),
         graph(
-            "拒绝率 Refused for want of room",
+            "拒绝率 Refused because of overload",
             query("ccmusic:refused_ratio:5m", "拒绝 refused"),
             limit("refused_ratio"),
             unit="percentunit",
