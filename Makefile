@@ -71,14 +71,14 @@ bench: $(VENV)/.test  ##+ measure: CQT, mel and drawing against librosa and matp
 	$(BIN)/python bench/cqt.py --audio $(AUDIO)
 	$(BIN)/python bench/mel.py --audio $(AUDIO)
 	$(BIN)/python bench/drawing.py --audio $(AUDIO) examples
-	$(BIN)/python bench/road.py
+	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/checkpoints.py
 	$(BIN)/python bench/explain.py --audio $(AUDIO) examples --write docs/explain.md
 
 SPEECH ?=
 bench-data: $(VENV)/.train  ##+ measure over DATA: how soon drift and non-music are noticed; writes docs/drift.md and docs/odd-inputs.md
 	$(BIN)/python bench/drift.py --data $(DATA) --write docs/drift.md
-	$(BIN)/python bench/oddity.py --data $(DATA) --audio $(AUDIO) examples --speech $(SPEECH) --write docs/odd-inputs.md
+	$(BIN)/python bench/non_music.py --data $(DATA) --audio $(AUDIO) examples --speech $(SPEECH) --write docs/odd-inputs.md
 
 rivals: $(VENV)/.test  ##+ inject the same faults into other serving frameworks; writes docs/health-rivals.md
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md

@@ -1,4 +1,4 @@
-"""How near ``ccmusic.features.cqt`` comes to librosa's constant-Q transform, and how much sooner, on one core.
+"""Compare ``ccmusic.features.cqt`` with librosa's constant-Q transform: difference and time on one core.
 
 Usage: ``python bench/cqt.py [--audio DIR ...] [--write docs/cqt-parity.md]``, with librosa 0.11 installed.
 """
@@ -43,8 +43,8 @@ def parity_row(name: str, waveform: np.ndarray) -> str:
     loud = reference > largest * 10 ** (-COMPARED_BELOW_MAX_DB / 20)
     db = 20 * np.abs(np.log10(estimated[loud].astype(np.float64) / reference[loud])).max()
     reference_db = librosa.power_to_db(reference**2, ref=np.max)
-    whole_road_db = np.abs(cqt.cqt_db(waveform) - reference_db).max()
-    return f"| {name} | {relative:.1e} | {db:.5f} | {whole_road_db:.4f} |"
+    decibel_error = np.abs(cqt.cqt_db(waveform) - reference_db).max()
+    return f"| {name} | {relative:.1e} | {db:.5f} | {decibel_error:.4f} |"
 
 
 def report(audio_dirs: list[Path]) -> Iterator[str]:
@@ -57,19 +57,19 @@ def report(audio_dirs: list[Path]) -> Iterator[str]:
     yield ""
     yield "## Parity"
     yield ""
-    yield "Promised: magnitudes within 1e-3 of the largest one, and within 0.1 dB where they exceed -60 dB below it."
-    yield "The last column is the largest difference anywhere in what goes on to the network (dB, floored at -80)."
+    yield "Requirement: magnitudes within 1e-3 of the maximum, and within 0.1 dB down to 60 dB below it."
+    yield "The last column is the largest difference anywhere in the decibel spectrogram (floor at -80 dB)."
     yield ""
-    yield "| signal | error relative to the largest | error above -60 dB, in dB | error anywhere, in dB |"
+    yield "| signal | error relative to the maximum | error above -60 dB, in dB | error anywhere, in dB |"
     yield "|---|---|---|---|"
     for name, waveform in signals(audio_dirs):
         yield parity_row(name, waveform)
     yield ""
     yield "## Speed"
     yield ""
-    yield f"One core, {ROUNDS - 1} interleaved rounds, medians; the spread is that of the middle half of the ratios."
+    yield f"One core, {ROUNDS - 1} interleaved rounds, medians; the spread is the middle half of the ratios."
     yield ""
-    yield "| waveform | librosa | here | ratio | spread |"
+    yield "| waveform | librosa | CCMusic | ratio | spread |"
     yield "|---|---|---|---|---|"
     yield speed_row(30, reference_magnitude, cqt.cqt_magnitude)
     yield speed_row(240, reference_magnitude, cqt.cqt_magnitude)

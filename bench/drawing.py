@@ -38,7 +38,7 @@ from ccmusic.features.cqt import cqt_db
 from ccmusic.features.mel import mel_db
 from ccmusic.features.spectrogram import SAMPLE_RATE
 
-MATPLOTLIB = runpy.run_path(str(Path(__file__).parent.parent / "tests" / "data" / "matplotlib_road.py"))
+MATPLOTLIB = runpy.run_path(str(Path(__file__).parent.parent / "tests" / "data" / "matplotlib_drawing.py"))
 SHORT_SECONDS = (0.3, 1.0, 5.0)  # from the start of each recording: one stretched window each
 N_CLASSES = 16
 

@@ -1,4 +1,4 @@
-"""What an explanation costs, and whether what it points to is what the network listens to.
+"""Measure the time of an explanation, and whether the explained parts change the answer.
 
 ::
 
@@ -27,16 +27,16 @@ from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import locate
 
 PARTS = (3, 7, 14)
-"""So many parts silenced together."""
+"""Numbers of parts that are made quiet together."""
 DRAWS = 20
 
 
 def without(
     pipeline: Pipeline, window_db: np.ndarray, genre: int, chosen: list[np.ndarray], seconds: float
 ) -> list[float]:
-    """The genre's probability with each choice of parts silenced together."""
+    """The genre's probability for each choice of parts that are made quiet together."""
     copies, _ = quiet_copies(window_db, BLOCKS)
-    # each copy differs from the window in its own part alone, and only downwards
+    # each copy differs from the window in one part, which is quieter
     windows = [np.min([copies[part] for part in parts], axis=0) for parts in chosen]
     logits = pipeline.network.logits(windows)[0]  # of the 16 genres
     return window_probabilities(logits, seconds, pipeline.card)[:, genre].tolist()
@@ -48,7 +48,7 @@ def page(options: argparse.Namespace) -> str:
         path for folder in options.audio for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES
     )
     generator = np.random.default_rng(1)
-    load = os.getloadavg()[0]  # before our own
+    load = os.getloadavg()[0]  # before this measurement
     plain, explained = [], []
     shares: dict[int, list[tuple[float, float, float, float]]] = {n: [] for n in PARTS}
     n_named = 0
@@ -58,20 +58,20 @@ def page(options: argparse.Namespace) -> str:
         result = pipeline.classify(recording)
         plain.append(time.perf_counter() - started)
         started = time.perf_counter()
-        (saliency,) = pipeline.classify(recording, explain=ExplainPlan()).explanations
+        (explanation,) = pipeline.classify(recording, explain=ExplainPlan()).explanations
         explained.append(time.perf_counter() - started - plain[-1])
-        n_named += "no part decides" not in saliency.text()
-        genre = pipeline.card.labels.index(saliency.genre.label)
+        n_named += "no part decides" not in explanation.text()
+        genre = pipeline.card.labels.index(explanation.genre.label)
         spectrogram = pipeline.network.front_end.spectrogram_db(decode(recording).waveform)
         places = pipeline.network.front_end.places(spectrogram.shape[1], result.duration_seconds, None)
-        window_db = spectrogram[:, slice(*places[saliency.window])]
+        window_db = spectrogram[:, slice(*places[explanation.window])]
         seconds = analysed_seconds(result.duration_seconds, len(places), pipeline.card)
-        order = np.argsort(-saliency.evidence, axis=None)
+        order = np.argsort(-explanation.evidence, axis=None)
         for n in PARTS:
             draws = [generator.choice(order, n, replace=False) for _ in range(DRAWS)]
             chosen = [order[:n], order[-n:], *draws]
             strongest, weakest, *random = without(pipeline, window_db, genre, chosen, seconds)
-            shares[n].append((saliency.probability, strongest, statistics.mean(random), weakest))
+            shares[n].append((explanation.probability, strongest, statistics.mean(random), weakest))
     rows = "\n".join(
         f"| {n} of 70 | " + " | ".join(f"{value:.1%}" for value in np.mean(shares[n], axis=0)) + " |" for n in PARTS
     )
@@ -97,33 +97,34 @@ Written by `python bench/explain.py`. `ccmusic explain FILE`, `POST /v1/classify
 "Why this genre?" show which part of a window supports a genre. A window is divided into seven octaves and {blocks}
 stretches of time; each part in turn is made as quiet as the quietest tenth of the window, and the network is run again
 (occlusion; Zeiler and Fergus 2014). The answer has the probability without each part:
-{parts} numbers that the network itself gave. No gradient is needed,
-so every network that listens to the constant-Q transform can be explained;
-one that is shown a drawing of it is asked {drawn} times, in fewer stretches.
+{parts} numbers that the network itself computed. No gradient is needed, so every network on the constant-Q transform
+can be explained; a network that takes a drawing of it runs {drawn} times, with fewer time blocks.
 
-* `explain=true` adds `saliency` to the windows that speak most for the track's genre, at most
+* `explain=true` adds `saliency` to the windows with the highest probability of the track's genre, at most
   `CCMUSIC_EXPLAIN_WINDOWS` (3).
 * `ccmusic explain FILE --window 2 --genre Soft_rock --out why.png` explains another window, another genre; `.json` has
   every number.
-* The line in words names a register (bass to 131 Hz, middle to 1,047 Hz, high notes) only when it has 40 % of all that
-  speaks for the genre, and a time only when 30 % of the window has half of that. Else it says that no part decides.
+* The sentence names a register (bass to 131 Hz, middle to 1,047 Hz, high notes) only if it has 40 % of the positive
+  evidence, and a time only if half of the register's evidence is within 30 % of the window. Otherwise it states that no
+  part decides.
 
-What it is not: a cause in the music. It is what this network reacts to, one part at a time; parts that say the same (a
-bass line that goes on) each seem to matter little.
+An explanation is not a cause in the music. It shows the reaction of this network to one part at a time. Parts with the
+same content, such as a continuous bass line, each seem to matter little.
 
 ## Cost
 
-One thread of the machine that this was measured on ({cores} cores with a load of {load:.1f} by other work, Python
-{python}), {n_files} recordings: an answer takes {plain:.0f} ms (median), each explained window {each:.0f} ms more (at
-most {worst:.0f} ms). It runs in the worker, under the job's deadline. Not measured: networks that are shown drawings;
-each of their {drawn} answers costs what an answer costs.
+One thread of the machine of this measurement ({cores} cores with a load of {load:.1f} by other work, Python
+{python}), {n_files} recordings: classification takes {plain:.0f} ms (median), each explained window
+{each:.0f} ms more (at most {worst:.0f} ms). It runs in the worker, under the job's deadline. Networks that take
+drawings were not measured; each of their {drawn} runs takes as long as one classification.
 
-## Does it point to what the network listens to?
+## Do explanations agree with the network?
 
-The clearest window of each recording; parts silenced together, chosen by the explanation or by chance ({n_files}
+In the window with the highest probability of each recording, several parts are made quiet together, chosen by their
+evidence or at random ({n_files}
 recordings, 20 draws each). Mean probability of the genre:
 
-| parts silenced | none | that speak most for it | by chance | that speak most against it |
+| quiet parts | none | most evidence for the genre | random | most evidence against it |
 |---|---|---|---|---|
 {rows}
 

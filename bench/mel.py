@@ -1,4 +1,4 @@
-"""How near ``ccmusic.features.mel`` comes to librosa's mel spectrogram, and how much sooner, on one core.
+"""Compare ``ccmusic.features.mel`` with librosa's mel spectrogram: difference and time on one core.
 
 Usage: ``python bench/mel.py [--audio DIR ...] [--write docs/mel-parity.md]``, with librosa 0.11 installed.
 """
@@ -52,19 +52,19 @@ def report(audio_dirs: list[Path]) -> Iterator[str]:
     yield ""
     yield "## Parity"
     yield ""
-    yield "Promised: power within 1e-5 of the largest one. The last column is the largest difference anywhere in what"
-    yield "goes on to the network (dB, floored at -80)."
+    yield "Requirement: power within 1e-5 of the maximum. The last column is the largest difference anywhere in the"
+    yield "decibel spectrogram (floor at -80 dB)."
     yield ""
-    yield "| signal | error relative to the largest | error anywhere, in dB |"
+    yield "| signal | error relative to the maximum | error anywhere, in dB |"
     yield "|---|---|---|"
     for name, waveform in signals(audio_dirs):
         yield parity_row(name, waveform)
     yield ""
     yield "## Speed"
     yield ""
-    yield f"One core, {ROUNDS - 1} interleaved rounds, medians; the spread is that of the middle half of the ratios."
+    yield f"One core, {ROUNDS - 1} interleaved rounds, medians; the spread is the middle half of the ratios."
     yield ""
-    yield "| waveform | librosa | here | ratio | spread |"
+    yield "| waveform | librosa | CCMusic | ratio | spread |"
     yield "|---|---|---|---|---|"
     yield speed_row(30, reference_power, mel.mel_power)
     yield speed_row(240, reference_power, mel.mel_power)

@@ -1,4 +1,4 @@
-"""What the benchmarks that compare with a reference share: signals, recordings, interleaved timing, the report."""
+"""Common parts of the benchmarks against a reference: signals, recordings, interleaved timing, the report."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def recordings(audio_dirs: Iterable[Path]) -> Iterator[tuple[str, np.ndarray]]:
                 continue
             try:
                 yield path.name, decode(path).waveform
-            except UnsupportedMedia:  # whatever else lies in the folder
+            except UnsupportedMedia:  # other files in the folder
                 continue
 
 
 def signals(audio_dirs: Iterable[Path]) -> Iterator[tuple[str, np.ndarray]]:
-    """The computed signals, then each recording's first 30 s and the whole of it."""
+    """The computed signals, then the first 30 s of each recording and all of it."""
     yield from runpy.run_path(str(SIGNALS))["computed_signals"]().items()
     for name, waveform in recordings(audio_dirs):
         yield f"{name}, first {CLIP_SECONDS} s", waveform[: CLIP_SECONDS * SAMPLE_RATE]
@@ -47,7 +47,7 @@ def seconds_taken(call: Callable[[], object]) -> float:
 
 
 def speed_cells(theirs: list[float], ours: list[float]) -> str:
-    """Table cells of interleaved rounds, the first of which warmed up: both medians, the ratio's, its middle half."""
+    """Table cells of interleaved rounds without the first: both medians, the ratio's median and its middle half."""
     theirs, ours = theirs[1:], ours[1:]
     ratios = sorted(their / our for their, our in zip(theirs, ours, strict=True))
     quarter = len(ratios) // 4
@@ -60,7 +60,7 @@ def speed_cells(theirs: list[float], ours: list[float]) -> str:
 def speed_row(
     seconds: int, reference: Callable[[np.ndarray], object], estimated: Callable[[np.ndarray], object]
 ) -> str:
-    """Interleaved, so that whatever else the machine does meets both alike."""
+    """A table row; the rounds are interleaved, so that other load of the machine affects both equally."""
     waveform = np.random.default_rng(0).normal(scale=0.1, size=seconds * SAMPLE_RATE).astype(np.float32)
     theirs, ours = [], []
     for _ in range(ROUNDS):

@@ -7,14 +7,14 @@ from ccmusic.errors import InvalidParameter
 from ccmusic.genres import CCMUSIC, LABELS, LEAVES, WORLD, roll_up, taxonomy_of
 
 
-def test_order_of_the_outputs_is_the_checkpoints():
+def test_the_labels_have_the_order_of_the_checkpoints_outputs():
     # the trap named in the field: some code puts Soul at index 4
     assert LABELS[:5] == ("Symphony", "Opera", "Solo", "Chamber", "Pop_vocal_ballad")
     assert LABELS.index("Soul_or_RnB") == 11
     assert LABELS[15] == "Acoustic_pop"
 
 
-def test_acoustic_pop_lies_under_rock():
+def test_acoustic_pop_is_in_the_group_rock():
     assert LEAVES[15].level9 == "Rock"
 
 
@@ -23,7 +23,7 @@ def test_each_level_has_as_many_groups_as_its_name_says(level):
     assert len({group.label for group in CCMUSIC.genres(level)}) == level
 
 
-def test_roll_up_sums_the_leaves():
+def test_roll_up_sums_the_finest_level():
     leaves = np.arange(16.0)
     by_label = dict(zip([g.label for g in CCMUSIC.genres(9)], roll_up(leaves, 9), strict=True))
     assert by_label["Rock"] == 12 + 13 + 14 + 15
@@ -44,13 +44,13 @@ def test_world_has_one_level_and_names_in_both_languages():
         WORLD.roll_up(np.ones(16), 9)
 
 
-def test_a_taxonomy_of_ones_own_is_its_labels():
+def test_an_own_taxonomy_has_its_labels():
     own = taxonomy_of("own", ("sea", "wind"))
     assert [(genre.label, genre.label_en, genre.label_zh) for genre in own.genres()] == [(x, x, x) for x in own.labels]
     assert own.roll_up(np.array([0.4, 0.6])).tolist() == [0.4, 0.6]
 
 
-def test_a_taxonomy_travels_by_its_name():
+def test_a_taxonomy_is_pickled_by_its_name():
     assert pickle.loads(pickle.dumps(CCMUSIC)) is CCMUSIC
     own = taxonomy_of("own", ("sea", "wind"))
     assert pickle.loads(pickle.dumps(own)) == own

@@ -26,7 +26,7 @@ from support.encoding import (
 
 
 @pytest.mark.parametrize("declared_seconds", [0, 0.01, 2.0, 5.0, 9.0])
-def test_forged_flac_length_does_not_change_what_is_decoded(declared_seconds):
+def test_a_forged_flac_length_does_not_change_the_waveform(declared_seconds):
     content = with_soundfile("FLAC", None, noise(5.0))
     recording = decode(with_flac_total(content, int(declared_seconds * 44_100)))
     assert recording.duration_seconds == 5.0
@@ -55,7 +55,7 @@ BROKEN_OFF = {
 
 
 @pytest.mark.parametrize("name", BROKEN_OFF)
-def test_broken_off_stream_gives_what_is_there(name):
+def test_a_truncated_stream_gives_its_beginning(name):
     encode, tells = BROKEN_OFF[name]
     content = encode()
     assert not decode(content).truncated
@@ -65,7 +65,7 @@ def test_broken_off_stream_gives_what_is_there(name):
         assert recording.truncated
 
 
-def test_mp3_with_a_declared_length_that_broke_off():
+def test_a_truncated_mp3_with_a_declared_length():
     content = with_soundfile("MP3", None, noise(4.0))
     assert b"Xing" in content[:4096] or b"Info" in content[:4096]  # LAME's header with the number of frames
     recording = decode(content[: len(content) // 2])
@@ -73,7 +73,7 @@ def test_mp3_with_a_declared_length_that_broke_off():
     assert 1.5 < recording.duration_seconds < 2.5
 
 
-def test_broken_middle_is_left_out():
+def test_a_broken_middle_is_skipped():
     content = bytearray(with_soundfile("FLAC", None, noise(4.0)))
     middle = len(content) // 2
     content[middle : middle + 2000] = bytes(2000)
@@ -82,7 +82,7 @@ def test_broken_middle_is_left_out():
     assert np.abs(recording.waveform[-SAMPLE_RATE:]).max() > 0.1
 
 
-def test_broken_packets_are_left_out_and_told():
+def test_broken_packets_are_skipped_and_reported():
     content = bytearray(with_ffmpeg("adts", "aac", noise(4.0, 48_000, 2)))
     middle = len(content) // 2
     content[middle : middle + 3000] = noise(1.0).tobytes()[:3000]
@@ -91,7 +91,7 @@ def test_broken_packets_are_left_out_and_told():
     assert 3.0 < recording.duration_seconds < 4.1
 
 
-def test_m4a_that_broke_off_behind_its_index(tmp_path):
+def test_an_m4a_truncated_after_its_index(tmp_path):
     content = with_ffmpeg("mp4", "aac", noise(4.0, 48_000, 2), index_first_in=tmp_path / "a.mp4")
     recording = decode(content[: int(len(content) * 0.6)])
     assert recording.truncated
@@ -111,7 +111,7 @@ def test_video_without_sound():
 
 @pytest.mark.parametrize("bad_value", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_samples_that_are_no_numbers(bad_value, channels):
+def test_samples_that_are_not_finite(bad_value, channels):
     samples = tone(1.0, channels=channels)
     samples[20_000] = bad_value
     with pytest.raises(UndecodableAudio, match="finite"):
@@ -119,7 +119,7 @@ def test_samples_that_are_no_numbers(bad_value, channels):
 
 
 @pytest.mark.parametrize("source", [b"", with_soundfile("WAV", None, np.zeros((0, 2)))])
-def test_nothing_in_it(source):
+def test_empty_recordings(source):
     with pytest.raises(EmptyAudio):
         decode(source)
 
@@ -146,7 +146,7 @@ def test_unknown_formats(content):
 @pytest.mark.parametrize(
     "magic", [b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf1", b"\0\0\0\x20ftyp"]
 )
-def test_only_the_first_bytes_are_right(magic):
+def test_files_with_only_correct_first_bytes(magic):
     with pytest.raises((UndecodableAudio, EmptyAudio)):
         decode(magic + noise(0.1).tobytes()[:3000])
 
@@ -196,7 +196,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("source", ["missing.wav", "."])
-def test_no_file_there(tmp_path, source):
+def test_a_source_that_is_not_a_file(tmp_path, source):
     with pytest.raises(InvalidParameter, match="source is not a file"):
         decode(tmp_path / source)
 

@@ -59,7 +59,7 @@ def test_first_seconds_is_the_beginning(encoded):
     np.testing.assert_allclose(recording.waveform[:before_the_cut], whole.waveform[:before_the_cut], atol=1e-3)
 
 
-def test_blocks_leave_no_seam_in_mp3():
+def test_blocks_make_no_difference_in_mp3():
     content = with_soundfile("MP3", None, tone(4.0))
     in_one_piece = soundfile.read(io.BytesIO(content), dtype="float32")[0].mean(axis=1)
     resampled = soxr.resample(in_one_piece, 44_100, SAMPLE_RATE, quality="HQ")
@@ -67,13 +67,13 @@ def test_blocks_leave_no_seam_in_mp3():
 
 
 @pytest.mark.parametrize(("format_name", "codec"), [("mp4", "aac"), ("webm", "libopus")])
-def test_tags_in_another_encoding_do_not_spoil_the_sound(format_name, codec):
+def test_tags_in_another_encoding_do_not_stop_the_decoding(format_name, codec):
     encoded = with_ffmpeg(format_name, codec, tone(sample_rate=48_000), title="Caf@ Caf@")
     assert b"Caf@ Caf@" in encoded
     assert_tone(decode(encoded.replace(b"Caf@", "Café".encode("latin-1"))))
 
 
-def test_first_seconds_beyond_the_end_is_the_whole():
+def test_first_seconds_beyond_the_end_gives_the_whole_recording():
     content = with_soundfile("WAV", None, tone(1.0))
     np.testing.assert_array_equal(decode(content, first_seconds=9.0).waveform, decode(content).waveform)
 
@@ -86,7 +86,7 @@ def test_mono_is_the_mean_of_the_channels(channels):
 
 
 @pytest.mark.parametrize("sample_rate", [4000, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000])
-def test_stream_of_blocks_resamples_as_one(sample_rate):
+def test_resampling_in_blocks_equals_resampling_at_once(sample_rate):
     samples = noise(3.3, sample_rate)[:, 0]
     recording = decode(with_soundfile("WAV", "FLOAT", samples, sample_rate))
     assert len(recording.waveform) == math.ceil(len(samples) * SAMPLE_RATE / sample_rate)
@@ -106,7 +106,7 @@ def test_float_files_may_exceed_full_scale():
     assert np.abs(recording.waveform).max() == pytest.approx(20.0, rel=0.01)
 
 
-def test_recording_travels_between_processes():
+def test_a_recording_can_be_pickled():
     recording = decode(with_soundfile("WAV", None, tone(0.5)))
     copy = pickle.loads(pickle.dumps(recording))
     np.testing.assert_array_equal(copy.waveform, recording.waveform)

@@ -74,12 +74,12 @@ def silence_bomb() -> bytes:
     return file.getvalue()
 
 
-def test_bomb_that_admits_its_length(silence_bomb):
+def test_a_decompression_bomb_that_declares_its_length(silence_bomb):
     assert_refused_in_little_memory(silence_bomb, AudioTooLong, "10 s", 2**20, max_seconds=10.0)
 
 
 @pytest.mark.parametrize("declared_frames", [0, 1, 192_000])
-def test_bomb_that_denies_its_length(silence_bomb, declared_frames):
+def test_a_decompression_bomb_with_a_false_length(silence_bomb, declared_frames):
     content = with_flac_total(silence_bomb + noise_frames_behind(), declared_frames)
     assert_refused_in_little_memory(content, AudioTooLong, "10 s", 8 * 2**20, max_seconds=10.0)
 
@@ -88,7 +88,7 @@ def noise_frames_behind() -> bytes:
     return bytes(2**17)  # so that much of the file is unread where the header ends it
 
 
-def test_bomb_within_the_limit_takes_no_more_than_its_mono_result(silence_bomb):
+def test_a_decompression_bomb_within_the_limit_takes_no_more_memory_than_its_mono_result(silence_bomb):
     tracemalloc.start()
     try:
         recording = decode(silence_bomb)

@@ -26,13 +26,13 @@ def test_parse_refuses(value):
         parse_windows(value)
 
 
-def test_shorter_than_a_window_is_one_window_of_its_own_length():
+def test_a_recording_shorter_than_a_window_is_one_window():
     assert cut(13, 100) == [(0, 13)]
     assert cut(13, 100, count=5) == [(0, 13)]
     assert cut(100, 100) == [(0, 100)]
 
 
-def test_whole_covers_every_frame_from_the_first_to_the_last():
+def test_the_windows_of_a_whole_recording_cover_every_frame():
     places = cut(1000, 300)
     assert (places[0], places[-1]) == ((0, 300), (700, 1000))
     assert len(places) == 4
@@ -43,15 +43,15 @@ def test_thirty_seconds_are_three_windows_of_ten():
     assert len(cut(1292, 431)) == 3
 
 
-def test_count_is_kept_and_spread_evenly():
+def test_a_requested_number_of_windows_is_evenly_spaced():
     assert cut(1000, 100, count=3) == [(0, 100), (450, 550), (900, 1000)]
 
 
-def test_one_window_lies_in_the_middle():
+def test_a_single_window_is_in_the_middle():
     assert cut(1000, 100, count=1) == [(450, 550)]
 
 
-def test_no_window_is_heard_twice():
+def test_no_window_is_repeated():
     assert cut(103, 100, count=50) == [(0, 100), (1, 101), (2, 102), (3, 103)]
 
 
@@ -73,7 +73,7 @@ def test_upstream_windows(n_frames, duration_seconds, places):
 @pytest.mark.parametrize(
     "n_samples", [1, 511, 5_000, 251_370, 251_371, 300_000, 502_740, 661_500, 5_292_000, 79_380_001]
 )
-def test_upstream_windows_lie_side_by_side_in_the_middle(n_samples):
+def test_upstream_windows_are_side_by_side_in_the_middle(n_samples):
     n_frames, duration = 1 + n_samples // 512, n_samples / 22_050
     places = upstream_windows(n_frames, duration)
     assert all(left[1] == right[0] for left, right in pairwise(places))
@@ -90,12 +90,12 @@ def test_upstream_windows_of_another_length():
 
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
-def test_upstream_windows_refuse_no_duration(duration):
+def test_upstream_windows_need_a_positive_duration(duration):
     with pytest.raises(InvalidParameter, match="duration_seconds"):
         upstream_windows(100, duration)
 
 
 @pytest.mark.parametrize("window_seconds", [0.0, -5.0, 0.001])
-def test_upstream_windows_refuse_less_than_a_frame(window_seconds):
+def test_upstream_windows_need_at_least_a_frame(window_seconds):
     with pytest.raises(InvalidParameter, match="window_seconds"):
         upstream_windows(431, 10.0, window_seconds)

@@ -1,4 +1,4 @@
-"""Weights and pictures that anyone can compute, for networks whose answers are compared between programs."""
+"""Computed weights and pictures, for networks whose outputs are compared between programs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SHAPE = (3, 224, 224)
 
 
 def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers from -1 to 1 (float32) that depend on a name alone, by a stream that numpy promises never to change."""
+    """Numbers from -1 to 1 (float32) that depend on the name alone, from a stream that numpy keeps fixed."""
     size = int(np.prod(shape, dtype=np.int64))
     raw = np.random.PCG64(zlib.crc32(name.encode())).random_raw((size + 1) // 2).view(np.uint32)[:size]
     return ((raw >> 8).astype(np.float32) * np.float32(2**-23) - 1).reshape(shape)
 
 
 def parameter(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A parameter by its key in torchvision, of a size that lets signals neither explode nor vanish."""
+    """A parameter by its key in torchvision, scaled so that signals neither explode nor vanish."""
     leaf = key.rsplit(".", 1)[-1]
     values = uniform(key, shape)
     if leaf == "running_var":
@@ -37,7 +37,7 @@ def parameter(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def state(expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Parameters for a whole manifest; what the architecture determines is as it must be."""
+    """Parameters for a whole manifest; values that the architecture determines are correct."""
     return {
         key: (parameter(key, entry.shape) if entry.dtype == "float32" else np.zeros(entry.shape, entry.dtype))
         if entry.values is None

@@ -1,4 +1,4 @@
-"""Write ``drawing_golden.npz``: what matplotlib and Pillow make of ``windows_db.py``, for machines without matplotlib.
+"""Write ``drawing_golden.npz``: matplotlib's drawings of ``windows_db.py``, for machines without matplotlib.
 
 Usage: ``python tests/data/make_drawing_golden.py`` with librosa 0.11, matplotlib and Pillow installed. Needed again
 only when the windows change.
@@ -11,12 +11,12 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import PIL
-from matplotlib_road import raster, resized
+from matplotlib_drawing import raster, resized
 from PIL import features
 from windows_db import computed_windows
 
 RESIZED = "cqt"
-SIZE = (112, 96)  # smaller than a network takes it, to keep the file small
+SIZE = (112, 96)  # smaller than a network's input, to keep the file small
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write ``cqt_golden.npz`` and ``mel_golden.npz``: librosa's answers to ``signals.py``, for machines without librosa.
+"""Write ``cqt_golden.npz`` and ``mel_golden.npz``: librosa's spectrograms of ``signals.py``, for tests without librosa.
 
 Usage: ``python tests/data/make_spectrogram_golden.py`` with librosa 0.11 installed. Needed again only when the signals
 change.

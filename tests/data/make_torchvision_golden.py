@@ -1,4 +1,4 @@
-"""Write ``torchvision_golden.json``: what torchvision's networks, with ccMusic's head and computed weights, answer.
+"""Write ``torchvision_golden.json``: outputs of torchvision's networks with ccMusic's head and computed weights.
 
 Usage: ``python tests/data/make_torchvision_golden.py`` with torchvision installed (made with torch 2.14.1 and
 torchvision 0.29.1). Needed again only when `computed_weights` changes. The head is built here from the

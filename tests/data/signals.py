@@ -1,4 +1,4 @@
-"""Computed waveforms for checking the spectrograms: each is hard on a different step of the constant-Q transform.
+"""Computed waveforms for testing the spectrograms: each tests a different step of the constant-Q transform.
 
 Shared by the golden arrays' script, the tests and the benchmarks; the same numbers on every machine and numpy.
 """
@@ -20,7 +20,7 @@ def _tone(frequency: float, seconds: float = SECONDS) -> np.ndarray:
 
 
 def _noise(n: int) -> np.ndarray:
-    # The raw bits of a named generator are promised never to change; the distributions drawn from them are not.
+    # numpy keeps the raw bits of a named generator fixed, but not the distributions drawn from them.
     return np.random.PCG64(2026).random_raw(n) / 2.0**63 - 1.0
 
 

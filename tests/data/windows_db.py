@@ -1,4 +1,4 @@
-"""Computed windows in dB for checking the drawing: whole numbers and one division, so the same on every machine.
+"""Computed windows in dB for testing the drawing: integers and one division, so the same on every machine.
 
 Shared by the golden pictures' script and the tests.
 """
@@ -19,7 +19,7 @@ def _pattern(n_bins: int, n_frames: int) -> np.ndarray:
 
 
 def _ramp(n_bins: int, n_frames: int) -> np.ndarray:
-    """Every value another one: many lie on the border between two colours."""
+    """All values are different, and many are on the border between two colours."""
     return (np.arange(n_bins * n_frames).reshape(n_bins, n_frames) - n_bins * n_frames) / 512.0
 
 

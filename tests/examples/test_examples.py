@@ -77,7 +77,7 @@ def test_a_clip_decodes_and_is_neither_clipped_nor_silent(file):
 
 
 @pytest.mark.parametrize("turn", range(5))
-def test_the_canon_stands_on_its_ground(turn):
+def test_the_canon_repeats_its_ground_bass(turn):
     # The cello's register, C2 to B2 and the D3 above; a pitch class, so that the octave does not matter.
     register = range(36, 51)
     heard = [register[pitch_powers(*note, register).argmax()] % 12 for note in canon_notes(turn)]
@@ -103,7 +103,7 @@ def test_the_first_violin_enters_with_the_theme():
     ]  # F#5 E5 D5 C#5 B4 A4 B4 C#5
 
 
-def test_the_clips_belong_to_the_committed_scores(monkeypatch):
+def test_the_clips_match_the_committed_scores(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import render
 

@@ -25,7 +25,7 @@ def toy_set() -> ModuleType:
     return module
 
 
-def test_folders_and_csv_say_the_same(toy_set: ModuleType, tmp_path: Path) -> None:
+def test_folders_and_csv_agree(toy_set: ModuleType, tmp_path: Path) -> None:
     table = toy_set.make(tmp_path / "toy", artists=2, takes=2, seconds=1.0)
     by_csv, by_folder = read_labelled(table), read_labelled(tmp_path / "toy")
     assert by_csv.labels == by_folder.labels == ("chords", "drums", "noise")
@@ -39,7 +39,7 @@ def test_folders_and_csv_say_the_same(toy_set: ModuleType, tmp_path: Path) -> No
         assert np.abs(waveform).max() == pytest.approx(0.7, abs=1e-3)
 
 
-def test_the_same_each_time_and_no_two_alike(toy_set: ModuleType, tmp_path: Path) -> None:
+def test_the_set_is_reproducible_and_has_no_duplicates(toy_set: ModuleType, tmp_path: Path) -> None:
     for name in ("first", "second"):
         toy_set.make(tmp_path / name, artists=2, takes=2, seconds=0.5)
     files = sorted((tmp_path / "first").rglob("*.wav"))

@@ -20,7 +20,7 @@ from support.recordings import bin_frequency, tone, wav
 
 ODD = {"silence": "digital_silence", "noise": "rain", "tone": "siren", "pulses": "metronome", "speech": "babble_low"}
 """One sound of each kind of non-music."""
-SOUND = runpy.run_path(str(Path(__file__).parents[1] / "data" / "odd_inputs.py"))["sound"]
+SOUND = runpy.run_path(str(Path(__file__).parents[1] / "data" / "non_music_sounds.py"))["sound"]
 FAVOURITE = 8
 OTHERS = [genre for genre in range(len(LABELS)) if genre != FAVOURITE]
 USUAL = [genre for first in range(0, len(OTHERS), 3) for genre in (FAVOURITE, *OTHERS[first : first + 3])]

@@ -20,9 +20,9 @@ def librosa():
 
 
 @pytest.fixture(scope="session")
-def matplotlib_road(librosa) -> SimpleNamespace:
-    """`raster` and `jpeg` of tests/data/matplotlib_road.py."""
+def matplotlib_drawing(librosa) -> SimpleNamespace:
+    """`raster` and `jpeg` of tests/data/matplotlib_drawing.py."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so do matplotlib's
         pytest.importorskip("matplotlib")
-        return SimpleNamespace(**runpy.run_path(str(DATA / "matplotlib_road.py")))
+        return SimpleNamespace(**runpy.run_path(str(DATA / "matplotlib_drawing.py")))

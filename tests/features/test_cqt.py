@@ -82,7 +82,7 @@ def test_tone_is_loudest_in_its_bin():
 
 
 @pytest.mark.parametrize("block_samples", [1, 2**10, 2**13, 2**25])
-def test_blocks_leave_no_seam(monkeypatch, block_samples):
+def test_the_block_size_does_not_change_the_result(monkeypatch, block_samples):
     waveform = np.tile(SIGNALS["plucked_chord"], 5)
     whole = cqt.cqt_magnitude(waveform)
     monkeypatch.setattr(cqt, "BLOCK_SAMPLES", block_samples)
@@ -110,13 +110,13 @@ def test_threads_share_one_read_only_filter_bank():
     assert not cqt._filter_bank().flags.writeable
 
 
-def test_input_is_left_alone():
+def test_the_input_is_not_changed():
     waveform = SIGNALS["noise"].copy()
     waveform.flags.writeable = False
     cqt.cqt_db(waveform)
 
 
-def test_other_layouts_give_the_same():
+def test_the_memory_layout_does_not_matter():
     waveform = np.tile(SIGNALS["sweep"], 15)  # long enough for blocks that need no zeros at their ends
     strided = np.repeat(waveform, 2)[::2]
     np.testing.assert_array_equal(cqt.cqt_magnitude(strided), cqt.cqt_magnitude(waveform))
@@ -141,7 +141,7 @@ def test_stereo_is_refused():
         cqt.cqt_magnitude(np.zeros((2, 1000), dtype=np.float32))
 
 
-def test_heavy_packages_stay_out():
+def test_heavy_packages_are_not_imported():
     script = (
         "import sys, numpy; from ccmusic.features.cqt import cqt_db; cqt_db(numpy.ones(3000, 'f4'));"
         "print(sorted({'scipy', 'librosa', 'numba', 'torch', 'av'} & set(sys.modules)))"

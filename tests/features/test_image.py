@@ -47,35 +47,35 @@ def test_picture_equals_golden(golden, name):
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_picture_equals_matplotlib(matplotlib_road, name):
-    np.testing.assert_array_equal(image.draw(WINDOWS[name]), matplotlib_road.raster(WINDOWS[name]))
+def test_picture_equals_matplotlib(matplotlib_drawing, name):
+    np.testing.assert_array_equal(image.draw(WINDOWS[name]), matplotlib_drawing.raster(WINDOWS[name]))
 
 
 @pytest.mark.parametrize("n_bins", [84, 128])
 @pytest.mark.parametrize("n_frames", FRAMES)
-def test_every_geometry_equals_matplotlib(matplotlib_road, n_bins, n_frames):
+def test_every_geometry_equals_matplotlib(matplotlib_drawing, n_bins, n_frames):
     window = noise(n_bins, n_frames)
-    np.testing.assert_array_equal(image.draw(window), matplotlib_road.raster(window))
+    np.testing.assert_array_equal(image.draw(window), matplotlib_drawing.raster(window))
 
 
 @pytest.mark.parametrize("n_bins", [2, 3, 96, 400, 528])
-def test_every_number_of_bins_equals_matplotlib(matplotlib_road, n_bins):
+def test_every_number_of_bins_equals_matplotlib(matplotlib_drawing, n_bins):
     window = noise(n_bins, 20)
-    np.testing.assert_array_equal(image.draw(window), matplotlib_road.raster(window))
+    np.testing.assert_array_equal(image.draw(window), matplotlib_drawing.raster(window))
 
 
-def test_colours_are_matplotlib_s(matplotlib_road):
+def test_colours_are_matplotlib_s(matplotlib_drawing):
     from matplotlib import colormaps
 
     colours = colormaps["magma"](np.arange(256))[:, :3]
     np.testing.assert_array_equal(np.floor(colours * 255 + 0.5), MAGMA)
 
 
-def test_network_picture_equals_the_whole_road(matplotlib_road):
+def test_network_picture_equals_torchvision_on_the_file_of_matplotlib(matplotlib_drawing):
     for name in ("cqt", "half_a_second", "constant"):
         for size in ((224, 224), (299, 299), (96, 400)):
             estimated = image.network_picture(WINDOWS[name], size)
-            np.testing.assert_array_equal(estimated, matplotlib_road.network_picture(WINDOWS[name], size))
+            np.testing.assert_array_equal(estimated, matplotlib_drawing.network_picture(WINDOWS[name], size))
 
 
 def test_network_picture_equals_golden(golden):
@@ -88,10 +88,10 @@ def test_network_picture_equals_golden(golden):
     np.testing.assert_allclose((picture.transpose(1, 2, 0) + 1) * 127.5, reference, atol=2.001)
 
 
-def test_file_is_the_one_matplotlib_saves(matplotlib_road):
+def test_the_file_equals_that_of_matplotlib(matplotlib_drawing):
     file = BytesIO()
     image.save_jpeg(WINDOWS["cqt"], file)
-    assert file.getvalue() == matplotlib_road.jpeg(WINDOWS["cqt"])
+    assert file.getvalue() == matplotlib_drawing.jpeg(WINDOWS["cqt"])
 
 
 def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
@@ -104,7 +104,7 @@ def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
     assert (np.diff(places, axis=1) >= 0).all()
 
 
-def test_range_of_colours_is_the_windows_own():
+def test_the_colours_span_the_range_of_the_window():
     window = WINDOWS["cqt"]
     np.testing.assert_array_equal(image.draw(window / 4 - 32), image.draw(window))  # a power of two rounds nothing
 
@@ -127,7 +127,7 @@ def test_one_frame_fills_the_picture():
     np.testing.assert_array_equal(image.draw(row), image.draw(np.repeat(row, 2, axis=0)))
 
 
-def test_input_is_left_alone_and_layout_does_not_matter():
+def test_the_input_is_not_changed_and_its_layout_does_not_matter():
     window = WINDOWS["cqt"].copy()
     window.flags.writeable = False
     picture = image.draw(window)
@@ -135,7 +135,7 @@ def test_input_is_left_alone_and_layout_does_not_matter():
     np.testing.assert_array_equal(image.draw(np.repeat(window, 2, axis=1)[:, ::2]), picture)
 
 
-def test_double_precision_is_rounded_first():
+def test_double_precision_is_rounded_to_single_first():
     on_the_borders_between_colours = np.arange(257.0)[np.newaxis]
     window = on_the_borders_between_colours.copy()
     window[:, 1:-1] -= 1e-9  # below them, and back on them when rounded
@@ -162,7 +162,7 @@ def test_a_picture_without_pixels_is_refused(size):
         image.network_picture(WINDOWS["cqt"], size)
 
 
-def test_heavy_packages_stay_out():
+def test_heavy_packages_are_not_imported():
     script = (
         "import sys, numpy; from ccmusic.features.image import network_picture;"
         "network_picture(numpy.eye(84, 100, dtype='f4'));"

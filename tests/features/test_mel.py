@@ -85,7 +85,7 @@ def test_a_higher_tone_is_loudest_in_a_higher_band():
 
 
 @pytest.mark.parametrize("frames_per_block", [1, 7, 1000])
-def test_blocks_leave_no_seam(monkeypatch, frames_per_block):
+def test_the_block_size_does_not_change_the_result(monkeypatch, frames_per_block):
     waveform = np.tile(SIGNALS["plucked_chord"], 3)
     whole = mel.mel_power(waveform)
     monkeypatch.setattr(mel, "FRAMES_PER_BLOCK", frames_per_block)
@@ -115,7 +115,7 @@ def test_threads_share_read_only_filters():
     assert not any(weights.flags.writeable for _, weights in mel._filter_bank())
 
 
-def test_input_is_left_alone_and_layout_does_not_matter():
+def test_the_input_is_not_changed_and_its_layout_does_not_matter():
     waveform = np.tile(SIGNALS["sweep"], 3)
     waveform.flags.writeable = False
     power = mel.mel_power(waveform)
@@ -141,7 +141,7 @@ def test_stereo_is_refused():
         mel.mel_power(np.zeros((2, 1000), dtype=np.float32))
 
 
-def test_heavy_packages_stay_out():
+def test_heavy_packages_are_not_imported():
     script = (
         "import sys, numpy; from ccmusic.features.mel import mel_db; mel_db(numpy.ones(3000, 'f4'));"
         "print(sorted({'scipy', 'librosa', 'numba', 'torch', 'av', 'PIL'} & set(sys.modules)))"

@@ -20,11 +20,11 @@ def test_silence_is_0_db():
     np.testing.assert_array_equal(power_to_db(np.zeros((84, 3), dtype=np.float32)), 0.0)
 
 
-def test_what_lies_below_the_floor_is_the_floor():
+def test_values_below_the_floor_become_the_floor():
     np.testing.assert_array_equal(power_to_db(np.array([1e-10, 2e-11, 0.0], dtype=np.float32)), 0.0)
 
 
-def test_input_is_left_alone():
+def test_the_input_is_not_changed():
     power = np.ones((84, 3), dtype=np.float32)
     power.flags.writeable = False
     assert power_to_db(power).dtype == np.float32

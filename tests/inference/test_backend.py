@@ -26,7 +26,7 @@ def test_the_device(monkeypatch, available, asked, used):
     assert device_for(asked) == used
 
 
-def test_a_gpu_that_is_not_there_is_told_with_what_is(monkeypatch):
+def test_the_error_for_a_missing_gpu_lists_the_available_providers(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU])
     with pytest.raises(DependencyUnavailable, match=r"CCMUSIC_DEVICE=cuda.*only AzureExecutionProvider, CPU"):
         device_for("cuda")
@@ -42,13 +42,13 @@ class _FellBack:
         return [CPU]
 
 
-def test_a_session_that_fell_back_to_the_processor_is_refused(monkeypatch):
+def test_a_session_that_fell_back_to_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr(onnxruntime, "InferenceSession", _FellBack)
     with pytest.raises(DependencyUnavailable, match=f"run on {CUDA}, but ONNX Runtime fell back to {CPU}"):
         OnnxBackend(b"", 16, device="cuda")
 
 
-def test_the_file_is_not_kept_in_memory_beside_the_network():
+def test_the_bytes_of_the_file_are_not_kept_in_memory():
     model = band_network()
     before = sys.getrefcount(model)
     backend = OnnxBackend(model, 16)
@@ -66,6 +66,6 @@ def test_another_number_of_outputs_is_refused():
         OnnxBackend(band_network(), 3)
 
 
-def test_nan_is_never_an_answer():
+def test_nan_is_refused():
     with pytest.raises(NonFiniteOutput, match="NaN or infinity"):
         OnnxBackend(band_network(scale=float("nan")), 16).logits(np.zeros((1, 84, 20), np.float32))

@@ -34,7 +34,7 @@ def test_a_tone_is_a_line_in_the_picture_at_its_height(pipeline, genre):
     assert result.probabilities[16].argmax() == genre
 
 
-def test_windows_lie_as_upstream_lays_them(pipeline):
+def test_windows_are_at_upstream_positions(pipeline):
     seconds = 30.0
     windows = pipeline.classify(wav(tone(440, seconds))).windows
     frames = 1 + int(seconds * FRAMES_PER_SECOND)
@@ -45,7 +45,7 @@ def test_windows_lie_as_upstream_lays_them(pipeline):
     assert windows[-1].end_seconds == pytest.approx((begin + 2 * step) / FRAMES_PER_SECOND)
 
 
-def test_as_many_windows_as_asked_for(pipeline):
+def test_the_requested_number_of_windows(pipeline):
     assert len(pipeline.classify(wav(tone(440, 30.0)), WindowPlan(count=5)).windows) == 5
 
 
@@ -56,7 +56,7 @@ def test_a_shorter_recording_is_one_stretched_window(pipeline, seconds):
     assert result.probabilities[16].argmax() == 8
 
 
-def test_what_the_network_is_shown_is_the_drawing_of_the_window(drawn):
+def test_the_input_of_a_drawn_network_is_the_drawing_of_the_window(drawn):
     front_end = FrontEnd(read_card(drawn / "card.json"))
     spectrogram_db = front_end.spectrogram_db(tone(440, 25.0))
     places = front_end.places(spectrogram_db.shape[1], 25.0, None)
@@ -66,7 +66,7 @@ def test_what_the_network_is_shown_is_the_drawing_of_the_window(drawn):
     assert np.array_equal(pictures[1], network_picture(windows[1]))
 
 
-def test_people_see_the_cqt_whatever_the_network_is_fed(tmp_path):
+def test_the_image_for_people_is_always_the_cqt(tmp_path):
     pipeline = Pipeline.load(locate(str(write_mel_model(tmp_path / "mel"))))
     result = pipeline.classify(wav(tone(bin_frequency(40), 12.0)), spectrogram=True)
     assert result.spectrogram_db.shape[0] == 84

@@ -12,7 +12,7 @@ def test_level_in_decibels_of_full_scale():
     assert level_dbfs(np.zeros(100, np.float32)) == QUIETEST_DBFS
 
 
-def test_bandwidth_is_where_nearly_all_of_the_power_lies_below():
+def test_nearly_all_of_the_power_is_below_the_bandwidth():
     spectrogram = np.full((84, 9000), -80.0, np.float32)
     spectrogram[48] = 0.0  # C5, four octaves up
     assert bandwidth_hz(spectrogram) == pytest.approx(FMIN * 16, rel=0.06)

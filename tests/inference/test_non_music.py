@@ -14,7 +14,7 @@ from ccmusic.models.store import locate
 from support.recordings import tone, wav
 
 ROOT = Path(__file__).parents[2]
-ODD = runpy.run_path(str(ROOT / "tests" / "data" / "odd_inputs.py"))
+ODD = runpy.run_path(str(ROOT / "tests" / "data" / "non_music_sounds.py"))
 LIMITS = NonMusicLimits()
 TAKEN_FOR = {
     "constant": "empty",
@@ -38,7 +38,7 @@ def pipeline(model_directory):
 
 
 @pytest.mark.parametrize("name", ODD["SOUNDS"])
-def test_odd_sounds_are_flagged_and_named(pipeline, name):
+def test_non_music_sounds_are_flagged_and_named(pipeline, name):
     result = pipeline.classify(wav(ODD["sound"](name)))
     assert result.odd == TAKEN_FOR.get(name, ODD["KINDS"][name])
     assert "uncertain" in result.flags
@@ -80,16 +80,16 @@ def test_each_rule_by_itself(name, changes):
     assert non_music_kind(dataclasses.replace(MUSIC, **changes), LIMITS) == name
 
 
-def test_there_are_fifty_of_them():
+def test_there_are_at_least_fifty_sounds():
     assert len(ODD["SOUNDS"]) >= 50
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.ogg")), ids=lambda path: path.stem)
-def test_music_is_not_odd(path):
+def test_music_is_not_flagged(path):
     assert detect_non_music(cqt_db(decode(path).waveform), LIMITS) is None
 
 
-def test_of_a_long_recording_start_middle_and_end_are_heard():
+def test_start_middle_and_end_of_a_long_recording_are_measured():
     song = cqt_db(decode(ROOT / "examples" / "rock.ogg").waveform)
     long = np.concatenate([song] * (1 + 20_000 // song.shape[1]), axis=1)
     assert detect_non_music(long, LIMITS) is None
@@ -100,7 +100,7 @@ def test_of_a_long_recording_start_middle_and_end_are_heard():
     assert detect_non_music(begins_with_noise, LIMITS) is None
 
 
-def test_a_recording_of_a_minute_is_heard_as_a_whole():
+def test_all_of_a_recording_of_a_minute_is_measured():
     sound = np.full((84, 2000), -80.0, np.float32)
     sound[:, :100] = 0.0
     assert measure_traits(sound).sounding == pytest.approx(0.05)
@@ -118,14 +118,14 @@ def test_limits_may_turn_a_rule_off():
     assert non_music_kind(found, LIMITS.model_copy(update={"pulses_steadiness": 0.0, "pulses_sounding": 0.0})) is None
 
 
-def test_the_speech_score_has_a_limit_of_its_own():
+def test_the_speech_score_has_its_own_limit():
     song = measure_traits(cqt_db(decode(ROOT / "examples" / "rock.ogg").waveform))
     talking = dataclasses.replace(song, contrast=12.5, wandering=5.5, roughness=1.0)
     assert non_music_kind(talking, LIMITS) == "speech"
     assert non_music_kind(talking, LIMITS.model_copy(update={"speech_score": 1000.0})) is None
 
 
-def test_a_card_has_limits_of_its_own(pipeline):
+def test_a_card_may_set_other_limits(pipeline):
     card = pipeline.card.model_copy(update={"odd": NonMusicLimits(pulses_steadiness=0.0, pulses_sounding=0.0)})
     other = Pipeline(card, pipeline.network.backend)
     kicks = wav(ODD["sound"]("kicks"))

@@ -43,30 +43,30 @@ def test_blocks_are_never_shorter_than_a_quarter_of_a_second():
     assert quiet_copies(np.zeros((84, 5), np.float32), BLOCKS)[1] == (7, 1)
 
 
-def test_the_windows_that_speak_most_for_the_genre_are_explained_in_their_order():
+def test_the_windows_with_the_highest_probability_are_explained_in_the_order_of_time():
     assert chosen_windows(np.array([0.1, 0.7, 0.3, 0.9]), ExplainPlan(windows=2)) == [1, 3]
     assert chosen_windows(np.array([0.1, 0.7]), ExplainPlan(window=0)) == [0]
 
 
-def test_what_speaks_for_a_genre_is_said_in_words():
+def test_the_text_names_the_register_and_the_time():
     found = saliency(o1b2=0.2, o1b3=0.3)
     assert found.text() == "Opera: mostly the bass between 22 and 23 s"
     assert found.text("zh") == "歌剧 / 戏曲：主要依据是第 22 至 23 秒的低音"
 
 
-def test_what_lasts_has_no_time():
+def test_sustained_evidence_has_no_time():
     found = saliency(**{f"o6b{block}": 0.5 for block in range(10)})
     assert found.text() == "Opera: mostly the high notes throughout the window"
 
 
-def test_nothing_is_named_where_nothing_decides():
+def test_no_part_is_named_without_enough_evidence():
     assert "no part decides" in saliency().text()
     assert "no part decides" in saliency(o3b3=0.59).text()
     assert "no part decides" in saliency(o0b1=0.45, o3b5=0.45, o6b2=0.45).text()
     assert "above all the middle" in saliency(o0b1=0.45, o3b5=0.4, o6b2=0.47).text()
 
 
-def test_what_speaks_against_it_is_no_reason_for_it():
+def test_evidence_against_the_genre_is_not_a_reason():
     assert "no part decides" in saliency(o1b2=0.9).text()
     assert saliency(o1b2=0.9).evidence.min() < 0
 
@@ -80,7 +80,7 @@ def test_json_has_the_edges_of_every_part():
     assert answer["without"][1][2] == 0.2
 
 
-def test_a_tone_is_found_where_it_sounds(pipeline):
+def test_a_tone_is_located_in_time_and_frequency(pipeline):
     # a second of a tone in the band of genre 2 over a lasting one in that of genre 9
     song = tone(bin_frequency(47), 2.0)
     song[22050:33075] += tone(bin_frequency(12), 0.5, 0.9)
@@ -92,7 +92,7 @@ def test_a_tone_is_found_where_it_sounds(pipeline):
     assert result.as_json()["windows"][0]["saliency"] == found.as_json()
 
 
-def test_the_answer_itself_is_the_same(pipeline):
+def test_an_explanation_does_not_change_the_answer(pipeline):
     song = wav(tone(bin_frequency(12), 6.0))
     plain, explained = pipeline.classify(song), pipeline.classify(song, explain=ExplainPlan(windows=2))
     assert (explained.probabilities[16] == plain.probabilities[16]).all()
@@ -108,18 +108,18 @@ def test_the_answer_itself_is_the_same(pipeline):
         (ExplainPlan(genre="Polka"), "genre must be one of Symphony"),
     ],
 )
-def test_what_is_not_there_cannot_be_explained(pipeline, plan, words):
+def test_windows_and_genres_that_do_not_exist_are_refused(pipeline, plan, words):
     with pytest.raises(InvalidParameter, match=words):
         pipeline.classify(wav(tone(440, 5.0)), explain=plan)
 
 
-def test_a_model_of_another_spectrogram_says_that_it_cannot(tmp_path):
+def test_a_model_of_another_spectrogram_cannot_be_explained(tmp_path):
     mel = Pipeline.load(locate(str(write_mel_model(tmp_path / "mel"))))
     with pytest.raises(InvalidParameter, match="constant-Q"):
         mel.classify(wav(tone(440, 5.0)), explain=ExplainPlan())
 
 
-def test_a_model_that_is_shown_drawings_is_asked_less(tmp_path):
+def test_a_drawn_network_gets_fewer_parts(tmp_path):
     drawn = Pipeline.load(locate(str(write_picture_model(tmp_path / "drawn"))))
     (found,) = drawn.classify(wav(tone(440, 20.0)), explain=ExplainPlan(window=0)).explanations
     assert found.without.shape == (7, DRAWN_BLOCKS)

@@ -54,7 +54,7 @@ def test_int8_answers_as_onnx_runtime_does_on_the_same_file(networks):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_same_input_has_the_same_bits_whatever_came_between(networks, precision, threads, has_bfloat16_arithmetic):
+def test_the_same_input_gives_the_same_bits_after_other_inputs(networks, precision, threads, has_bfloat16_arithmetic):
     backend = OpenVinoBackend(networks[precision], N_LABELS, threads, precision)
     batches = {n: pictures(n, seed=n) for n in (1, 8, 3)}
     first = {n: backend.logits(batch).tobytes() for n, batch in batches.items()}
@@ -63,7 +63,7 @@ def test_the_same_input_has_the_same_bits_whatever_came_between(networks, precis
             assert backend.logits(batch).tobytes() == first[n]
 
 
-def test_answers_are_not_overwritten_by_the_next(networks):
+def test_a_later_run_does_not_overwrite_earlier_logits(networks):
     backend = OpenVinoBackend(networks["float32"], N_LABELS)
     answer = backend.logits(pictures(2, seed=1))
     kept = answer.copy()
@@ -71,7 +71,7 @@ def test_answers_are_not_overwritten_by_the_next(networks):
     assert (answer == kept).all()
 
 
-def test_nan_is_never_an_answer():
+def test_nan_is_refused():
     with pytest.raises(NonFiniteOutput, match="NaN or infinity"):
         OpenVinoBackend(picture_network(scale=float("nan")), N_LABELS).logits(pictures(1))
 
@@ -84,7 +84,7 @@ def test_nan_is_never_an_answer():
         (picture_network(input_name="cqt_db"), N_LABELS, "expected the input 'picture' and an output 'logits'"),
     ],
 )
-def test_what_is_not_the_cards_network_is_refused(model, n_labels, message):
+def test_another_network_than_the_cards_is_refused(model, n_labels, message):
     with pytest.raises(ModelRefused, match=message):
         OpenVinoBackend(model, n_labels)
 
@@ -95,7 +95,7 @@ def test_openvino_is_an_extra(monkeypatch):
         OpenVinoBackend(picture_network(), N_LABELS, precision="bfloat16")
 
 
-def test_bfloat16_is_refused_where_it_would_be_imitated(monkeypatch):
+def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
     monkeypatch.setattr(openvino, "has_bfloat16", lambda cpuinfo: False)
     with pytest.raises(DependencyUnavailable, match=r"no bfloat16 arithmetic .* choose the precision int8 or float32"):
         OpenVinoBackend(picture_network(), N_LABELS, precision="bfloat16")
@@ -110,11 +110,11 @@ def test_bfloat16_is_refused_where_it_would_be_imitated(monkeypatch):
         ("model name\t: amx_bf16\n", False),
     ],
 )
-def test_the_kernel_tells_of_bfloat16(cpuinfo, has):
+def test_cpuinfo_states_bfloat16(cpuinfo, has):
     assert has_bfloat16(cpuinfo) == has
 
 
-def test_nothing_is_told_and_nothing_kept(tmp_path):
+def test_openvino_sends_and_stores_nothing(tmp_path):
     code = """
 import sys
 told = []
@@ -154,6 +154,6 @@ def test_every_output_comes_from_one_run_and_the_first_has_the_same_bits(network
     assert logits.tobytes() == OpenVinoBackend(networks["float32"], N_LABELS).logits(batch).tobytes()
 
 
-def test_an_output_that_is_not_there_is_named(networks):
+def test_a_missing_output_is_named(networks):
     with pytest.raises(ModelRefused, match="an output 'world_logits'"):
         OpenVinoBackend(networks["float32"], N_LABELS, heads={"world_logits": N_LABELS})

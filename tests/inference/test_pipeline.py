@@ -40,7 +40,7 @@ def test_the_answer_does_not_depend_on_the_recordings_rate(pipeline):
     assert at_48000.probabilities[16] == pytest.approx(at_22050.probabilities[16], abs=0.01)
 
 
-def test_a_track_that_changes_has_windows_that_tell(pipeline):
+def test_the_windows_of_a_changing_track_differ(pipeline):
     change = np.concatenate([tone(bin_frequency(12), 4.0), tone(bin_frequency(62), 4.0)])
     windows = pipeline.classify(wav(change)).windows
     assert [LABELS[int(w.probabilities.argmax())] for w in (windows[0], windows[-1])] == [LABELS[2], LABELS[12]]
@@ -48,13 +48,13 @@ def test_a_track_that_changes_has_windows_that_tell(pipeline):
     assert windows[-1].end_seconds == pytest.approx(8.0, abs=0.03)
 
 
-def test_first30_listens_to_thirty_seconds(pipeline):
+def test_first30_analyses_thirty_seconds(pipeline):
     result = pipeline.classify(wav(tone(440, 40.0)), WindowPlan(first_seconds=30.0))
     assert result.duration_seconds == pytest.approx(30.0, abs=0.01)
     assert "truncated" not in result.flags  # it was asked for
 
 
-def test_as_many_windows_as_asked_for(pipeline):
+def test_the_requested_number_of_windows(pipeline):
     assert len(pipeline.classify(wav(tone(440, 20.0)), WindowPlan(count=4)).windows) == 4
 
 
@@ -108,7 +108,7 @@ def test_permuted_labels_are_refused(tmp_path):
         Pipeline.load(locate(str(permuted)))
 
 
-def test_what_is_no_network_is_refused(tmp_path):
+def test_a_file_that_is_not_a_network_is_refused(tmp_path):
     directory = write_model(tmp_path / "m", sha256=hashlib.sha256(b"no network").hexdigest())
     (directory / "model.onnx").write_bytes(b"no network")
     with pytest.raises(ModelRefused, match="ONNX Runtime cannot load the network"):
@@ -138,14 +138,14 @@ def test_the_precision_that_the_card_prefers_runs(tmp_path):
     assert pipeline.identity.sha256 == hashlib.sha256(band_network(scale=0.2)).hexdigest()
 
 
-def test_another_precision_runs_when_it_is_asked_for(tmp_path):
+def test_a_requested_precision_runs(tmp_path):
     directory = _with_int8(tmp_path / "m", band_network(scale=0.2))
     assert Pipeline.load(locate(str(directory), "float32")).backend == "onnxruntime-cpu"
     with pytest.raises(ModelRefused, match="no network in bfloat16, only in int8, float32"):
         Pipeline.load(locate(str(directory), "bfloat16"))
 
 
-def test_float32_runs_where_the_preferred_network_answers_wrongly(tmp_path):
+def test_float32_replaces_a_preferred_network_with_wrong_answers(tmp_path):
     directory = _with_int8(tmp_path / "m", band_network(scale=0.2), golden=golden_clips(band_network()))
     pipeline = Pipeline.load(locate(str(directory)))
     assert pipeline.backend == "onnxruntime-cpu"
@@ -154,7 +154,7 @@ def test_float32_runs_where_the_preferred_network_answers_wrongly(tmp_path):
         Pipeline.load(locate(str(directory), "int8"))
 
 
-def test_the_sounds_that_follow_an_answer_reach_the_weights_for_short_and_for_long_ones(monkeypatch):
+def test_the_canary_clips_reach_the_weights_for_short_and_for_long_recordings(monkeypatch):
     pipeline = Pipeline.load(locate(str(EMBEDDED_DIRECTORY)))
     asked = []
     backend = pipeline.network.backend
@@ -165,7 +165,7 @@ def test_the_sounds_that_follow_an_answer_reach_the_weights_for_short_and_for_lo
     assert short <= 65 < long  # where the embedded network changes over
 
 
-def test_the_temperature_is_that_of_all_that_is_heard(tmp_path):
+def test_the_temperature_depends_on_the_analysed_length(tmp_path):
     warm = (Calibration(seconds=2.0, temperature=1.0), Calibration(seconds=8.0, temperature=3.0))  # windows of 2 s
     pipeline = Pipeline.load(locate(str(write_model(tmp_path / "m", calibration=warm))))
     recording = wav(tone(bin_frequency(37), 8.0))

@@ -67,36 +67,36 @@ def test_another_taxonomy_in_json(two_headed):
         ({"level": 4}, "level must be one of 16, 9, 2, not 4"),
     ],
 )
-def test_what_is_not_offered_is_refused_by_name(two_headed, asked, message):
+def test_an_unknown_taxonomy_is_refused_with_the_offered_names(two_headed, asked, message):
     with pytest.raises(InvalidParameter, match=message):
         two_headed.classify(IN_BAND_3).as_json(**asked)
 
 
-def test_a_model_of_one_taxonomy_names_it(model_directory):
+def test_the_error_of_a_model_with_one_taxonomy_names_it(model_directory):
     with pytest.raises(InvalidParameter, match="taxonomy must be ccmusic, not 'world'"):
         load(model_directory).classify(IN_BAND_3).as_json(taxonomy="world")
 
 
-def test_each_taxonomy_is_uncertain_for_itself(tmp_path):
+def test_each_taxonomy_has_its_own_uncertain_flag(tmp_path):
     pipeline = load(write_model(tmp_path, band_network(world_scale=0.001), heads=(world_head(),), odd=NOTHING_IS_ODD))
     result = pipeline.classify(IN_BAND_3)
     assert result.flags == ()
     assert result.under("world").flags == ("uncertain",)  # logits a hundredth as far apart
 
 
-def test_silence_is_silence_in_each(two_headed):
+def test_silence_is_flagged_in_each_taxonomy(two_headed):
     silence = two_headed.classify(wav(np.zeros(44100, np.float32)))
     assert silence.flags == silence.under("world").flags == ("silence", "uncertain")
 
 
-def test_the_head_has_temperatures_of_its_own(tmp_path):
+def test_a_head_has_its_own_temperatures(tmp_path):
     warm = world_head(calibration=(Calibration(seconds=1.0, temperature=4.0),))
     pipeline = load(write_model(tmp_path, band_network(world_scale=0.4), heads=(warm,)))
     result = pipeline.classify(IN_BAND_3)
     assert result.under("world").probabilities[16] == pytest.approx(result.probabilities[16][::-1], abs=1e-6)
 
 
-def test_the_first_output_has_the_same_bits_whether_or_not_the_second_is_asked_for():
+def test_the_first_output_has_the_same_bits_with_and_without_the_second():
     network = band_network(world_scale=0.3)
     windows = np.stack([cqt.cqt_db(signal(2.0)) for signal in SIGNALS.values()])
     alone = OnnxBackend(network, 16).logits(windows)
@@ -104,7 +104,7 @@ def test_the_first_output_has_the_same_bits_whether_or_not_the_second_is_asked_f
     assert both.logits(windows).tobytes() == both.all_logits(windows)[0].tobytes() == alone.tobytes()
 
 
-def test_the_shipped_network_has_the_same_bits_too():
+def test_the_first_output_of_the_embedded_network_has_the_same_bits_with_and_without_the_second():
     network = (EMBEDDED_DIRECTORY / "model.onnx").read_bytes()
     widths = {
         node.name: node.type.tensor_type.shape.dim[-1].dim_value
@@ -117,7 +117,7 @@ def test_the_shipped_network_has_the_same_bits_too():
     assert OnnxBackend(network, 16, heads=others).all_logits(windows)[0].tobytes() == alone.tobytes()
 
 
-def test_a_card_that_promises_an_output_that_is_not_there_is_refused(tmp_path):
+def test_a_card_with_an_output_that_the_network_lacks_is_refused(tmp_path):
     heads = (world_head(),)
     golden = golden_clips(band_network(world_scale=0.1), heads=heads)
     directory = write_model(tmp_path, band_network(), heads=heads, golden=golden)
@@ -145,7 +145,7 @@ def test_permuted_labels_of_a_head_are_refused(tmp_path):
         load(directory)
 
 
-def test_a_model_with_labels_of_its_own(tmp_path):
+def test_a_model_with_other_labels(tmp_path):
     pipeline = load(write_own_model(tmp_path))
     answer = pipeline.classify(wav(tone(bin_frequency(7), 5.0))).as_json()
     assert (answer["taxonomy"], answer["level"], list(answer["levels"])) == ("own", 3, ["3"])
@@ -154,14 +154,14 @@ def test_a_model_with_labels_of_its_own(tmp_path):
     assert answer["predictions"][0]["label_zh"] == "middle"
 
 
-def test_other_labels_without_saying_so_are_refused(tmp_path):
+def test_other_labels_under_the_ccmusic_taxonomy_are_refused(tmp_path):
     directory = write_own_model(tmp_path)
     read_card(directory / "card.json").model_copy(update={"taxonomy": "ccmusic"}).save(directory)
     with pytest.raises(ModelRefused, match="not the 16 ccMusic genres in their order; other labels need"):
         load(directory)
 
 
-def test_an_answer_finds_its_taxonomy_in_another_process(tmp_path):
+def test_an_answer_can_be_pickled_with_its_taxonomy(tmp_path):
     own = load(write_own_model(tmp_path)).classify(IN_BAND_3)
     sent = pickle.loads(pickle.dumps(own))
     assert sent.as_json() == own.as_json()
@@ -176,7 +176,7 @@ def test_an_answer_finds_its_taxonomy_in_another_process(tmp_path):
         ({"16": 1.0, "9": 1.0, "2": 1.0}, None),
     ],
 )
-def test_the_answer_stops_at_the_level_that_it_is_sure_of(tmp_path, sure, expected):
+def test_sure_level_is_the_finest_level_that_reaches_its_threshold(tmp_path, sure, expected):
     answer = (
         load(write_model(tmp_path, band_network(scale=0.05), sure=sure, odd=NOTHING_IS_ODD))
         .classify(IN_BAND_3)
@@ -186,11 +186,11 @@ def test_the_answer_stops_at_the_level_that_it_is_sure_of(tmp_path, sure, expect
 
 
 @pytest.mark.parametrize("odd", [wav(np.zeros(44100, np.float32)), IN_BAND_3])
-def test_of_what_is_no_music_nothing_is_sure(tmp_path, odd):
+def test_non_music_has_no_sure_level(tmp_path, odd):
     pipeline = load(write_model(tmp_path, sure={"2": 0.0}))
     assert pipeline.classify(odd).as_json()["sure_level"] is None
 
 
-def test_without_thresholds_nothing_is_said(two_headed):
+def test_without_thresholds_there_is_no_sure_level(two_headed):
     answer = two_headed.classify(IN_BAND_3).as_json()
     assert "sure_level" not in answer

@@ -27,13 +27,13 @@ def test_a_card_with_a_second_output(tmp_path):
     assert read_card(card.save(tmp_path)) == card
 
 
-def test_a_card_with_labels_of_its_own(tmp_path):
+def test_a_card_with_other_labels(tmp_path):
     card = read_card(write_own_model(tmp_path, ("low", "high")) / "card.json")
     assert [taxonomy.labels for taxonomy in card.taxonomies] == [("low", "high")]
     assert card.taxonomies[0].sizes == (2,)
 
 
-def test_the_embedded_model_says_what_it_was_made_with():
+def test_the_embedded_card_has_the_mix_of_its_training_set():
     card = read_card(EMBEDDED_DIRECTORY / "card.json")
     assert sum(card.reference_mix) == pytest.approx(1, abs=1e-3)
 
@@ -101,7 +101,7 @@ def test_an_impossible_card_is_refused_by_the_field(card, tmp_path, change, mess
         read_card(path)
 
 
-def test_what_is_no_card_is_refused(tmp_path):
+def test_a_file_that_is_not_a_card_is_refused(tmp_path):
     path = tmp_path / "card.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelRefused, match="cannot be read"):
@@ -124,7 +124,7 @@ def test_a_card_runs_in_any_of_its_precisions(card):
         both.at("bfloat16")
 
 
-def test_a_precision_stands_once_in_a_card(card, tmp_path):
+def test_a_card_has_each_precision_at_most_once(card, tmp_path):
     path = tmp_path / "card.json"
     twice = card.model_dump(mode="json") | {"alternatives": [_network(card).model_dump(mode="json")]}
     path.write_text(json.dumps(twice))
@@ -140,5 +140,5 @@ def test_a_precision_stands_once_in_a_card(card, tmp_path):
         ("mel_db", Drawing(), "picture"),
     ],
 )
-def test_what_the_network_calls_its_input(card, kind, drawing, name):
+def test_the_name_of_the_network_input(card, kind, drawing, name):
     assert card.model_copy(update={"features": Features(kind=kind), "drawing": drawing}).input_name == name

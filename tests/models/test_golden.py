@@ -8,7 +8,7 @@ import pytest
 from ccmusic.models.golden import SAMPLE_RATE, SIGNALS, golden_clips
 
 
-def test_every_signal_is_asked_at_every_length_and_every_output_noted() -> None:
+def test_there_is_a_clip_for_every_signal_and_length_with_every_output() -> None:
     def ask(waveform: np.ndarray) -> list[np.ndarray]:
         return [np.array([[len(waveform) / SAMPLE_RATE, waveform[100]]]), np.array([[waveform[200]]])]
 
@@ -22,6 +22,6 @@ def test_every_signal_is_asked_at_every_length_and_every_output_noted() -> None:
         assert clip.heads == {"world": (waveform[200],)}
 
 
-def test_an_output_without_a_taxonomy_is_no_clip() -> None:
+def test_an_output_without_a_taxonomy_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         golden_clips(lambda _: [np.zeros((1, 2)), np.zeros((1, 3))], (0.5,))

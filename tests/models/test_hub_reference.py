@@ -32,7 +32,7 @@ def test_a_model_on_this_disk(text):
     assert parse_reference(text) is None
 
 
-def test_a_directory_that_exists_is_not_looked_for_on_a_hub(monkeypatch, tmp_path):
+def test_an_existing_directory_is_not_a_hub_reference(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert parse_reference("models/mine") is not None
     (tmp_path / "models" / "mine").mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_a_directory_that_exists_is_not_looked_for_on_a_hub(monkeypatch, tmp_pat
         ("hf://a/b/c@x/../y", "must name a branch, tag or commit after @, not 'x/../y'"),
     ],
 )
-def test_an_address_that_names_no_model_says_how_it_is_spelled(text, told):
+def test_the_error_for_an_invalid_address_shows_the_right_form(text, told):
     with pytest.raises(InvalidParameter) as caught:
         parse_reference(text)
     assert told in str(caught.value)

@@ -17,7 +17,7 @@ def test_a_directory_and_its_card_name_the_same_model(model_directory):
     assert locate(str(model_directory)).directory == locate(str(model_directory / "card.json")).directory
 
 
-def test_reads_what_the_card_promises(model_directory):
+def test_the_model_has_the_hash_of_its_card(model_directory):
     card, network = read_model(locate(str(model_directory)))
     assert card.name == "bands"
     assert network == (model_directory / "model.onnx").read_bytes()
@@ -30,7 +30,7 @@ def test_a_missing_model_is_named_as_it_was_configured(monkeypatch, tmp_path):
         read_model(locate("./nowhere"))
 
 
-def test_a_missing_network_is_named_beside_its_card(tmp_path):
+def test_a_missing_network_file_is_named(tmp_path):
     directory = write_model(tmp_path / "m")
     (directory / "model.onnx").unlink()
     assert locate(str(directory)).missing() == str(Path(directory) / "model.onnx")
@@ -50,7 +50,7 @@ def test_a_changed_network_is_refused(tmp_path, damage):
 
 
 @pytest.mark.parametrize("spelling", ["vgg19_bn_cqt/save.pt", "vgg19_bn_cqt", "./vgg19_bn_cqt/save.pt"])
-def test_a_checkpoint_is_told_from_a_model_directory(monkeypatch, tmp_path, spelling):
+def test_a_checkpoint_is_distinguished_from_a_model_directory(monkeypatch, tmp_path, spelling):
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "vgg19_bn_cqt" / "save.pt"
     checkpoint.parent.mkdir()
@@ -64,11 +64,11 @@ def test_a_checkpoint_is_told_from_a_model_directory(monkeypatch, tmp_path, spel
         read_model(location)
 
 
-def test_a_checkpoint_that_is_not_there_is_missing_as_it_was_configured():
+def test_a_missing_checkpoint_is_named_as_it_was_configured():
     assert locate("./vgg19_bn_cqt/save.pt").missing() == "./vgg19_bn_cqt/save.pt"
 
 
-def test_a_model_made_of_a_checkpoint_is_looked_for_under_both(tmp_path):
+def test_a_model_from_a_checkpoint_needs_the_checkpoint_and_its_directory(tmp_path):
     directory = write_model(tmp_path / "m")
     checkpoint = tmp_path / "save.pt"
     checkpoint.touch()

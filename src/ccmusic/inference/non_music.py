@@ -152,7 +152,7 @@ def speech_score(traits: SoundTraits) -> float:
     """Log odds of speech without music, if both were equally frequent.
 
     Syllables and pauses give every bin a high contrast and move the centre of the spectrum; gliding pitches make the
-    mean spectrum smooth. The weights come from a logistic regression that `bench/oddity.py` fits and documents.
+    mean spectrum smooth. The weights come from a logistic regression that `bench/non_music.py` fits and documents.
     """
     return float(SPEECH_WEIGHTS @ speech_numbers(traits)) + SPEECH_INTERCEPT
 

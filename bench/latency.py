@@ -1,9 +1,9 @@
-"""Measure the main road: seconds to /health 200, resident memory, milliseconds by stage for a 30 s and a 240 s MP3.
+"""Measure the service: seconds to /health 200, memory, and milliseconds by stage for a 30 s and a 240 s MP3.
 
-    python bench/road.py [--repeats 7] [--no-page] [--recording FILE ...]
+    python bench/latency.py [--repeats 7] [--no-page] [--recording FILE ...]
 
-The recordings are computed (plucked chords and a beat in turn) and encoded to MP3 here, unless files are named. The
-service is the real one, started as a user starts it, on a port of its own.
+The recordings are computed (alternating plucked chords and a beat) and encoded as MP3, unless files are given. The
+service is started as a user starts it, on a free port.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def resident_megabytes(pid: int) -> float:
 
 
 def proportional_megabytes(pid: int) -> float:
-    """Memory of a process in MB, where a page that n processes share counts 1/n."""
+    """Memory of a process in MB; a page that n processes share counts 1/n."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) / 1024
 
@@ -61,7 +61,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def start(arguments: list[str]) -> tuple[subprocess.Popen[str], str, dict[str, float]]:
-    """Start the service; seconds from then to its first answer, to /health 200 and to the page."""
+    """Start the service; also return the seconds until the first answer, /health 200 and the page."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "ccmusic.cli", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],

@@ -1,13 +1,14 @@
-"""How well recordings that are no music are told from music.
+"""Measure non-music detection: how often music is flagged, and how often other sounds are.
 
 ::
 
-    python bench/oddity.py --data DATA --audio DIR ... [--speech DIR ...] [--write docs/odd-inputs.md]
+    python bench/non_music.py --data DATA --audio DIR ... [--speech DIR ...] [--write docs/odd-inputs.md]
 
-Odd sounds are computed (`tests/data/odd_inputs.py`); espeak-ng speaks where it is installed. `--data` has the stored
-features of the training's clips, `--audio` is music and `--speech` recorded speech, each directory a row of its table:
-Debian's packages of games have both, asterisk-core-sounds-*-wav short announcements, which are put together here.
-The weights of the speech score are fitted anew and printed with `--fit DIR ...`, given directories of speech.
+Non-music sounds are computed (`tests/data/non_music_sounds.py`); espeak-ng makes speech if it is installed. `--data`
+has the stored features of the training clips, `--audio` music and `--speech` recorded speech; each directory is a row
+of its table. Debian's packages of games have both; asterisk-core-sounds-*-wav has short announcements, which are
+concatenated.
+`--fit DIR ...`, with directories of speech, fits the weights of the speech score again and prints them.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ MUSIC_SECONDS = 30
 SPEECH_SECONDS = 15
 N_SPEECH = 24
 NOISE_DB = -30.0
-"""Below the speech, for the second trial."""
-LEAST_MUSIC_BYTES = 400_000
-"""Smaller files of a game are its noises."""
+"""Level of the added noise, relative to the speech."""
+MIN_MUSIC_BYTES = 400_000
+"""Smaller files of a game are sound effects."""
 
 ENGLISH = (
     "The quick brown fox jumps over the lazy dog. Yesterday the weather was cold and wet, but we went out to the "
@@ -65,8 +66,8 @@ VOICES = {
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A kind of recordings, and what each was taken for."""
+class Detections:
+    """A set of recordings, and the detected kind of each."""
 
     name: str
     found: list[str | None]
@@ -81,8 +82,10 @@ class Heard:
         return f"| {self.name} | {len(self.found)} | {self.odd} ({self.odd / len(self.found):.1%}) | {words} |"
 
 
-def heard(name: str, waveforms: Iterator[np.ndarray]) -> Heard:
-    return Heard(name, [non_music_kind(measure_traits(cqt_db(waveform)), NonMusicLimits()) for waveform in waveforms])
+def detections(name: str, waveforms: Iterator[np.ndarray]) -> Detections:
+    return Detections(
+        name, [non_music_kind(measure_traits(cqt_db(waveform)), NonMusicLimits()) for waveform in waveforms]
+    )
 
 
 def files(directory: Path) -> list[Path]:
@@ -90,9 +93,9 @@ def files(directory: Path) -> list[Path]:
 
 
 def music(directory: Path) -> Iterator[np.ndarray]:
-    """Every second half minute of every long file."""
+    """Every other half minute of every long file."""
     for path in files(directory):
-        if path.stat().st_size < LEAST_MUSIC_BYTES and directory.resolve() != ROOT / "examples":
+        if path.stat().st_size < MIN_MUSIC_BYTES and directory.resolve() != ROOT / "examples":
             continue
         waveform = decode(path).waveform
         length = MUSIC_SECONDS * SAMPLE_RATE
@@ -101,7 +104,7 @@ def music(directory: Path) -> Iterator[np.ndarray]:
 
 
 def speech(directory: Path) -> Iterator[np.ndarray]:
-    """Short announcements in an order of chance, put together."""
+    """Short announcements in random order, concatenated."""
     paths = [path for path in files(directory) if path.stat().st_size > 8000]
     np.random.default_rng(1).shuffle(paths)  # type: ignore[arg-type]
     parts: list[np.ndarray] = []
@@ -134,12 +137,12 @@ def spoken() -> Iterator[np.ndarray]:
 
 
 def name_of(directory: Path) -> str:
-    """A directory's own name, and not where it lies on this machine."""
+    """The last part of a directory's path."""
     return directory.name.removeprefix("x-")
 
 
 def fit(data: list[SoundTraits], directories: list[Path]) -> None:
-    from sklearn.linear_model import LogisticRegression  # only to fit; the bench needs it for nothing else
+    from sklearn.linear_model import LogisticRegression  # imported late: only --fit needs it
 
     voices = [measure_traits(cqt_db(w)) for d in directories for w in (*speech(d), *in_noise(speech(d)))]
     values = np.array([speech_numbers(of) for of in (*data, *voices)])
@@ -157,46 +160,47 @@ def page(options: argparse.Namespace) -> str:
         fit(measured[::2], options.fit)
     stored = [non_music_kind(of, NonMusicLimits()) for of in measured]
     true_music = [
-        *(Heard(f"training's clips: {source}", [stored[i] for i in np.flatnonzero(dataset.source == source)])
+        *(Detections(f"training clips: {source}", [stored[i] for i in np.flatnonzero(dataset.source == source)])
           for source in sorted(set(dataset.source))),
-        *(heard(name_of(directory), music(directory)) for directory in options.audio),
+        *(detections(name_of(directory), music(directory)) for directory in options.audio),
     ]  # fmt: skip
-    voices = [heard("espeak-ng", spoken())] if shutil.which("espeak-ng") else []
+    voices = [detections("espeak-ng", spoken())] if shutil.which("espeak-ng") else []
     for directory in options.speech:
-        voices.append(heard(name_of(directory), speech(directory)))
-        voices.append(heard(f"{name_of(directory)}, in noise 30 dB below", in_noise(speech(directory))))
-    made = runpy.run_path(str(ROOT / "tests" / "data" / "odd_inputs.py"))
+        voices.append(detections(name_of(directory), speech(directory)))
+        voices.append(detections(f"{name_of(directory)}, in noise 30 dB below", in_noise(speech(directory))))
+    made = runpy.run_path(str(ROOT / "tests" / "data" / "non_music_sounds.py"))
     sounds = {
         name: non_music_kind(measure_traits(cqt_db(made["sound"](name))), NonMusicLimits()) for name in made["SOUNDS"]
     }
     silent = [name for name in sounds if np.abs(made["sound"](name)).max() < 1e-3]
-    sounds |= dict.fromkeys(silent, "silence")  # which the flag of that name tells by the peak
+    sounds |= dict.fromkeys(silent, "silence")  # flagged by the waveform's peak
     return PAGE.format(
         n_sounds=len(sounds),
         n_found=sum(found is not None for found in sounds.values()),
         sounds="\n".join(f"| {name} | {made['KINDS'][name]} | {found or ''} |" for name, found in sounds.items()),
         music="\n".join(
-            one.row() for one in (*true_music, Heard("**all**", [found for one in true_music for found in one.found]))
+            one.row()
+            for one in (*true_music, Detections("**all**", [found for one in true_music for found in one.found]))
         ),
         speech="\n".join(voice.row() for voice in voices),
         milliseconds=milliseconds,
     )
 
 
-PAGE = """# Odd inputs
+PAGE = """# Non-music inputs
 
-Written by `python bench/oddity.py`. A network that was only ever shown music names a genre for anything: rain, a dial
-tone, a talk. `inference/non_music.py` looks at the constant-Q spectrogram before the network's answer is believed. What
-seems to be no music gets the flag `uncertain`, and the answer's field `odd` says what it seems to be:
+Written by `python bench/non_music.py`. A network that was trained on music alone names a genre for any sound: rain, a
+dial tone, a talk. `inference/non_music.py` detects such sounds by their constant-Q spectrogram. The answer then has the
+flag `uncertain`, and its field `odd` names the kind of sound:
 
-| `odd` | what it is | told by |
+| `odd` | meaning | detected by |
 |---|---|---|
 | `silence` | nothing above -60 dB of full scale | the waveform's peak |
-| `empty` | nothing lasting in the range of the transform, 33 to 4,186 Hz | hardly a frame within 40 dB of the loudest |
+| `empty` | nothing sustained in the range of the transform, 33 to 4,186 Hz | few frames within 40 dB of the loudest |
 | `tone` | a tone, a few tones, a sweep, a signal | power in very few bins at a time |
 | `pulses` | clicks, beeps, drums alone | more change from frame to frame than from bin to bin |
-| `noise` | hiss, rain, wind, applause | a smooth spectrum whose bins move at random, or one that is always wide |
-| `speech` | somebody speaks and nothing sounds with it | bins that move much, a wandering centre, no steady pitch |
+| `noise` | hiss, rain, wind, applause | a smooth spectrum with random movement, or one that is always wide |
+| `speech` | speech without music | bins with high contrast, a moving centre, no steady pitch |
 
 The rules are pure functions of ten numbers (`SoundTraits`); `models/non_music_limits.py` has the defaults of their
 limits; a model card may set others (`odd`). They take {milliseconds:.1f} ms for half a minute on one core of the
@@ -204,11 +208,11 @@ machine of this measurement. Recordings under 2 s are not judged; of long ones, 
 input is another spectrogram than the constant-Q transform have no such rules yet. The response is
 still 200, with the flag.
 
-## How often music is taken for something else
+## How often music is flagged as non-music
 
-Limits were set looking at the training's clips, at `audio`, `examples` and the odd sounds below: only the other rows
-tell of music that was not looked at. Drum solos, a cappella singing, drones, noise music and rap without
-accompaniment are music, and may well be flagged.
+The limits were chosen with the training clips, `audio`, `examples` and the sounds below; only the other rows are music
+that did not influence them. Drum solos, a cappella singing, drones, noise music and rap without accompaniment are
+music, but may be flagged.
 
 | music | recordings | flagged | as |
 |---|---|---|---|
@@ -216,9 +220,9 @@ accompaniment are music, and may well be flagged.
 
 ## Speech
 
-The score is a logistic regression on four numbers, fitted on half of the training's clips and on announcements in
-English, Spanish and French (`asterisk-core-sounds-*-wav`, as they are and in noise). The other rows were not fitted to.
-Speech over music is music here; speech in a room with echo was not tried.
+The score is a logistic regression on four numbers, fitted on half of the training clips and on announcements in
+English, Spanish and French (`asterisk-core-sounds-*-wav`, without and with noise). The other rows were not used for
+the fit. Speech over music counts as music; speech in a room with echo was not measured.
 
 | speech | recordings | flagged | as |
 |---|---|---|---|
@@ -226,8 +230,8 @@ Speech over music is music here; speech in a room with echo was not tried.
 
 ## {n_sounds} computed sounds
 
-{n_found} of {n_sounds} are flagged. The limits were set with these in view. The second column is what a listener might
-call it.
+{n_found} of {n_sounds} are flagged. The limits were chosen with these sounds. The second column is a listener's
+name for the sound.
 
 | sound | what it is | flagged as |
 |---|---|---|

@@ -1,6 +1,6 @@
-"""Sounds that are no music, computed: what a service is sent by mistake, by a machine, or to try it.
+"""Computed sounds that are not music: inputs that a service may get by mistake or as a test.
 
-Shared by the tests and `bench/oddity.py`, which adds speech. The same numbers on every machine and numpy.
+Used by the tests and `bench/non_music.py`, which adds speech. The numbers are the same on every machine and numpy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TIME = np.arange(N) / SAMPLE_RATE
 
 
 def _noise(seed: int, n: int = N) -> np.ndarray:
-    # The raw bits of a named generator are promised never to change; the distributions drawn from them are not.
+    # numpy keeps the raw bits of a named generator fixed, but not the distributions drawn from them.
     return np.random.PCG64(seed).random_raw(n) / 2.0**63 - 1.0
 
 

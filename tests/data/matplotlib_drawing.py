@@ -1,6 +1,6 @@
-"""The road that ``ccmusic.features.image`` replaces, as ccMusic's own app walks it: librosa, matplotlib, a JPEG file.
+"""What ``ccmusic.features.image`` replaces, as in ccMusic's own app: librosa, matplotlib, a JPEG file.
 
-Shared by the golden pictures' script, the tests and ``bench/drawing.py``.
+Used by the script for the golden drawings, the tests and ``bench/drawing.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 
 def save_figure(window_db: np.ndarray, file_format: str) -> BytesIO:
-    """What ``savefig`` writes, whatever matplotlibrc says on this machine."""
+    """The file that ``savefig`` writes with matplotlib's default settings."""
     file = BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -40,13 +40,13 @@ def jpeg(window_db: np.ndarray) -> bytes:
 
 
 def resized(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -> np.ndarray:
-    """The file read again and resized as torchvision does it to a Pillow image [height, width, 3], uint8."""
+    """The file, read again and resized as torchvision does [height, width, 3], uint8."""
     picture = Image.open(save_figure(window_db, "jpg")).convert("RGB")
     return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def network_picture(window_db: np.ndarray, size: tuple[int, int] = (224, 224)) -> np.ndarray:
-    """As ``ToTensor`` and ``Normalize`` of torchvision compute it [3, height, width], float32."""
+    """The result of torchvision's ``ToTensor`` and ``Normalize`` [3, height, width], float32."""
     channels = resized(window_db, size).transpose(2, 0, 1)
     half = np.float32(0.5)
     return (channels.astype(np.float32) / np.float32(255) - half) / half
