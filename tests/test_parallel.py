@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -57,3 +58,29 @@ def test_an_answer_is_yielded_as_soon_as_those_before_it_are_there() -> None:
     answers = Watched(str.upper, 1).run_in_order(["a", "b", "c", "d"])
     assert next(answers) == "A"
     assert finished == [2, 0]
+
+
+INTERRUPTED = """
+from ccmusic.parallel import ParallelMap
+from support import parallel_tasks
+try:
+    for answer in ParallelMap(parallel_tasks.wait_forever_unless_zero, 1).run([0, 1, 1, 1]):
+        print(answer, flush=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_the_processes_at_once_and_prints_no_traceback() -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "(0, 0)\n"
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.communicate(timeout=20) == ("interrupted\n", "")
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise

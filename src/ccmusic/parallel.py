@@ -112,8 +112,8 @@ class ParallelMap(Generic[Item, Answer]):
 
 
 def _start_process(prepare: Callable[..., object] | None, prepared_with: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches the whole process group. The caller handles it; the other processes would print a traceback each.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group. The caller handles it; these processes end at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if prepare is not None:
         prepare(*prepared_with)
 

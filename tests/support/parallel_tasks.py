@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 _factor = [1]
 
@@ -23,4 +24,10 @@ def die_at_three(task: tuple[int, int]) -> int:
     item, signal = task
     if item == 3:
         os.kill(os.getpid(), signal)
+    return item
+
+
+def wait_forever_unless_zero(item: int) -> int:
+    if item:
+        threading.Event().wait()
     return item
