@@ -36,6 +36,8 @@ def test_measures_of_each_class_are_nan_where_they_would_divide_by_zero() -> Non
 def test_means_over_classes_leave_out_classes_without_references() -> None:
     assert macro_f1(REFERENCE, PROBABILITIES) == pytest.approx((0.5 + 2 / 3 + 0) / 3)
     assert balanced_accuracy(REFERENCE, PROBABILITIES) == 0.5
+    # a class with estimates and without references
+    assert macro_f1(np.array([0, 0]), np.eye(2)) == pytest.approx(2 / 3)
 
 
 def test_accuracy_and_top_k() -> None:
