@@ -74,7 +74,7 @@ def draft(spectrogram: str) -> Card:
         file=FLOAT,
         sha256="0" * 64,
         labels=LABELS,
-        features=Features(kind="cqt_db") if spectrogram == "cqt" else Features(kind="mel_db"),
+        features=Features(kind=f"{spectrogram}_db"),
         drawing=Drawing(),
         placing="upstream",
         window_seconds=11.4,

@@ -1,4 +1,4 @@
-"""The original app's pipeline, step by step, after its public description, to compare the speed of ours with it.
+"""The original app's pipeline, step by step, written from its public description, to compare its speed with ours.
 
 librosa loads and transforms the recording, matplotlib draws each window into a JPEG file, Pillow reads and resizes it,
 torch runs VGG19-BN eagerly on one window after the other, and the windows vote. The original builds the network and

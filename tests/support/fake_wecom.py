@@ -51,7 +51,6 @@ ERRMSG = {
     40056: "invalid agentid",
     40058: "{kind}.content exceed max length {limit}. invalid Request Parameter",
     41001: "access_token missing",
-    42001: "access_token expired",
     44004: "empty content",
     45009: "api freq out of limit",
     47001: "data format error",
@@ -118,7 +117,6 @@ class FakeWecom:
         self._corp_id, self._secret, self._agent_id = corp_id, secret, agent_id
         self._log = log
         self._tokens: set[str] = set()
-        self._expired: set[str] = set()
         self._taken: deque[float] = deque()
         self._lock = threading.Lock()
         self._released = threading.Event()
@@ -158,12 +156,6 @@ class FakeWecom:
     def application_texts(self) -> list[str]:
         """The texts of the application's accepted messages."""
         return [message[message["msgtype"]]["content"] for message in self.application_messages]
-
-    def expire_tokens(self) -> None:
-        """Refuse all access tokens issued so far with 42001."""
-        with self._lock:
-            self._expired |= self._tokens
-            self._tokens.clear()
 
     def start(self) -> None:
         """Begin to listen; after a stop, on the same port."""
@@ -245,7 +237,7 @@ class FakeWecom:
     def _application(self, query: dict[str, str], message: Any) -> dict[str, Any]:
         token = query.get("access_token")
         if token not in self._tokens:
-            raise _Refused(41001 if not token else 42001 if token in self._expired else 40014)
+            raise _Refused(40014 if token else 41001)
         content = _content(message, {"text": None, "markdown": TEXT_BYTES})
         if str(message.get("agentid")) != self._agent_id:
             raise _Refused(40056)

@@ -162,7 +162,7 @@ def _draft(checkpoint: Checkpoint, digest: str, model: bytes) -> Card:
         file=_file_name("float32"),
         sha256=hashlib.sha256(model).hexdigest(),
         labels=LABELS,
-        features=Features(kind="cqt_db") if checkpoint.spectrogram == "cqt" else Features(kind="mel_db"),
+        features=Features(kind=f"{checkpoint.spectrogram}_db"),
         drawing=Drawing(),
         placing="upstream",
         window_seconds=WINDOW_SECONDS,

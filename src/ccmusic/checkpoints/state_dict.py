@@ -21,7 +21,7 @@ from ccmusic.checkpoints.torch_file import read_torch_file
 from ccmusic.errors import InvalidParameter, ModelRefused
 from ccmusic.models.store import CHECKPOINT_NAME
 
-SPECTROGRAMS = ("cqt", "mel")
+FEATURES = ("cqt", "mel")
 MAX_KEYS = 10_000
 WRAPPERS = ("state_dict", "model")
 SHOWN = 3
@@ -136,8 +136,8 @@ def recognise(path: Path, state: Mapping[str, np.ndarray], features: str | None 
             f"{path}: it is named {named_backbone}_{named_spectrogram}, but its keys are those of {backbone}; "
             f"put it into a folder named {backbone}_cqt or {backbone}_mel, or fetch the right file"
         )
-    if features is not None and features not in SPECTROGRAMS:
-        raise InvalidParameter("features", f"must be one of {', '.join(SPECTROGRAMS)}, not {features!r}")
+    if features is not None and features not in FEATURES:
+        raise InvalidParameter("features", f"must be one of {', '.join(FEATURES)}, not {features!r}")
     if features is None and named_spectrogram is None:
         raise InvalidParameter(
             "features",
@@ -199,7 +199,7 @@ def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Expected]) -> 
 
 
 _BACKBONES = "|".join(sorted({backbone for backbone, _ in CHECKPOINTS.values()}))
-_NAME = re.compile(rf"({_BACKBONES})_({'|'.join(SPECTROGRAMS)})(?:_\d+cls(?:_.*)?)?\Z")
+_NAME = re.compile(rf"({_BACKBONES})_({'|'.join(FEATURES)})(?:_\d+cls(?:_.*)?)?\Z")
 
 
 def _file(path: Path) -> Path:
