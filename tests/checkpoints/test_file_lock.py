@@ -1,6 +1,7 @@
 """One process at a time holds a lock file."""
 
 import sys
+import threading
 
 import pytest
 
@@ -12,6 +13,22 @@ def test_the_first_holder_does_not_wait_and_releases_the_lock(tmp_path):
     for _ in range(2):
         with file_lock(tmp_path / "lock", lambda: pytest.fail("waited")):
             pass
+
+
+def test_a_second_holder_reports_that_it_waits(tmp_path):
+    holding, waiting = threading.Event(), threading.Event()
+
+    def hold():
+        with file_lock(tmp_path / "lock", lambda: None):
+            holding.set()
+            waiting.wait(10)
+
+    first = threading.Thread(target=hold)
+    first.start()
+    assert holding.wait(10)
+    with file_lock(tmp_path / "lock", waiting.set):
+        assert waiting.is_set()
+    first.join()
 
 
 def test_an_error_releases_the_lock(tmp_path):
