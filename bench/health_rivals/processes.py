@@ -13,7 +13,7 @@ def state(pid: int) -> str | None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and not a corpse that nobody has reaped."""
+    """Whether a process exists and is not a zombie."""
     return state(pid) not in (None, "Z", "X")
 
 

@@ -48,7 +48,7 @@ class RivalModel:
 
     def _corrupt(self) -> None:
         # The file is right and stays right; only what this process computes with is not. ONNX Runtime gives no way to
-        # its packed weights, so the network is built anew in this process from altered bytes.
+        # its packed weights, so the network is built again in this process from altered bytes.
         import onnx
         from onnx import numpy_helper
 

@@ -54,7 +54,7 @@ def freeze(service: Adapter) -> str:
 
 
 def freeze_all(service: Adapter) -> str:
-    """SIGSTOP to every worker: nobody is left to answer."""
+    """Send SIGSTOP to every worker, so that none can answer."""
     victims = service.workers()
     for victim in victims:
         os.kill(victim, signal.SIGSTOP)

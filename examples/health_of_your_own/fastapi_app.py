@@ -1,9 +1,9 @@
-"""Honest health for a FastAPI application of your own.
+"""Health checks for your own FastAPI application.
 
 Health of your own
 ------------------
-``ccmusic.health`` needs nothing else of CCMusic. The lines between the two rules give this application the endpoints
-that CCMusic itself has::
+``ccmusic.health`` needs nothing else of CCMusic. The lines between the two rulers give this application the same
+endpoints as CCMusic::
 
     uvicorn fastapi_app:app --port 8000
     curl localhost:8000/health              503 "Model is still loading...", then 200 {"status":"ok",...}
@@ -11,8 +11,8 @@ that CCMusic itself has::
     curl -H 'Accept: application/health+json' localhost:8000/health
     rm model.txt; curl localhost:8000/health    503 "Model file not found: model.txt", within a second
 
-`/startupz`, `/livez` and `/readyz` suit Kubernetes' three probes. A request never waits for a check: threads observe,
-and a probe reads what they saw.
+`/startupz`, `/livez` and `/readyz` are for the three probes of Kubernetes. A request never waits for a check: threads
+run the checks, and a probe reads their last results.
 """
 
 import os

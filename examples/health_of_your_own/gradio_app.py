@@ -1,7 +1,7 @@
-"""Honest health for a Gradio application of your own: the lines between the rules.
+"""Health checks for your own Gradio application: the lines between the rulers.
 
-The page is there at once, while the model loads; ``/health`` says how far it is. A port of its own answers too, also
-while a careless handler blocks the page's event loop::
+The page is available at once, while the model is loading; ``/health`` reports the state. A second port answers even
+while a handler blocks the event loop of the page::
 
     python gradio_app.py
     curl localhost:7860/health
@@ -31,7 +31,7 @@ management = HealthServer(routes(health), "127.0.0.1", int(os.environ.get("MANAG
 
 
 def shout(text):
-    return model.value(text)  # a clear error, and never None, while the model still loads
+    return model.value(text)  # raises a clear error while the model is loading
 
 
 demo = gr.Interface(shout, "text", "text")
