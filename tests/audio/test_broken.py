@@ -1,4 +1,4 @@
-"""What lies or is broken."""
+"""Broken recordings and headers with false values."""
 
 from __future__ import annotations
 

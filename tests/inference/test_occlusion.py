@@ -12,7 +12,7 @@ from support.recordings import bin_frequency, tone, wav
 WITHOUT = np.full((7, 10), 0.6)
 
 
-def saliency(**lower: float) -> Explanation:
+def explanation(**lower: float) -> Explanation:
     """A window from 20 to 30 s; `lower` says for parts such as ``o1b3`` what is left without them."""
     without = WITHOUT.copy()
     for place, value in lower.items():
@@ -49,30 +49,30 @@ def test_the_windows_with_the_highest_probability_are_explained_in_the_order_of_
 
 
 def test_the_text_names_the_register_and_the_time():
-    found = saliency(o1b2=0.2, o1b3=0.3)
+    found = explanation(o1b2=0.2, o1b3=0.3)
     assert found.text() == "Opera: mostly the bass between 22 and 23 s"
     assert found.text("zh") == "歌剧 / 戏曲：主要依据是第 22 至 23 秒的低音"
 
 
 def test_sustained_evidence_has_no_time():
-    found = saliency(**{f"o6b{block}": 0.5 for block in range(10)})
+    found = explanation(**{f"o6b{block}": 0.5 for block in range(10)})
     assert found.text() == "Opera: mostly the high notes throughout the window"
 
 
 def test_no_part_is_named_without_enough_evidence():
-    assert "no part decides" in saliency().text()
-    assert "no part decides" in saliency(o3b3=0.59).text()
-    assert "no part decides" in saliency(o0b1=0.45, o3b5=0.45, o6b2=0.45).text()
-    assert "above all the middle" in saliency(o0b1=0.45, o3b5=0.4, o6b2=0.47).text()
+    assert "no part decides" in explanation().text()
+    assert "no part decides" in explanation(o3b3=0.59).text()
+    assert "no part decides" in explanation(o0b1=0.45, o3b5=0.45, o6b2=0.45).text()
+    assert "above all the middle" in explanation(o0b1=0.45, o3b5=0.4, o6b2=0.47).text()
 
 
 def test_evidence_against_the_genre_is_not_a_reason():
-    assert "no part decides" in saliency(o1b2=0.9).text()
-    assert saliency(o1b2=0.9).evidence.min() < 0
+    assert "no part decides" in explanation(o1b2=0.9).text()
+    assert explanation(o1b2=0.9).evidence.min() < 0
 
 
 def test_json_has_the_edges_of_every_part():
-    answer = saliency(o1b2=0.2).as_json()
+    answer = explanation(o1b2=0.2).as_json()
     assert (answer["genre"], answer["probability"]) == ("Opera", 0.6)
     assert answer["octave_hz"][0] == pytest.approx(32.7, abs=0.01)
     assert answer["octave_hz"][-1] == pytest.approx(32.7 * 128, rel=1e-3)

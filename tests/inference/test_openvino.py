@@ -1,4 +1,4 @@
-"""OpenVINO as a backend: the same answers, the same bits each time, and nothing told to anybody."""
+"""OpenVINO as a backend: the same logits, the same bits each time, and no data sent or stored."""
 
 import os
 import subprocess
@@ -117,22 +117,27 @@ def test_cpuinfo_states_bfloat16(cpuinfo, has):
 def test_openvino_sends_and_stores_nothing(tmp_path):
     code = """
 import sys
-told = []
+recorded = []
 def hook(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "os.mkdir", "subprocess.Popen"):
-        told.append(f"{event} {arguments}")
+        recorded.append(f"{event} {arguments}")
 sys.addaudithook(hook)
 from support.picture_network import picture_network, pictures
 from ccmusic.inference.openvino import OpenVinoBackend
 OpenVinoBackend(picture_network(), 16).logits(pictures(1))
-told += [name for name in sys.modules if "telemetry" in name]
-print(told)
+recorded += [name for name in sys.modules if "telemetry" in name]
+print(recorded)
 """
-    ours = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
-    ours["PYTHONPATH"] = os.pathsep.join(sys.path)
+    folders = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    folders["PYTHONPATH"] = os.pathsep.join(sys.path)
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment | ours, cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment | folders,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "[]\n"
     assert list(tmp_path.rglob("*")) == []

@@ -51,7 +51,7 @@ def test_the_windows_of_a_changing_track_differ(pipeline):
 def test_first30_analyses_thirty_seconds(pipeline):
     result = pipeline.classify(wav(tone(440, 40.0)), WindowPlan(first_seconds=30.0))
     assert result.duration_seconds == pytest.approx(30.0, abs=0.01)
-    assert "truncated" not in result.flags  # it was asked for
+    assert "truncated" not in result.flags  # the beginning was requested
 
 
 def test_the_requested_number_of_windows(pipeline):
@@ -150,7 +150,7 @@ def test_float32_replaces_a_preferred_network_with_wrong_answers(tmp_path):
     pipeline = Pipeline.load(locate(str(directory)))
     assert pipeline.backend == "onnxruntime-cpu"
     assert re.search("network in int8 cannot be used on this machine, float32 runs: golden clip", pipeline.caveat)
-    with pytest.raises(ModelRefused, match="golden clip"):  # asked for by name, nothing takes its place
+    with pytest.raises(ModelRefused, match="golden clip"):  # a requested precision is not replaced
         Pipeline.load(locate(str(directory), "int8"))
 
 

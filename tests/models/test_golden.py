@@ -1,4 +1,4 @@
-"""What a network is asked for its card."""
+"""Golden clips of a network, for its card."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_an_existing_directory_is_not_a_hub_reference(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("https://huggingface.co/a/b", "must begin with hf:// or modelscope:// when it is an address, not https://"),
         ("hf://music_genre", "must be hf://owner/name/checkpoint"),
@@ -52,7 +52,7 @@ def test_an_existing_directory_is_not_a_hub_reference(monkeypatch, tmp_path):
         ("hf://a/b/c@x/../y", "must name a branch, tag or commit after @, not 'x/../y'"),
     ],
 )
-def test_the_error_for_an_invalid_address_shows_the_right_form(text, told):
+def test_the_error_for_an_invalid_address_shows_the_right_form(text, expected):
     with pytest.raises(InvalidParameter) as caught:
         parse_reference(text)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)

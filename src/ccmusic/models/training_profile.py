@@ -56,7 +56,7 @@ class Reference(Record):
     level_dbfs : Spread or None
         Of the root mean square, in decibels of full scale.
     bandwidth_hz : Spread or None
-        Of the frequency below which 99 % of the constant-Q power lies.
+        Of the frequency below which 99 % of the constant-Q power is.
     """
 
     recordings: Annotated[int, Field(ge=1)]
