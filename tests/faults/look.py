@@ -43,7 +43,7 @@ class Look:
         found = self.body.get("checks", {}).get(name, {})
         return found.get("status", ""), found.get("cause") or ""
 
-    def says(self, name: str, status: str, cause: str = "") -> bool:
+    def reports(self, name: str, status: str, cause: str = "") -> bool:
         """Whether /health reports this status of a check, with a cause that matches."""
         found, text = self.check(name)
         return found == status and bool(text) and re.search(cause, text) is not None

@@ -21,7 +21,7 @@ def state(pid: int) -> str | None:
         return None
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     """Whether the process has ended; a zombie has."""
     return state(pid) in (None, "Z", "X")
 

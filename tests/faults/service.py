@@ -17,7 +17,7 @@ from typing import Any
 
 from faults.client import Answer, Client
 from faults.look import Look
-from faults.processes import descendants, gone
+from faults.processes import descendants, has_ended
 from support.waiting import wait_until
 
 TOKEN = "drill"
@@ -220,7 +220,7 @@ class Service:
         for pid in below:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: all(map(gone, below)), "all its processes have ended")
+        wait_until(lambda: all(map(has_ended, below)), "all its processes have ended")
         self._close()
 
     def stop(self) -> None:

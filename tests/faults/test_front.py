@@ -14,7 +14,7 @@ import pytest
 
 from faults.client import Client
 from faults.drill import Once, prove
-from faults.processes import descendants, gone, started_at, state
+from faults.processes import descendants, has_ended, started_at, state
 from faults.service import COMMAND, Service, environment
 from faults.traffic import LONG, LONG_WINDOWS, SHORT, differs, probabilities
 from support.waiting import wait_until
@@ -92,7 +92,7 @@ def _kill_front(service: Service, case: str, once: Once) -> None:
 
 def left(processes: dict[int, str | None]) -> list[int]:
     """Which of these processes have not ended."""
-    return [pid for pid, begun in processes.items() if started_at(pid) == begun and not gone(pid)]
+    return [pid for pid, begun in processes.items() if started_at(pid) == begun and not has_ended(pid)]
 
 
 def accepted(service: Service, answers: list) -> int:
@@ -143,10 +143,10 @@ def test_a_bad_configuration_and_a_taken_port_have_their_own_exit_codes(row, tmp
             (4, {}, port, str(port)),
         )
         for once in row.repeats():
-            for code, settings, asked, words in cases:
+            for code, settings, requested, text in cases:
                 once.begin()
                 ended = subprocess.run(
-                    [*COMMAND, "--port", str(asked)],
+                    [*COMMAND, "--port", str(requested)],
                     env=environment(str(tmp_path), **settings),
                     capture_output=True,
                     text=True,
@@ -157,7 +157,7 @@ def test_a_bad_configuration_and_a_taken_port_have_their_own_exit_codes(row, tmp
                 assert ended.returncode == code, ended.stderr
                 lines = ended.stderr.strip().splitlines()
                 assert len(lines) == 1, ended.stderr
-                assert words in lines[0]
+                assert text in lines[0]
             once.within = True
     row.remark("exit codes 3 and 4, one line that names the variable or the port")
 
@@ -211,7 +211,7 @@ def test_a_stopped_self_test_is_noticed_by_its_age(row, under_traffic):
             once.begin()
             service.inject("pause-self-test")
             once.detected_when(
-                lambda now: any(now.says("self_test", status) for status in ("warn", "fail")),
+                lambda now: any(now.reports("self_test", status) for status in ("warn", "fail")),
                 lambda now: any(now.measures("self_test", status) for status in ("warn", "fail")),
             )
             wait_until(lambda: service.look().unready("self_test"), "not ready")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ccmusic.models.card import read_card
-from faults.processes import gone
+from faults.processes import has_ended
 from faults.service import Service
 from faults.traffic import SHORT, differs, probabilities
 
@@ -114,7 +114,7 @@ def test_a_truncated_or_altered_model_file_is_not_loaded(row, under_traffic, mod
             assert digest(network) != before
             # noticed on disk, while every worker still has the old model
             once.detected_when(
-                lambda now: now.health.status == 503 and now.says("model_hash", "fail", "SHA-256"),
+                lambda now: now.health.status == 503 and now.reports("model_hash", "fail", "SHA-256"),
                 lambda now: now.measures("model_hash", "fail"),
                 lambda now: now.ready.status == 200,
             )
@@ -124,10 +124,10 @@ def test_a_truncated_or_altered_model_file_is_not_loaded(row, under_traffic, mod
             os.kill(victim, signal.SIGKILL)
             once.detected_when(
                 lambda now: any("SHA-256" in (w["error"] or "") for w in now.workers) and now.ready.status == 200,
-                lambda now: any(now.says("workers", status) for status in ("warn", "fail")),
+                lambda now: any(now.reports("workers", status) for status in ("warn", "fail")),
                 lambda now: now.metric("ccmusic_workers", state="failed") >= 1,
             )
-            assert gone(victim)
+            assert has_ended(victim)
             once.within = service.classify(SHORT).status == 200
             back = time.monotonic()
             network.write_bytes(content)
@@ -152,14 +152,14 @@ def test_a_wrong_card_is_not_served(row, start, model_copy):
     )
     for once in row.repeats():
         slowest = 0.0
-        for changes, words in cases:
+        for changes, cause in cases:
             before = digest(model_copy / "card.json")
             honest.model_copy(update=changes).save(model_copy)
             assert digest(model_copy / "card.json") != before
             with start(wait=False, model=model_copy) as service:
                 once.service = service
                 once.since = service.named_at
-                sign = refused(service, words)
+                sign = refused(service, cause)
                 once.detected_when(sign, lambda now: now.measures("model", "fail"))
                 slowest = max(slowest, once.detected)
                 assert service.classify(SHORT).problem == "model-not-ready"

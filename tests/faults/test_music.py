@@ -95,7 +95,7 @@ def test_drift_causes_a_warning_and_no_failure(row, start, tmp_path):
                 assert LABELS[FAVOURITE] not in named
             once.begin()
             n_played = len(named)
-            while not service.look().says("drift", "warn", "mix: "):
+            while not service.look().reports("drift", "warn", "mix: "):
                 play(service, genres, numbers)
                 n_played += len(genres)
                 assert n_played <= MAX_RECORDINGS, f"{name}: not noticed within {n_played} recordings"
@@ -107,5 +107,5 @@ def test_drift_causes_a_warning_and_no_failure(row, start, tmp_path):
             once.within = True
             look = service.look()
             assert look.green, look.body  # only a warning
-            assert look.says("drift", "warn", "mix: .* are expected")
+            assert look.reports("drift", "warn", "mix: .* are expected")
     row.remark("a warning: /health, /readyz and /livez stayed 200; detected counts from the first such recordings")

@@ -14,7 +14,7 @@ import pytest
 
 from faults.drill import prove
 from faults.look import replaced
-from faults.processes import burners, gone, n_descriptors, pin, resident_bytes, virtual_bytes
+from faults.processes import burners, has_ended, n_descriptors, pin, resident_bytes, virtual_bytes
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
 from support.recordings import tone, wav
@@ -35,7 +35,7 @@ def test_a_busy_processor_causes_a_warning_and_no_worker_is_killed(row, under_tr
                 for pid in workers:
                     pin(pid, cpu)
                 once.detected_when(
-                    lambda now: now.says("speed", "warn") or now.says("speed", "fail"),
+                    lambda now: now.reports("speed", "warn") or now.reports("speed", "fail"),
                     lambda now: now.measures("speed", "warn") or now.measures("speed", "fail"),
                 )
                 assert service.look().live.status == 200
@@ -60,7 +60,7 @@ def test_a_leaking_worker_is_replaced_after_its_job_and_no_request_fails(row, un
             service.inject("leak", size=32)
             prove(
                 lambda pids=pids, before=before: any(
-                    gone(pid) or resident_bytes(pid) > before + 48 * MEGABYTE for pid in pids
+                    has_ended(pid) or resident_bytes(pid) > before + 48 * MEGABYTE for pid in pids
                 ),
                 "a worker grows",
             )
@@ -91,7 +91,7 @@ def test_a_worker_without_memory_is_replaced(row, under_traffic):
                 assert int(found.headers["retry-after"]) >= 1
                 once.within = True
             once.recovered_when()
-            assert gone(pid)
+            assert has_ended(pid)
 
 
 @pytest.mark.fault("R4")
@@ -106,7 +106,7 @@ def test_a_shortage_of_descriptors_causes_a_warning_first(row, under_traffic):
                 resource.prlimit(front, resource.RLIMIT_NOFILE, (limit, hard))
                 assert resource.prlimit(front, resource.RLIMIT_NOFILE) == (limit, hard)
                 once.detected_when(
-                    lambda now: now.says("descriptors", "warn") or now.says("descriptors", "fail"),
+                    lambda now: now.reports("descriptors", "warn") or now.reports("descriptors", "fail"),
                     lambda now: now.measures("descriptors", "warn") or now.measures("descriptors", "fail"),
                 )
                 detected = once.detected
@@ -124,9 +124,10 @@ def test_a_shortage_of_descriptors_causes_a_warning_first(row, under_traffic):
 
 
 def _may_mount() -> bool:
-    words = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     return (
-        shutil.which("unshare") is not None and subprocess.run(words, check=False, capture_output=True).returncode == 0
+        shutil.which("unshare") is not None
+        and subprocess.run(command, check=False, capture_output=True).returncode == 0
     )
 
 
@@ -177,7 +178,7 @@ def _seen_and_survived(once, service: Service, traffic: Traffic, row) -> None:
     )
     upload += wav(np.zeros(22050 * 60, np.float32)) + b"\r\n--b--\r\n"
     once.detected_when(
-        lambda now: now.says("disk", "warn") or now.says("disk", "fail"),
+        lambda now: now.reports("disk", "warn") or now.reports("disk", "fail"),
         lambda now: now.measures("disk", "warn") or now.measures("disk", "fail"),
         lambda now: now.live.status == 200,
     )

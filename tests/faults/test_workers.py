@@ -9,7 +9,7 @@ import pytest
 
 from faults.drill import prove
 from faults.look import Look, replaced
-from faults.processes import gone, state
+from faults.processes import has_ended, state
 from faults.traffic import LONG, LONG_WINDOWS, SHORT, differs, distinct, probabilities, trailer
 
 
@@ -24,7 +24,7 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_again(row, under_traffic)
             once.begin()
             os.kill(victim, signal.SIGKILL)
             once.detected_when(*signs)
-            prove(lambda pid=victim: gone(pid), "the process has ended")
+            prove(lambda pid=victim: has_ended(pid), "the process has ended")
             once.recovered_when()
             assert answer.result().status == 200
             once.judge(answer.result(), reference)
@@ -42,7 +42,7 @@ def test_an_input_that_ends_workers_with_sigsegv_is_refused(row, under_traffic):
             once.begin()
             answer = service.classify_later(poison)
             once.detected_when(*signs)
-            prove(lambda pids=workers: any(map(gone, pids)), "a process has ended")
+            prove(lambda pids=workers: any(map(has_ended, pids)), "a process has ended")
             assert (answer.result().status, answer.result().problem) == (422, "undecodable-audio")
             once.recovered_when()
             assert once.service.classify(poison).status == 422
@@ -58,7 +58,7 @@ def test_two_workers_killed_at_once_are_both_replaced(row, under_traffic):
             for pid in workers:
                 os.kill(pid, signal.SIGKILL)
             once.detected_when(*signs)
-            prove(lambda pids=workers: all(map(gone, pids)), "both processes have ended")
+            prove(lambda pids=workers: all(map(has_ended, pids)), "both processes have ended")
             once.recovered_when()
         # both may have had the same recording, which is not the cause
         assert not any(kind.startswith("422") for kind in traffic.counts()[2]), traffic.counts()[2]
@@ -75,7 +75,7 @@ def test_a_frozen_worker_is_replaced_with_a_stack_dump(row, under_traffic):
             prove(lambda pid=victim: state(pid) == "T", "the process is stopped")
             once.detected_when(*signs)
             once.recovered_when()
-            assert gone(victim), (victim, service.look().body["restarts"], service.look().workers)
+            assert has_ended(victim), (victim, service.look().body["restarts"], service.look().workers)
             assert "File" in service.stack_dump(victim, "heartbeat")
 
 
@@ -91,7 +91,7 @@ def test_a_worker_whose_native_code_holds_the_lock_is_replaced_with_a_stack_dump
             stopped = lambda now, i=index: (now.workers[i]["heartbeat_age_seconds"] or 1.0) > 0.5  # noqa: E731
             once.detected_when(stopped, *signs)
             once.recovered_when()
-            assert gone(victim), (victim, service.look().body["restarts"], service.look().workers)
+            assert has_ended(victim), (victim, service.look().body["restarts"], service.look().workers)
             injected.exception()
             dump = service.stack_dump(victim, "heartbeat")
             assert "sleep" in dump or "fault" in dump, dump

@@ -233,10 +233,10 @@ def client(server):
 REAL = {"Authorization": "Bearer secret"}
 
 
-@pytest.mark.parametrize(("name", "words"), [("broken", "SHA-256"), ("wrong", "logits off")])
-def test_a_bad_model_is_refused_and_the_old_one_continues(client, name, words):
+@pytest.mark.parametrize(("name", "cause"), [("broken", "SHA-256"), ("wrong", "logits off")])
+def test_a_bad_model_is_refused_and_the_old_one_continues(client, name, cause):
     before = client.get_model_metadata("ccmusic")
-    with pytest.raises(InferenceServerException, match=words) as caught:
+    with pytest.raises(InferenceServerException, match=cause) as caught:
         client.load_model(name, headers=REAL)
     assert caught.value.status() == "409"
     assert client.get_model_metadata("ccmusic") == before

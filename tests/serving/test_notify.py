@@ -75,15 +75,15 @@ def test_pings_are_sent_only_while_livez_is_true(service, heard):
     with notifying(service, heard, **PINGED):
         wait_until(lambda: heard.messages.count(PING) >= 3, "pings")
         service.fail("a full disk", "health", "readyz")
-        wait_until(lambda: "a full disk" in heard.status, "it is told")
+        wait_until(lambda: "a full disk" in heard.status, "it is reported")
         heard.forget()
         wait_until(lambda: heard.messages.count(PING) >= 3, "nothing that a restart would mend")
         service.fail("blocked", "livez")
-        # health is fine, so the status says "ok" from here on, and the next status comes some pings later
-        wait_until(lambda: heard.status == "ok", "it is told")
+        # health is fine, so the status says "ok" now, and the next status comes after some pings
+        wait_until(lambda: heard.status == "ok", "it is reported")
         heard.forget()
         service.fail("blocked", "livez", "health")
-        wait_until(lambda: "blocked" in heard.status, "it is told")
+        wait_until(lambda: "blocked" in heard.status, "it is reported")
         assert not heard.heard(PING)
         service.now = HEALTHY
         wait_until(lambda: heard.heard(PING), "it lives again")

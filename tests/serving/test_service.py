@@ -1,4 +1,4 @@
-"""The service between the routes and the supervisor, with a stand-in for the supervisor."""
+"""The service between the routes and the supervisor, with a stub of the supervisor."""
 
 from __future__ import annotations
 

@@ -74,9 +74,9 @@ def test_cancelled_jobs_are_skipped(wakeup):
 
 def test_cancelled_jobs_are_removed():
     queue = JobQueue(10.0)
-    gone = ticket()
-    queue.put(gone)
-    gone.future.cancel()
+    cancelled = ticket()
+    queue.put(cancelled)
+    cancelled.future.cancel()
     queue.expire()
     assert queue.waiting()[0] == 0
 

@@ -1,4 +1,4 @@
-"""A slot with a stand-in for the worker process: what happens to the job when a worker answers, hangs or ends."""
+"""A slot with a stub of the worker process: what happens to the job when a worker answers, hangs or ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ READY = Ready(ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntim
 CRASH = "crash"
 HANG = "hang"
 ENDED = EmptyAudio("an answer")
-"""Stands for any answer of the pipeline: that a recording is empty is one as well."""
+"""Any answer of the pipeline; an error about the recording is an answer too."""
 
 
 class StubProcess:
