@@ -57,13 +57,13 @@ class StubPipeline:
 
 @pytest.fixture
 def make_worker(monkeypatch):
-    def begin(*seconds: float, wait_seconds: float = 0.0) -> tuple[worker._Worker, StubPipeline]:
+    def begin(*seconds: float, wait_seconds: float = 0.0) -> tuple[worker.Worker, StubPipeline]:
         clock = Clock()
         monkeypatch.setattr(worker, "time", clock)
         pipeline = StubPipeline(clock, list(seconds))
         pipeline.wait_seconds = wait_seconds
         active_faults = SimpleNamespace(before=lambda job: None)
-        return worker._Worker(pipeline, SimpleNamespace(enter=lambda stage: None), active_faults), pipeline
+        return worker.Worker(pipeline, SimpleNamespace(enter=lambda stage: None), active_faults), pipeline
 
     return begin
 

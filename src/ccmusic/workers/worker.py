@@ -83,7 +83,7 @@ def run(
     threading.Thread(target=_beat, args=(heartbeat, lifeline), name="ccmusic-heartbeat", daemon=True).start()
     try:
         active_faults = faults.ActiveFaults(options)
-        worker = _Worker(_load(options), heartbeat, active_faults)
+        worker = Worker(_load(options), heartbeat, active_faults)
     except CcmusicError as error:
         connection.send(Failed(error))
         return
@@ -112,7 +112,7 @@ def run(
             return  # the front process has ended
 
 
-class _Worker:
+class Worker:
     """A loaded pipeline, and its answers at the start."""
 
     def __init__(self, pipeline: Pipeline, heartbeat: Heartbeat, active_faults: faults.ActiveFaults) -> None:
