@@ -12,6 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -254,21 +255,21 @@ def _skew_resampler() -> None:
 
 
 def _skew_hop() -> None:
-    from ccmusic.features import cqt
+    from ccmusic.features.cqt import HOP_LENGTH
 
-    original = cqt.cqt_db
-
-    def shifted(waveform: np.ndarray) -> np.ndarray:
-        return np.asarray(original(waveform[cqt.HOP_LENGTH // 2 :]))
-
-    cqt.cqt_db = shifted
+    _replace_cqt(lambda original, waveform: original(waveform[HOP_LENGTH // 2 :]))
 
 
 def _skew_db() -> None:
-    from ccmusic.features import cqt
+    _replace_cqt(lambda original, waveform: original(waveform) / 2)
 
-    original = cqt.cqt_db
-    cqt.cqt_db = lambda waveform: np.asarray(original(waveform) / 2)
+
+def _replace_cqt(skewed: Callable[[Callable[[np.ndarray], np.ndarray], np.ndarray], np.ndarray]) -> None:
+    """Replace the CQT in the table of spectrograms; `skewed` gets the original function and the waveform."""
+    from ccmusic.inference.front_end import SPECTROGRAMS
+
+    row = SPECTROGRAMS["cqt_db"]
+    SPECTROGRAMS["cqt_db"] = replace(row, compute=lambda waveform: np.asarray(skewed(row.compute, waveform)))
 
 
 _SKEWS = {"skew-resampler": _skew_resampler, "skew-hop": _skew_hop, "skew-db": _skew_db}
