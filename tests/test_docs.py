@@ -72,7 +72,8 @@ def test_chinese_text_has_full_width_punctuation() -> None:
 
 
 def test_make_shows_six_words() -> None:
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = {line.split()[0] for line in shown.splitlines()}
     assert words == {"run", "test", "check", "format", "clean", "help"}
 

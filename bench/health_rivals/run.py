@@ -49,7 +49,7 @@ def environment(name: str, work: Path) -> Path:
 
 
 def version(name: str) -> str:
-    """The version that is asked for of a rival; our own as installed."""
+    """The required version of another framework; the installed version of ours."""
     requirements = HERE / f"{name}.txt"
     if requirements.exists():
         return requirements.read_text().splitlines()[0].partition("==")[2]
@@ -65,7 +65,7 @@ def load(file: Path) -> list[Trial]:
 
 
 def main() -> None:
-    """Run what is asked for; print the page, and write it where it is wanted."""
+    """Run the chosen trials; print the page, and write it if a path is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("health-rivals-work"), help="environments, logs, raw results")
     parser.add_argument("--only", nargs="*", choices=ADAPTERS, default=list(ADAPTERS), help="services to run now")

@@ -91,7 +91,7 @@ FAULTS: dict[str, tuple[Callable[[Adapter], str], float]] = {
     "loop": (loop, IDLE_SECONDS),
     "corrupt": (corrupt, IDLE_SECONDS),
 }
-"""How each fault is brought about, and how long after requests were sent."""
+"""The function that injects each fault, and for how long requests were sent afterwards."""
 
 
 def run(service: Adapter, fault: str, recording: bytes, seconds: float) -> Trial:

@@ -149,7 +149,7 @@ def test_a_finished_run_can_be_extended(train: Train, tmp_path: Path) -> None:
     assert train("--epochs", "2") == 0
     assert train("--epochs", "4", "--resume") == 0
     assert epochs() == 4
-    # without --resume it begins anew
+    # without --resume it starts over
     assert train("--epochs", "1") == 0
     assert epochs() == 1
 

@@ -5,7 +5,7 @@ from ccmusic.health import Check, state
 from support.waiting import wait_until
 
 SLOW = 3600.0
-"""A period that never ends within a test: whatever is sampled then was asked for."""
+"""A period longer than any test: each sampling in a test was requested."""
 
 
 def test_waking_samples_within_milliseconds(make_health):

@@ -7,7 +7,7 @@ from ccmusic.health import Check, Health, HealthSnapshot, Observation, failed, p
 from support.waiting import wait_until
 
 SLOW = 3600.0
-"""A period that never ends within a test: whatever is sampled then was asked for."""
+"""A period longer than any test: each sampling in a test was requested."""
 
 
 def started(health):
@@ -130,7 +130,7 @@ def test_details_and_model_status_are_shown(make_health):
     details = {"model": {"name": "m"}}
     snapshot = started(make_health(details=lambda: details, model_status=lambda: "loading"))
     assert snapshot.details == details
-    assert snapshot.details is not details  # whoever made them may change them later
+    assert snapshot.details is not details  # the caller may change its own later
     assert snapshot.model_status == "loading"
 
 

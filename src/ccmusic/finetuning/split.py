@@ -50,7 +50,7 @@ def held_out(reference: np.ndarray, units: np.ndarray, share: float, seed: int) 
         raise InvalidParameter(
             "--holdout",
             "cannot be met: no label has recordings of two artists. Add some, or omit the artists if recordings of one "
-            "artist are no more alike than those of two",
+            "artist are not more alike than those of two",
         )
     missing = tuple(int(label) for label in np.flatnonzero(counts[out].sum(axis=0) == 0))
     return out[units], missing
