@@ -59,16 +59,16 @@ class Namespace:
     """Mounts of our own, gone with it."""
 
     def __init__(self) -> None:
-        self._keeper = subprocess.Popen(
+        self._holder = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep infinity"],
             stdout=subprocess.PIPE,
         )
-        self._keeper.stdout.readline()
+        self._holder.stdout.readline()
         self.run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
 
     @property
     def enter(self) -> list[str]:
-        return ["nsenter", "-t", str(self._keeper.pid), "-m", "--"]
+        return ["nsenter", "-t", str(self._holder.pid), "-m", "--"]
 
     def run(self, *command: str) -> str:
         done = subprocess.run([*self.enter, *command], capture_output=True, text=True, check=False)
@@ -76,9 +76,9 @@ class Namespace:
         return done.stdout
 
     def close(self) -> None:
-        self._keeper.kill()
-        self._keeper.wait()
-        self._keeper.stdout.close()
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
 
 
 @dataclass

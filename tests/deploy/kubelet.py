@@ -176,7 +176,7 @@ class Timeline:
 
 
 class Endpoints:
-    """The addresses behind a Service, as whoever sends traffic knows them: some time after the fact.
+    """The addresses behind a Service, as clients see them: with a delay.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ class Pod:
             life.wake.set()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait until the pod is no more."""
+        """Wait until the pod has ended."""
         self._threads[0].join(timeout_seconds)
         assert not self._threads[0].is_alive(), f"{self.name} does not end\n{self._timeline}"
 

@@ -38,7 +38,7 @@ class NotifySocket:
         return [message for _, message in self._received]
 
     def forget(self) -> None:
-        """Begin anew, as for another process."""
+        """Drop what was received, for the next process."""
         self._read()
         self._received.clear()
 

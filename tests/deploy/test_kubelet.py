@@ -278,7 +278,7 @@ def test_out_of_memory(cluster, report, kills):
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        wait_until(lambda: _n_killed(group) > 0, "the kernel kills for want of memory")
+        wait_until(lambda: _n_killed(group) > 0, "the kernel kills it because memory is short")
         killed_at = time.monotonic()
         if kills == "the container":  # as the kernel does where the kubelet sets memory.oom.group
             for pid in (group / "cgroup.procs").read_text().split():

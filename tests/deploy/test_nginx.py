@@ -264,7 +264,7 @@ def test_no_request_is_lost_with_a_replica(service, model_directory, tmp_path):
             n_lines = len(proxy.lines)
             wait_until(lambda: len(proxy.lines) > n_lines + 200, "requests after its end")
         assert {answer.status_code for answer in answers} == {200}
-        assert any(f"{address}, " in line for line in proxy.lines), "none was asked of the dead one"
+        assert any(f"{address}, " in line for line in proxy.lines), "no request was sent to the dead one"
         # what nobody has begun to read may be sent to another
         songs = [httpx.post(f"{proxy.url}/v1/classify", content=SONG, headers=AUDIO, timeout=60) for _ in range(10)]
         assert {answer.status_code for answer in songs} == {200}

@@ -396,7 +396,7 @@ def test_the_series_of_a_real_service_are_those_that_the_rules_ask_for(watched: 
     series = set(watched.prometheus.get("label/__name__/values"))
     asked = {metric for _, text in expressions() for metric in metric_names(text)}
 
-    # a card with a reference, a graphics card, and a check that does not pass are not at hand
+    # this service has no graphics card, no card with a training profile and no failing check
     later = {"ccmusic_gpu_memory_used_ratio", "ccmusic_drift_statistic", "ccmusic_check_info"}
     ours = {metric for metric in asked if re.match(r"ccmusic_|http_|process_", metric)} - FOREIGN
     assert ours - later <= series

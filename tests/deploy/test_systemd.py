@@ -31,7 +31,7 @@ analyzed = pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed"
 
 
 class Systemd:
-    """Starts the service with a notification socket; ends it with SIGABRT when the pings stay away, and starts it anew.
+    """Starts the service with a notification socket; kills it with SIGABRT when the pings stop, and restarts it.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Systemd:
         self.url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
 
     def turn(self) -> None:
-        """What its loop does: see to the watchdog, and to a service that has ended."""
+        """One turn of its loop: check the watchdog, and restart a service that has ended."""
         if self.heard.silent_seconds(PING) > WATCHDOG_SECONDS and self.process.poll() is None:
             self.aborts += 1
             self.process.send_signal(signal.SIGABRT)
