@@ -54,8 +54,9 @@ AVOID = {
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # names in the code have underscores, which count as letters for \b
-    return re.compile(pattern.replace(r"\b", "(?<![A-Za-z])", 1), re.IGNORECASE)
+    # in names of the code, underscores stand between the words
+    between = r"(?:(?<![A-Za-z])(?=[A-Za-z])|(?<=[A-Za-z])(?![A-Za-z]))"
+    return re.compile(pattern.replace(r"\b", between).replace(" ", "[ _]"), re.IGNORECASE)
 
 
 def _texts() -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ def write(lines: list[str]) -> None:
 
 TITLES = {
     "test_a_missing_model_file_reaches_the_pager_and_so_does_its_return": "Model file deleted, then restored",
-    "test_without_wecom_the_second_channel_is_told": "WeCom unreachable, then a fault",
+    "test_without_wecom_the_second_channel_gets_the_message": "WeCom unreachable, then a fault",
     "test_without_the_bridge_alertmanager_itself_sends_a_mail": "The bridge killed, then a fault",
 }
 HEAD = """# Alert chain: from a fault to a person
@@ -126,7 +126,7 @@ def test_the_three_queries_of_the_contract_have_results(tmp_path):
 
 
 @pytest.mark.timeout(1500)
-def test_without_wecom_the_second_channel_is_told(chain):
+def test_without_wecom_the_second_channel_gets_the_message(chain):
     chain.wecom.stop()
     file = chain.model / "model.onnx"
     kept = file.read_bytes()

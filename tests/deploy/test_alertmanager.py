@@ -176,7 +176,7 @@ def smtp():
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_amtool_takes_it(name):
+def test_amtool_accepts_it(name):
     done = subprocess.run(["amtool", "check-config", FOLDER / name], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
@@ -205,7 +205,7 @@ def test_the_table_has_every_shipped_rule():
     assert names == set(RECEIVERS)
 
 
-def test_the_application_changes_nothing_but_the_first_channel():
+def test_the_application_changes_only_the_first_channel():
     robot, application = (yaml.safe_load((FOLDER / name).read_text(encoding="utf-8")) for name in CONFIGURATIONS)
     for configuration in (robot, application):
         configuration["receivers"] = [entry for entry in configuration["receivers"] if entry["name"] != "wecom"]
@@ -282,7 +282,7 @@ def test_without_wecom_the_bridge_sends_a_mail(tmp_path, wecom, smtp):
         wait_until(lambda: len(wecom.robot_messages) == 1, "the group has its end")
 
 
-def test_neither_way_alertmanager_tries_again_until_one_is_back(tmp_path, wecom):
+def test_alertmanager_retries_until_one_channel_works(tmp_path, wecom):
     with running_bridge(tmp_path, wecom) as bridge, running_alertmanager(tmp_path, changes=bridge_at(bridge.url)) as am:
         wecom.stop()
         am.post(alert("CcmusicRed"))
@@ -294,7 +294,7 @@ def test_neither_way_alertmanager_tries_again_until_one_is_back(tmp_path, wecom)
         assert "CcmusicRed" in wecom.robot_texts[0]
 
 
-def test_a_dead_bridge_is_counted_and_told_by_mail(tmp_path, wecom, smtp):
+def test_a_dead_bridge_is_counted_and_reported_by_mail(tmp_path, wecom, smtp):
     with (
         running_bridge(tmp_path, wecom) as bridge,
         running_alertmanager(tmp_path, changes=bridge_at(bridge.url) | mail_at(smtp)) as am,
@@ -324,7 +324,7 @@ def test_a_dead_bridge_is_counted_and_told_by_mail(tmp_path, wecom, smtp):
         assert "恢复于 Resolved: " in smtp.texts[1]
 
 
-def test_a_label_forges_nothing_in_alertmanagers_mail(tmp_path, smtp):
+def test_a_label_cannot_forge_text_in_alertmanagers_mail(tmp_path, smtp):
     with running_alertmanager(tmp_path, changes=mail_at(smtp)) as am:
         forged = alert("CcmusicNotificationsFailing", instance='<a href="https://evil.example.com">x</a>\r\nBcc: c@d.e')
         forged["annotations"]["runbook_url"] = "javascript:alert(1)"
@@ -388,7 +388,7 @@ def application(folder: Path, wecom: FakeWecom) -> Iterator[Alertmanager]:
         yield am
 
 
-def test_an_application_tells_the_alert_and_its_end(tmp_path, wecom):
+def test_an_application_sends_the_alert_and_its_end(tmp_path, wecom):
     with application(tmp_path, wecom) as am:
         am.post(alert("CcmusicRed"))
         wait_until(lambda: len(wecom.application_messages) == 1, "the application has the alert")
@@ -408,7 +408,7 @@ def test_an_application_tells_the_alert_and_its_end(tmp_path, wecom):
         assert SECRET not in httpx.get(f"{am.url}/api/v2/status").text
 
 
-def test_an_application_tells_the_first_of_many_and_forges_nothing(tmp_path, wecom):
+def test_an_application_sends_the_first_of_many_and_labels_cannot_forge(tmp_path, wecom):
     with application(tmp_path, wecom) as am:
         alerts = [alert("CcmusicRed", check=f"check{number}") for number in range(5)]
         for body in alerts:
@@ -475,7 +475,7 @@ def test_inhibition(tmp_path, posted, silenced):
         wait_until(lambda: am.suppressed() == silenced, f"only {silenced} are silenced: {am.suppressed()}", 10)
 
 
-def test_what_is_silenced_reaches_nobody(tmp_path, wecom):
+def test_a_silenced_alert_is_not_sent(tmp_path, wecom):
     with running_bridge(tmp_path, wecom) as bridge, running_alertmanager(tmp_path, changes=bridge_at(bridge.url)) as am:
         am.post(alert("CcmusicDown"))
         wait_until(lambda: len(wecom.robot_messages) == 1, "the group has the alert")

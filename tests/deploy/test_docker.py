@@ -43,7 +43,7 @@ def seen():
     return context(ROOT, (ROOT / ".dockerignore").read_text())
 
 
-def test_the_context_is_what_the_image_is_made_of_and_nothing_else(seen):
+def test_the_context_has_only_what_the_image_needs(seen):
     names = {str(file) for file in seen}
     assert {"pyproject.toml", "README.md", "LICENSE", "requirements/page.txt", "requirements/serve.txt"} <= names
     assert {name.split("/")[0] for name in names if "/" in name} == {"requirements", "src", "examples", "deploy"}
@@ -156,7 +156,7 @@ def test_the_command_line_is_the_entry(image):
 
 
 @ours_alone
-def test_what_is_in_the_install(image, capsys):
+def test_the_contents_of_the_install(image, capsys):
     run = image.namespace.run
     root = f"{image.root}/opt/ccmusic"
     megabytes = int(run("du", "-sm", root).split()[0])
@@ -187,20 +187,20 @@ def _installed(image: Stage, package: str) -> bool:
 
 
 @ours_alone
-def test_what_the_image_says_of_itself(image):
+def test_the_labels_of_the_image(image):
     assert image.labels["org.opencontainers.image.version"] == "9.9"
     assert image.user == "10001:10001"
     assert image.ports == ["7860"]
     assert image.stop_signal == "SIGTERM"
 
 
-def test_the_linter_has_nothing_to_say():
+def test_the_linter_reports_nothing():
     linter = Path(sysconfig.get_path("scripts")) / "hadolint"
     done = subprocess.run([linter, DOCKERFILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_base_is_a_full_version_and_every_step_a_known_one():
+def test_the_base_has_a_full_version_and_every_step_is_known():
     (_, base), *steps = instructions(DOCKERFILE.read_text())
     assert re.fullmatch(r"PYTHON=python:3\.12\.\d+-slim-\w+", base)
     assert [rest for name, rest in steps if name == "FROM"] == ["${PYTHON} AS build", "${PYTHON}"]
@@ -238,7 +238,7 @@ def test_compose_accepts_its_file(tmp_path):
     assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
 
 
-def test_every_mount_is_there_and_for_reading_alone():
+def test_every_mount_exists_and_is_read_only():
     for name, service in SERVICES.items():
         for source, _ in mounts(service):
             assert source.exists(), f"{name} mounts {source}, which is not there"
@@ -248,7 +248,7 @@ def test_every_mount_is_there_and_for_reading_alone():
     assert used == set(COMPOSE["volumes"])
 
 
-def test_every_configuration_that_is_named_is_mounted():
+def test_every_named_configuration_is_mounted():
     for name, service in SERVICES.items():
         for word in service.get("command", []):
             if "--config.file=" not in word:
@@ -322,7 +322,7 @@ def test_every_container_is_confined_checked_and_limited():
     assert "depends_on" not in SERVICES["prometheus"], "it is wanted most when the others are not there"
 
 
-def test_the_end_is_given_the_time_that_it_may_take():
+def test_the_stop_grace_period_covers_the_drain():
     from ccmusic.serving.server import END_SECONDS
     from ccmusic.settings import Settings
 

@@ -127,13 +127,13 @@ def test_panels_are_named_in_chinese_and_in_english() -> None:
         assert re.search(r"[\u4e00-\u9fff].* .*[A-Za-z]", panel["title"])
 
 
-def test_only_what_comes_with_grafana_is_used() -> None:
+def test_only_panels_of_grafana_itself_are_used() -> None:
     for _, panel in PANELS:
         assert panel["type"] in BUILT_IN
         assert panel["fieldConfig"]["defaults"].get("unit", "none") in UNITS
 
 
-def test_everything_asks_the_provisioned_data_source() -> None:
+def test_all_queries_use_the_provisioned_data_source() -> None:
     source = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
     named = re.findall(r'"datasource": \{\s*"type": "(\w+)",\s*"uid": "(\w+)"\s*\}', "".join(map(_text, DASHBOARDS)))
 
@@ -148,7 +148,7 @@ def _text(name: str) -> str:
     return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
 
 
-def test_the_data_source_is_our_prometheus_and_knows_how_often_it_scrapes() -> None:
+def test_the_data_source_is_our_prometheus_with_its_scrape_interval() -> None:
     source = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
     config = yaml.safe_load((PROMETHEUS_FOLDER / "prometheus.yml").read_text())
 
@@ -182,7 +182,7 @@ def test_nothing_is_fetched_from_a_foreign_network() -> None:
 
 
 @pytest.mark.parametrize("expression", VERBATIM)
-def test_the_queries_of_others_dashboards_stand_word_for_word(expression: str) -> None:
+def test_the_contracts_queries_are_used_verbatim(expression: str) -> None:
     assert expression in [target["expr"] for target in targets(DASHBOARDS["service"])]
 
 
@@ -202,13 +202,13 @@ def test_no_data_is_red(title: str) -> None:
     assert defaults["thresholds"]["steps"][0] == {"color": "red", "value": None}
 
 
-def test_a_check_that_is_told_of_only_while_it_holds_leaves_no_red_before_and_after() -> None:
+def test_a_series_that_exists_only_while_a_check_fails_leaves_no_red() -> None:
     for _, panel in PANELS:
         if panel["type"] == "state-timeline":
             assert {mapping["type"] for mapping in panel["fieldConfig"]["defaults"]["mappings"]} == {"value"}
 
 
-def test_every_metric_is_one_that_somebody_exposes() -> None:
+def test_every_metric_is_exposed() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) ", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.M)
     exposed = {f"{name}_bucket" if kind == "histogram" else name for name, kind in rows}
     recorded = {rule["record"] for rule in every_rule() if "record" in rule}
@@ -220,7 +220,7 @@ def test_every_metric_is_one_that_somebody_exposes() -> None:
     assert ours <= asked
 
 
-def test_the_services_own_series_follow_the_instance_or_stand_word_for_word() -> None:
+def test_the_services_series_follow_the_instance_or_are_verbatim() -> None:
     for target in [target for dashboard in DASHBOARDS.values() for target in targets(dashboard)]:
         for selector in re.findall(r"(?:ccmusic|http|process)_\w+\{([^}]*)\}", target["expr"]):
             assert selector.startswith('job="ccmusic"')
@@ -255,7 +255,7 @@ def test_runbooks_are_those_of_alerts(name: str) -> None:
     assert all((ROOT / "docs" / "runbooks" / f"{alert}.md").is_file() for alert in linked)
 
 
-def test_runbooks_lie_where_the_alerts_say() -> None:
+def test_runbooks_are_where_the_alerts_link_to() -> None:
     config = yaml.safe_load((PROMETHEUS_FOLDER / "prometheus.yml").read_text())
 
     for dashboard in DASHBOARDS.values():
@@ -263,7 +263,7 @@ def test_runbooks_lie_where_the_alerts_say() -> None:
         assert variable["query"] == config["global"]["external_labels"]["runbooks"]
 
 
-def test_every_genre_has_its_names_and_a_colour_of_its_own() -> None:
+def test_every_genre_has_names_and_a_colour() -> None:
     named = {
         entry["matcher"]["options"]: {p["id"]: p["value"] for p in entry["properties"]}
         for entry in titled("流派 Genres")["fieldConfig"]["overrides"]

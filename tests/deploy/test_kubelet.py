@@ -192,7 +192,7 @@ def test_a_slow_load_is_waited_for(cluster, report):
 
 
 @pytest.mark.parametrize("fault", ["stopped", "blocked"])
-def test_a_hung_service_is_restarted_within_what_is_computed(cluster, report, fault):
+def test_a_hung_service_is_restarted_within_the_computed_time(cluster, report, fault):
     n = 3 if PRODUCTION_TIMES else 1
     ours = [cluster.pod(f"ours-{index}", OURS, phase=index / n) for index in range(n)]
     # on the main port a blocked loop is silence too: once is enough for the slow one

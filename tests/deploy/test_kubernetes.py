@@ -198,7 +198,7 @@ def test_foreign_kinds_fit_the_types_of_their_projects(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_every_container_is_bounded_and_may_do_nothing_it_need_not(name):
+def test_every_container_has_limits_and_least_privileges(name):
     templates = pod_templates(name)
     assert templates
     for where, template in templates:
@@ -224,7 +224,7 @@ def test_every_container_is_bounded_and_may_do_nothing_it_need_not(name):
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_probes_ask_paths_and_ports_that_there_are(name, server):
+def test_probes_use_existing_paths_and_ports(name, server):
     written = deployment(name)["spec"]["template"]["spec"]["containers"][0]
     container = read_container(deployment(name))
     ports = {port["containerPort"] for port in written["ports"]}
@@ -310,7 +310,7 @@ def test_every_selector_finds_the_pods(name):
     assert {resource["metadata"].get("namespace", "ccmusic") for resource in built(name)} == {"ccmusic"}
 
 
-def test_nothing_goes_out_but_questions_of_names():
+def test_only_dns_queries_go_out():
     (policy,) = of_kind("overlays/cpu", "NetworkPolicy")
     assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {53}
@@ -329,7 +329,7 @@ def test_two_replicas_one_disrupted_at_a_time():
 
 
 @pytest.mark.parametrize("name", ["hpa", "canary", "overlays/canary", "overlays/complete"])
-def test_replicas_are_left_to_whoever_decides_on_them(name):
+def test_the_manifest_leaves_replicas_to_the_autoscaler(name):
     assert "replicas" not in deployment(name)["spec"]
 
 
@@ -373,7 +373,7 @@ def test_the_prober_has_the_module():
     assert probe["spec"]["module"] in yaml.safe_load(configured.read_text())["modules"]
 
 
-def test_what_the_autoscaler_goes_by_is_exposed(metrics, tmp_path):
+def test_the_autoscalers_metric_is_exposed(metrics, tmp_path):
     (autoscaler,) = of_kind("hpa", "HorizontalPodAutoscaler")
     adapter = yaml.safe_load((MANIFESTS / "hpa" / "prometheus-adapter.yaml").read_text())
     offered, expressions = set(), []
@@ -404,7 +404,7 @@ def _check_expressions(expressions: list[str], directory: Path) -> None:
 # canary
 
 
-def test_the_rollout_takes_the_deployments_pods_and_its_analyses_are_there():
+def test_the_rollout_uses_the_deployments_pods_and_its_analyses_exist():
     (rollout,) = of_kind("canary", "Rollout")
     assert rollout["spec"]["workloadRef"]["name"] == deployment("canary")["metadata"]["name"]
     assert rollout["spec"]["selector"] == deployment("canary")["spec"]["selector"]
@@ -437,7 +437,7 @@ def _analysis(name: str) -> dict[str, Any]:
     return metric
 
 
-def test_the_gate_says_yes_to_a_good_service_and_no_to_none(server):
+def test_the_gate_passes_a_good_service_and_fails_without_one(server):
     (container,) = _analysis("ccmusic-gate")["provider"]["job"]["spec"]["template"]["spec"]["containers"]
     written = container["command"]
     (url,) = [word for word in written if word.startswith("http")]
@@ -464,7 +464,7 @@ def test_the_health_measurement_reads_our_health(server):
     assert server.health().json()["status"] == "ok"
 
 
-def test_the_error_measurement_asks_for_metrics_that_there_are(metrics, tmp_path):
+def test_the_error_measurement_uses_existing_metrics(metrics, tmp_path):
     query = _analysis("ccmusic-errors")["provider"]["prometheus"]["query"]
     assert set(re.findall(r"(\w+)\{", query)) <= metrics
     _check_expressions([query.replace("{{args.pods}}", "6cgf")], tmp_path)

@@ -140,7 +140,7 @@ def test_the_page_loads_and_classifies(proxy, tmp_path):
     assert "confidences" in json.dumps(answer)
 
 
-def test_the_page_is_told_the_address_that_the_browser_knows_and_no_other(proxy):
+def test_the_page_gets_the_browsers_address_and_no_other(proxy):
     lies = {
         "X-Forwarded-Host": "evil.example",
         "X-Gradio-Server": "http://evil.example",
@@ -187,7 +187,7 @@ def test_an_upload_over_the_limit_is_refused_at_its_declared_length(proxy):
     assert json.loads(body)["type"] == "upload-too-large"
 
 
-def test_an_upload_at_the_limit_is_the_services_to_judge(proxy):
+def test_an_upload_at_the_limit_reaches_the_service(proxy):
     # a form that weighs as much as one may: nginx passes it on
     rest = b'--x\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\n'
     body = rest + bytes(LIMIT_BYTES + FORM_BYTES - len(rest) - len(b"\r\n--x--\r\n")) + b"\r\n--x--\r\n"
@@ -213,7 +213,7 @@ def test_an_upload_at_the_limit_is_the_services_to_judge(proxy):
         "/v2//repository/models/x/load",
     ],
 )
-def test_what_is_not_for_the_world_is_not_there(proxy, path):
+def test_internal_paths_are_not_found(proxy, path):
     host, port = proxy.url.removeprefix("http://").split(":")
     for method in ("GET", "POST"):
         with socket.create_connection((host, int(port)), timeout=10) as client:  # httpx would tidy the path up

@@ -84,7 +84,7 @@ def known_metrics() -> set[str]:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: f"{rule['alert']}-{rule['labels'].get('symptom', '')}")
-def test_an_alert_says_what_a_person_needs(alert: dict[str, Any]) -> None:
+def test_an_alert_has_what_a_person_needs(alert: dict[str, Any]) -> None:
     assert set(alert["annotations"]) == ANNOTATIONS
     assert all(text.strip() for text in alert["annotations"].values())
     assert all(CHINESE.search(alert["annotations"][name]) for name in ("summary_zh", "description_zh"))
@@ -94,7 +94,7 @@ def test_an_alert_says_what_a_person_needs(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ({"none"} if alert["alert"] == ALWAYS_FIRES else {"critical", "warning"})
 
 
-def test_there_are_no_more_and_no_fewer_alerts_than_pages() -> None:
+def test_alerts_and_pages_correspond() -> None:
     assert len(NAMES) == 23
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == {*NAMES, "README"}
 
@@ -135,13 +135,13 @@ def test_cases_evaluate_the_groups_in_an_order_that_is_fixed() -> None:
         assert sorted(file["group_eval_order"]) == sorted(group["name"] for group in GROUPS)
 
 
-def test_every_metric_is_one_that_somebody_exposes() -> None:
+def test_every_metric_is_exposed() -> None:
     unknown = {(name, metric) for name, text in expressions() for metric in metric_names(text) - known_metrics()}
 
     assert unknown == set()
 
 
-def test_limits_stand_once_and_are_used() -> None:
+def test_each_limit_is_defined_once_and_used() -> None:
     limits = [rule["labels"]["of"] for rule in RULES if rule.get("record") == "ccmusic:limit"]
     used = {of for _, text in expressions() for of in re.findall(r'ccmusic:limit\{of="(\w+)"\}', text)}
 
@@ -150,13 +150,13 @@ def test_limits_stand_once_and_are_used() -> None:
     assert used == set(limits)
 
 
-def test_the_two_series_of_up_are_told_apart() -> None:
+def test_the_two_series_of_up_are_distinguished() -> None:
     for name, text in expressions():
         for selector in re.findall(r"\bup\{([^}]*)\}", text):
             assert 'job="ccmusic"' not in selector or "probe" in selector, name
 
 
-def test_only_reasons_of_ours_are_failures() -> None:
+def test_only_the_services_reasons_are_failures() -> None:
     theirs = {kind.slug for kind in _kinds(AudioError) | {InvalidParameter}} - {CcmusicError.slug}
     (reasons,) = {
         tuple(re.findall(r'reason=~"([^"]*)"', r["expr"])) for r in RULES if ":failures:" in r.get("record", "")
@@ -231,7 +231,7 @@ def test_a_page_has_its_sections_and_fits_a_screen(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "README"])
-def test_what_a_page_tells_to_type_is_there(name: str, make_settings: Any) -> None:
+def test_commands_and_paths_in_a_page_exist(name: str, make_settings: Any) -> None:
     text = page(name)
     for block in blocks(text, "promql"):
         for expression in block.splitlines():
@@ -289,7 +289,7 @@ def run(*command: str) -> None:
 
 
 @pytest.mark.deploy
-def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+def test_prometheus_accepts_the_configuration_and_the_rules() -> None:
     run("promtool", "check", "config", "prometheus.yml")
     run("promtool", "check", "rules", "--lint-fatal", "rules/ccmusic.rules.yml")
 
@@ -301,7 +301,7 @@ def test_the_cases_of_the_rules(file: str) -> None:
 
 
 @pytest.mark.deploy
-def test_the_blackbox_exporter_takes_its_configuration() -> None:
+def test_the_blackbox_exporter_accepts_its_configuration() -> None:
     run("prometheus-blackbox-exporter", "--config.check", "--config.file=blackbox.yml")
 
 
@@ -322,7 +322,7 @@ def blackbox_text() -> str:
         (302, {"status": "ok"}, 0),
     ],
 )
-def test_the_probe_believes_only_200_and_ok(status: int, body: object, expected: int, tmp_path: Path) -> None:
+def test_the_probe_succeeds_only_for_200_and_ok(status: int, body: object, expected: int, tmp_path: Path) -> None:
     with stub_http(lambda *_: (status, body)) as url, real_blackbox(blackbox_text(), tmp_path) as blackbox:
         query = {"module": "http_ccmusic", "target": f"{url}/health"}
         answer = httpx.get(f"http://{blackbox}/probe", params=query, timeout=10)
@@ -391,7 +391,7 @@ def test_both_targets_are_up_in_one_job(watched: Watched) -> None:
 
 
 @pytest.mark.deploy
-def test_the_series_of_a_real_service_are_those_that_the_rules_ask_for(watched: Watched) -> None:
+def test_a_real_service_has_the_series_that_the_rules_use(watched: Watched) -> None:
     wait_until(lambda: bool(watched.prometheus.query("ccmusic_self_test_age_seconds")), "the service was scraped")
     series = set(watched.prometheus.get("label/__name__/values"))
     asked = {metric for _, text in expressions() for metric in metric_names(text)}
@@ -403,13 +403,13 @@ def test_the_series_of_a_real_service_are_those_that_the_rules_ask_for(watched: 
 
 
 @pytest.mark.deploy
-def test_ratios_are_0_and_not_empty_before_anything_was_asked(watched: Watched) -> None:
+def test_ratios_are_0_and_not_empty_before_any_request(watched: Watched) -> None:
     for name in ("ccmusic:http_error_ratio:5m", "ccmusic:refused_ratio:5m", "ccmusic:failure_ratio:3d"):
         wait_until(lambda name=name: watched.prometheus.value(name) == 0, f"{name} is 0")
 
 
 @pytest.mark.deploy
-def test_what_the_pages_ask_is_answered(watched: Watched) -> None:
+def test_the_queries_of_the_pages_have_results(watched: Watched) -> None:
     """Every expression, and every question to the service, the exporter and Prometheus."""
     variables = {
         "CCMUSIC": watched.server.url,

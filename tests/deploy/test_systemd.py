@@ -111,7 +111,7 @@ def systemd(tmp_path, model_directory) -> Iterator[Systemd]:
             systemd.end()
 
 
-def test_it_says_that_it_is_started_how_it_is_and_that_it_lives(systemd):
+def test_it_notifies_start_state_and_liveness(systemd):
     heard = systemd.heard
     wait_until(lambda: heard.heard(READY), "ready")
     assert httpx.get(f"{systemd.url}/livez").status_code == 200, "who is ready answers"
@@ -139,7 +139,7 @@ def test_a_blocked_loop_is_ended_and_started_again(systemd):
     assert systemd.aborts == 1
 
 
-def test_what_a_restart_would_not_mend_does_not_restart_it(systemd, model_directory, tmp_path):
+def test_a_fault_that_a_restart_would_not_mend_causes_no_restart(systemd, model_directory, tmp_path):
     wait_until(lambda: systemd.heard.status == "ok", "it is green")
     headers = {"authorization": f"Bearer {TOKEN}"}
     httpx.post(f"{systemd.url}/debug/faults/exit-at-start", headers=headers).raise_for_status()
@@ -151,7 +151,7 @@ def test_what_a_restart_would_not_mend_does_not_restart_it(systemd, model_direct
     assert systemd.starts == 1
 
 
-def test_the_drain_is_said(systemd):
+def test_the_drain_is_notified(systemd):
     wait_until(systemd.healthy, "it is green")
     assert not systemd.heard.heard(STOPPING)
     systemd.process.send_signal(signal.SIGTERM)
@@ -199,7 +199,7 @@ def unit(request, tmp_path):
 
 
 @analyzed
-def test_systemd_has_nothing_to_say_against_the_unit(unit):
+def test_systemd_accepts_the_unit(unit):
     done = subprocess.run([ANALYZE, "verify", str(unit)], capture_output=True, text=True, check=False)
     ours = [line for line in done.stderr.splitlines() if unit.name in line]
     assert ours == []

@@ -89,7 +89,7 @@ def test_pings_are_sent_only_while_livez_is_true(service, heard):
         wait_until(lambda: heard.heard(PING), "it lives again")
 
 
-def test_pings_are_for_the_process_that_they_are_asked_of(service, heard):
+def test_pings_are_for_the_process_that_systemd_names(service, heard):
     for watchdog in ({}, PINGED | {"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}):
         with notifying(service, heard, **watchdog):
             wait_until(lambda: heard.status == "ok", "the status")
