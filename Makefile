@@ -20,8 +20,8 @@ help-all:  ##+ list every word
 run: $(VENV)/.page  ## install and start the page and the API on port 7860
 	$(BIN)/ccmusic serve
 
-# Tests wait more than they compute: one process more than there are cores.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
+# One process for each core. More would be faster, but then the services that tests watch warn that they are slow.
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 test: $(VENV)/.test  ## install and run the tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
 

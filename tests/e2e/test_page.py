@@ -101,7 +101,10 @@ def test_the_page_is_in_the_language_of_the_browser(server, visit, locale, langu
     assert texts["map.title"] in page.locator("#track").inner_text()
     page.get_by_role("tab", name=texts["tab.status"]).click()
     page.locator("#status .cc-status").wait_for()
-    assert texts["status.healthy"] in page.locator("#status").inner_text()
+    status = page.locator("#status").inner_text()
+    assert texts["status.workers"] in status
+    # on a busy machine the page may warn that the self-test is slow
+    assert texts["status.healthy"] in status or texts["status.degraded"] in status
 
 
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("en-GB", "en")])
