@@ -43,6 +43,7 @@ def make_settings(model_directory: Path) -> Callable[..., Settings]:
     return make
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share something expensive together in one process of pytest-xdist."""
     for item in items:

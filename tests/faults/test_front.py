@@ -105,7 +105,8 @@ def accepted(service: Service, answers: list) -> int:
 def test_accepted_recordings_are_answered_after_sigterm(row, start):
     n_requests = 10
     for once in row.repeats():
-        with start(workers=2, drain_linger_seconds=1, port=0) as service:
+        # on a slow machine ten long recordings take longer than the default limits of waiting and draining
+        with start(workers=2, drain_linger_seconds=1, max_wait_seconds=120, drain_seconds=120, port=0) as service:
             once.service = service
             reference = probabilities(service.classify(LONG, windows=100))
             answers = [service.classify_later(LONG, windows=100) for _ in range(n_requests)]
