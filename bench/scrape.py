@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from latency import start
 from load import encoded, machine, spread
 from prometheus_client import CollectorRegistry
-from road import start
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from latency import resident_megabytes, start
 from load import PROBES, Background, clients, machine, probers, rank, recordings, references
-from road import resident_megabytes, start
 from tqdm import tqdm
 
 CLIENTS_PER_WORKER = 4

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from latency import start
 from load import Background, clients, machine, rank, recordings, references, spread
-from road import start
 from tqdm import tqdm
 
 POLL_SECONDS = 0.005

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from road import mp3
+from latency import mp3
 
 HERE = Path(__file__).parent
 STAGES = {
