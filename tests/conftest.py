@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from support.bands_model import write_model
 for _name in [name for name in os.environ if name.startswith("CCMUSIC_") and not name.startswith("CCMUSIC_TEST_")]:
     del os.environ[_name]
 
+
+# A shell starts a background command with SIGINT ignored, and all child processes would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that share something slow, by the name of their group: the served page, and librosa's compilation.
 _SHARED = {
