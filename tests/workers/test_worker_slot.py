@@ -43,7 +43,8 @@ class StubProcess:
     """Answers orders as `script` says: a reply, `CRASH` or `HANG`; self-tests pass unless the script has `SelfTest`."""
 
     pid = 7
-    rss_bytes = 100
+    own_bytes = 100
+    grows_bytes = 0
     dump = None
     has_begun = True
 
@@ -70,6 +71,7 @@ class StubProcess:
     def _reply(self, reply):
         if isinstance(reply, list):
             reply = reply.pop(0)
+        self.own_bytes += self.grows_bytes
         if reply is HANG:
             raise TimeoutError
         if reply is CRASH:
@@ -240,6 +242,18 @@ def test_a_worker_is_replaced_after_its_job_when_it_should_retire(make_pool):
     wait_until(lambda: pool.slot.process not in (None, *processes), "another process runs")
     assert pool.error_of(pool.submit()) is ENDED
     assert pool.restarts() == []
+
+
+@pytest.mark.parametrize(("bytes_per_reply", "restarts"), [(100, []), (101, ["memory_growth"])])
+def test_a_worker_whose_own_memory_has_grown_is_replaced_after_its_job(
+    make_pool, monkeypatch, bytes_per_reply, restarts
+):
+    monkeypatch.setattr(StubProcess, "grows_bytes", bytes_per_reply)
+    pool = make_pool({Job: Failed(ENDED)}, recycle_growth_bytes=100)
+    assert pool.error_of(pool.submit()) is ENDED
+    wait_until(lambda: pool.roster.record(0).jobs == 1, "the job is over")
+    pool.stop()
+    assert pool.restarts() == restarts
 
 
 def test_a_slot_that_cannot_start_a_process_tries_again(make_pool, monkeypatch):

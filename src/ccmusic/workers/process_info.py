@@ -19,6 +19,20 @@ def rss_bytes(pid: int | Literal["self"]) -> int | None:
         return None
 
 
+def own_bytes(pid: int) -> int | None:
+    """Memory that a process keeps, in bytes: without pages of files, with what was moved to swap; None if unknown.
+
+    The kernel takes pages of files back and brings them back when they are used, so resident memory falls and rises
+    without any work of the process.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        kib = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+        return 1024 * sum(int(kib[name][0]) for name in ("RssAnon", "RssShmem", "VmSwap"))
+    except (OSError, KeyError, IndexError, ValueError):
+        return rss_bytes(pid)  # an older kernel, or another system
+
+
 def run_delays(pid: int) -> dict[str, float]:
     """Seconds that each thread has waited for a processor, by thread id; empty if the system does not report it."""
     delays = {}

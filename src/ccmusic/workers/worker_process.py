@@ -17,7 +17,7 @@ from multiprocessing.context import BaseContext
 from ccmusic.workers import worker
 from ccmusic.workers.channel import Order, Reply, WorkerOptions
 from ccmusic.workers.heartbeat import Heartbeat
-from ccmusic.workers.process_info import ProcessHandle, longest_delay, rss_bytes, run_delays
+from ccmusic.workers.process_info import ProcessHandle, longest_delay, own_bytes, rss_bytes, run_delays
 from ccmusic.workers.records import RestartReason
 
 logger = logging.getLogger(__name__)
@@ -193,6 +193,11 @@ class WorkerProcess:
     def rss_bytes(self) -> int | None:
         """Its resident memory in bytes."""
         return None if self._closed else rss_bytes(self.pid)
+
+    @property
+    def own_bytes(self) -> int | None:
+        """The memory that it keeps, in bytes: without pages of files, which the kernel can take back."""
+        return None if self._closed else own_bytes(self.pid)
 
     def close(self) -> None:
         """Kill the process if it still runs, and release everything that belongs to it."""

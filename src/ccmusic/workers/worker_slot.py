@@ -88,7 +88,7 @@ class WorkerSlot(threading.Thread):
         self._wakeup = Wakeup()
         self._pause = 0.0
         self._commands: list[tuple[Inject, Future[int]]] = []
-        self._base_rss: int | None = None
+        self._base_bytes: int | None = None
         self._requeued = False
         self.process: WorkerProcess | None = None
         self.retire_after_job = False
@@ -198,7 +198,7 @@ class WorkerSlot(threading.Thread):
                     return self._load_failed(ModelRefused(process.failure[1]), restart=False)
                 logger.info("worker %d has loaded %s %s", self._index, served.identity.name, served.identity.version)
                 process.loading = False
-                self._base_rss = process.rss_bytes
+                self._base_bytes = process.own_bytes
                 self._roster.note_loaded(self._index, reply)
                 self._roster.change(self._index, state="idle", error=None)
                 return True
@@ -332,10 +332,10 @@ class WorkerSlot(threading.Thread):
 
     def _recycle_if_grown(self, process: WorkerProcess) -> None:
         """Replace a worker whose memory has grown too much, if every other worker is ready."""
-        rss = process.rss_bytes
-        if process.failure is not None or rss is None or self._base_rss is None:
+        now = process.own_bytes
+        if process.failure is not None or now is None or self._base_bytes is None:
             return
-        grown = rss - self._base_rss
+        grown = now - self._base_bytes
         if grown > self._roster.settings.recycle_growth_bytes and self._roster.others_ready(self._index):
             process.mark_failed(
                 "memory_growth", f"its memory has grown by {grown / 2**20:.0f} MB since its start", dump=False
