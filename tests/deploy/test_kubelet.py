@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ import pytest
 from deploy.kubelet import Endpoints, Pod, Timeline, read_container, read_deployment
 from deploy.kubelet_report import Report
 from support.bands_model import write_model
+from support.memory_group import memory_group
 from support.recordings import tone, wav
 from support.waiting import wait_until
 
@@ -233,41 +234,15 @@ def test_a_hung_service_is_restarted_within_the_computed_time(cluster, report, f
 # (c)
 
 
-@contextmanager
-def memory_group(name: str) -> Iterator[Path]:
-    """A control group of one's own below this process's, of the hierarchy that limits memory."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    path = next((line.split(":", 2)[2] for line in lines if "memory" in line.split(":", 2)[1].split(",")), None)
-    group = Path("/sys/fs/cgroup/memory", (path or "").lstrip("/"), f"{name}-{os.getpid()}")
-    if path is None:
-        pytest.skip("no control groups of version 1")
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group can be made here: {error}")
-    try:
-        yield group
-    finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
-        group.rmdir()
-
-
-def _n_killed(group: Path) -> int:
-    words = (group / "memory.oom_control").read_text().split()
-    return int(words[words.index("oom_kill") + 1])
-
-
 @pytest.mark.parametrize("kills", ["one process", "the container"])
 def test_out_of_memory(cluster, report, kills):
     if shutil.which("sh") is None:
         pytest.skip("no shell to enter the control group with")
     megabyte = 2**20
     with memory_group("ccmusic-kubelet") as group, cluster:
-        wrapper = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-        pod = cluster.pod("ours", OURS, wrapper=wrapper)
+        pod = cluster.pod("ours", OURS, wrapper=group.entering)
         cluster.wait_ready(pod)
-        usage = int((group / "memory.usage_in_bytes").read_text())
-        (group / "memory.limit_in_bytes").write_text(str(usage + 200 * megabyte))
+        group.limit_bytes = group.usage_bytes + 200 * megabyte
         _inject(pod, "leak", size=150)
         outcomes: list[str] = []
         over = threading.Event()
@@ -278,12 +253,12 @@ def test_out_of_memory(cluster, report, kills):
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        wait_until(lambda: _n_killed(group) > 0, "the kernel kills it because memory is short")
+        wait_until(lambda: group.n_killed > 0, "the kernel kills it because memory is short")
         killed_at = time.monotonic()
         if kills == "the container":  # as the kernel does where the kubelet sets memory.oom.group
-            for pid in (group / "cgroup.procs").read_text().split():
+            for pid in group.processes:
                 with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
             cluster.first(pod, "started", killed_at)
         else:
             httpx.delete(f"http://{pod.address}/debug/faults", headers={"Authorization": f"Bearer {TOKEN}"})
