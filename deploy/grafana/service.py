@@ -351,8 +351,9 @@ def _resources() -> Iterator[Line]:
             unit="percentunit",
             maximum=1,
             description=(
-                "占容器或机器上限的比例。",
-                "Share of the limit of the container, or of the memory of the machine.",
+                "占容器或机器上限的比例，不含内核可随时回收的文件缓存。",
+                "Share of the limit of the container, or of the memory of the machine, without the file cache that the "
+                "kernel takes back.",
             ),
             runbooks=["CcmusicMemoryHigh"],
         ),

@@ -1,81 +1,93 @@
 import pytest
 
 from ccmusic.health import memory, memory_check
-from ccmusic.health.memory import MemoryUse, memory_use
+from ccmusic.health.memory import UNWRITTEN_SECONDS, MemoryUse, WriteWatch
 
 GIB = 2**30
-MEMINFO = "MemTotal:       8388608 kB\nMemFree:  1 kB\nMemAvailable:   6291456 kB\n"  # 8 GiB, 2 of them in use
 
 
-def system(root, groups, own):
-    """A made-up /proc and /sys: the files of each group, and the lines of /proc/self/cgroup."""
-    for name, content in {"proc/meminfo": MEMINFO, "proc/self/cgroup": own, **groups}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="ascii")
-    return root
+@pytest.fixture(autouse=True)
+def no_stall(monkeypatch):
+    monkeypatch.setattr(memory, "memory_stall", lambda: None)
 
 
-def v2(group, limit, current, cache):
-    prefix = f"sys/fs/cgroup/{group}"
-    return {
-        f"{prefix}/memory.max": f"{limit}\n",
-        f"{prefix}/memory.current": f"{current}\n",
-        f"{prefix}/memory.stat": f"anon 5\ninactive_file {cache}\nactive_file 7\n",
-    }
+def observe_with(monkeypatch, use):
+    monkeypatch.setattr(memory, "memory_use", lambda: use)
+    return memory_check().observe()
 
 
-def test_the_limit_of_the_control_group_without_the_cache(tmp_path):
-    root = system(tmp_path, v2("app/worker", 2 * GIB, GIB, GIB // 4), "0::/app/worker\n")
-    assert memory_use(root) == MemoryUse(GIB - GIB // 4, 2 * GIB, "cgroup")
-
-
-def test_the_fullest_group_counts_even_if_it_is_an_outer_one(tmp_path):
-    groups = v2("app", 2 * GIB, int(1.9 * GIB), 0) | v2("app/worker", 2 * GIB, GIB, 0)
-    assert memory_use(system(tmp_path, groups, "0::/app/worker\n")).used_bytes == int(1.9 * GIB)
-
-
-def test_in_a_container_the_mount_is_the_group(tmp_path):
-    root = system(tmp_path, v2(".", 2 * GIB, GIB, 0), "0::/kubepods/pod1/abc\n")
-    assert memory_use(root) == MemoryUse(GIB, 2 * GIB, "cgroup")
-
-
-def test_version_1_of_control_groups(tmp_path):
-    groups = {
-        "sys/fs/cgroup/memory/app/memory.limit_in_bytes": str(2 * GIB),
-        "sys/fs/cgroup/memory/app/memory.usage_in_bytes": str(GIB),
-        "sys/fs/cgroup/memory/app/memory.stat": "inactive_file 1\ntotal_inactive_file 1024\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",  # its way of saying: none
-        "sys/fs/cgroup/memory/memory.usage_in_bytes": str(7 * GIB),
-        "sys/fs/cgroup/memory/memory.stat": "",
-    }
-    assert memory_use(system(tmp_path, groups, "4:cpu:/\n3:memory:/app\n0::/\n")) == MemoryUse(
-        GIB - 1024, 2 * GIB, "cgroup"
-    )
-
-
-@pytest.mark.parametrize("limit", ["max", str(16 * GIB)])
-def test_without_a_lower_limit_the_machine_counts(tmp_path, limit):
-    root = system(tmp_path, v2("app", limit, GIB, 0), "0::/app\n")
-    assert memory_use(root) == MemoryUse(2 * GIB, 8 * GIB, "machine")
-
-
-def test_unknown_memory_passes(tmp_path, monkeypatch):
-    assert memory_use(tmp_path) is None
-    monkeypatch.setattr(memory, "memory_use", lambda: None)
-    assert memory_check().observe().status == "pass"
+def test_unknown_memory_passes(monkeypatch):
+    assert observe_with(monkeypatch, None).status == "pass"
 
 
 @pytest.mark.parametrize(("percent", "status"), [(89, "pass"), (90, "warn"), (96, "warn"), (97, "fail"), (120, "fail")])
 def test_warning_and_failure_at_their_shares(monkeypatch, percent, status):
-    monkeypatch.setattr(memory, "memory_use", lambda: MemoryUse(percent * GIB, 100 * GIB, "cgroup"))
-    observation = memory_check().observe()
+    observation = observe_with(monkeypatch, MemoryUse(percent * GIB, 100 * GIB, "cgroup"))
     assert (observation.status, observation.value, observation.unit) == (status, percent, "percent")
     if status != "pass":
         assert observation.cause == f"{percent} % of 100.00 GiB in use (cgroup)"
     assert memory_check().affects == {"health", "readyz"}
 
 
-def test_memory_of_this_machine():
-    use = memory_use()
-    assert 0 < use.used_bytes < use.limit_bytes
+def test_it_only_warns_while_the_kernel_can_swap(monkeypatch):
+    observation = observe_with(monkeypatch, MemoryUse(99 * GIB, 100 * GIB, "machine", swap_bytes=8 * GIB))
+    assert (observation.status, observation.code) == ("warn", "nearly_full")
+    assert observation.cause == "99 % of 100.00 GiB in use (machine); 8.00 GiB can go to swap"
+
+
+def test_it_fails_when_the_swap_is_full_as_well(monkeypatch):
+    assert observe_with(monkeypatch, MemoryUse(99 * GIB, 100 * GIB, "machine", swap_bytes=GIB)).status == "fail"
+
+
+@pytest.mark.parametrize(("share", "status"), [(None, "pass"), (0.49, "pass"), (0.5, "warn"), (1.0, "warn")])
+def test_it_warns_when_the_processes_wait_for_memory(monkeypatch, share, status):
+    monkeypatch.setattr(memory, "memory_stall", lambda: share)
+    observation = observe_with(monkeypatch, MemoryUse(50 * GIB, 100 * GIB, "cgroup"))
+    assert (observation.status, observation.value) == (status, 50)
+    if status == "warn":
+        assert observation.code == "under_pressure"
+        assert observation.cause.startswith(f"its processes waited for memory in {100 * share:.0f} % of the last 10 s")
+
+
+def test_changed_pages_that_the_disk_does_not_take_are_in_use(monkeypatch):
+    monkeypatch.setattr(
+        memory, "memory_use", lambda: MemoryUse(50 * GIB, 100 * GIB, "cgroup", unwritten_bytes=48 * GIB)
+    )
+    monkeypatch.setattr(WriteWatch, "has_stopped", lambda *_: False)
+    assert memory_check().observe().value == 50
+    monkeypatch.setattr(WriteWatch, "has_stopped", lambda *_: True)
+    assert (memory_check().observe().value, memory_check().observe().status) == (98, "fail")
+
+
+def watched(*bytes_unwritten, step=1.0):
+    """What the watch says after each of these amounts, `step` seconds apart."""
+    watch = WriteWatch()
+    return [watch.has_stopped(n, 1000.0 + step * index) for index, n in enumerate(bytes_unwritten)]
+
+
+SECONDS = int(UNWRITTEN_SECONDS)
+
+
+def test_a_disk_that_takes_nothing_for_a_minute_has_stopped():
+    assert watched(*[GIB] * SECONDS, GIB) == [False] * SECONDS + [True]
+
+
+def test_growing_alone_is_no_sign_that_anything_is_written():
+    assert watched(*range(1, SECONDS + 2))[-1]
+
+
+def test_any_decrease_starts_the_minute_again():
+    before = [GIB] * SECONDS
+    assert not any(watched(*before, GIB - 1, *before[1:]))
+
+
+def test_nothing_unwritten_never_stops():
+    assert not any(watched(*[0] * 2 * SECONDS))
+
+
+def test_a_pause_of_the_whole_process_is_not_a_stopped_disk():
+    assert watched(GIB, GIB, GIB, step=3600) == [False, False, False]
+
+
+def test_it_begins_to_write_again():
+    assert watched(*[GIB] * (SECONDS + 1), GIB - 1)[-2:] == [True, False]

@@ -39,6 +39,7 @@ HEALTH_CODES = frozenset(
         "paused",
         "not_writable",
         "nearly_full",
+        "under_pressure",
         "full",  # of the event loop and the system
     }
 )

@@ -1,112 +1,82 @@
-"""How much of the memory available to this process is in use, by the limits of the kernel."""
+"""The check that memory is left: it fails shortly before the kernel would refuse more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from dataclasses import replace
 
 from ccmusic.health.check import Check, Observation, Probe, failed, passed, warned
+from ccmusic.health.memory_limits import MemoryUse, memory_stall, memory_use
 
+__all__ = ["MemoryUse", "WriteWatch", "memory_check", "memory_use"]
+
+UNWRITTEN_SECONDS = 60.0
+"""The kernel writes changed file pages after about 30 s (``vm.dirty_expire_centisecs``)."""
+
+_LONGEST_GAP_SECONDS = 5.0
 _AFFECTS: frozenset[Probe] = frozenset({"health", "readyz"})
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """Memory in use against its limit.
+class WriteWatch:
+    """Whether the kernel still writes changed file pages to the disk.
 
-    Attributes
-    ----------
-    used_bytes : int
-        Without the file cache that the kernel can reclaim.
-    limit_bytes : int
-    limited_by : str
-        ``cgroup`` or ``machine``.
+    If a disk takes no more, the kernel cannot take the pages back, so they are in use.
     """
 
-    used_bytes: int
-    limit_bytes: int
-    limited_by: str
+    def __init__(self) -> None:
+        self._unwritten_bytes = 0
+        self._seen_at: float | None = None
+        self._seconds = 0.0
 
-    @property
-    def share(self) -> float:
-        """0 to 1."""
-        return self.used_bytes / self.limit_bytes
+    def has_stopped(self, unwritten_bytes: int, now: float) -> bool:
+        """Whether the number of unwritten bytes has not fallen for `UNWRITTEN_SECONDS`.
 
-
-def memory_use(root: Path = Path("/")) -> MemoryUse | None:
-    """Use of the fullest control group of this process, or of the machine; None if neither is known.
-
-    Parameters
-    ----------
-    root : Path
-        Directory that contains ``proc`` and ``sys``.
-
-    References
-    ----------
-    Linux, Documentation/admin-guide/cgroup-v2.rst, memory; cgroup-v1/memory.rst
-    """
-    machine = _machine(root)
-    uses = [use for use in _groups(root) if machine is None or use.limit_bytes < machine.limit_bytes]
-    return max(uses, key=lambda use: use.share, default=machine)
+        Parameters
+        ----------
+        unwritten_bytes : int
+        now : float
+            In seconds, on the monotonic clock. A long time without a call counts as 5 s: the process was paused.
+        """
+        gap = 0.0 if self._seen_at is None else min(now - self._seen_at, _LONGEST_GAP_SECONDS)
+        written = unwritten_bytes < self._unwritten_bytes or unwritten_bytes == 0
+        self._seconds = 0.0 if written else self._seconds + gap
+        self._unwritten_bytes, self._seen_at = unwritten_bytes, now
+        return self._seconds >= UNWRITTEN_SECONDS
 
 
-def memory_check(warn_share: float = 0.9, fail_share: float = 0.97) -> Check:
+def memory_check(warn_share: float = 0.9, fail_share: float = 0.97, stall_share: float = 0.5) -> Check:
     """Fail ``/health`` and ``/readyz`` shortly before the kernel would kill the process: new work would cause that.
+
+    Page cache is not in use, see `memory_limits`. While there is swap, the kernel does not refuse memory, and the
+    check only warns.
 
     Parameters
     ----------
     warn_share, fail_share : float
         Share of the limit of the control group, or of the memory of the machine if there is none.
+    stall_share : float
+        Warn if all processes of the control group waited for memory in more than this share of the last ten seconds.
+        This does not fail: it happens as well while another program in the group writes a large file.
     """
+    writing = WriteWatch()
 
     def observe() -> Observation:
         use = memory_use()
         if use is None:
             return passed()
+        if writing.has_stopped(use.unwritten_bytes, time.monotonic()):
+            use = replace(use, used_bytes=use.used_bytes + use.unwritten_bytes)
         percent = round(100 * use.share, 1)
         cause = f"{percent:g} % of {use.limit_bytes / 2**30:.2f} GiB in use ({use.limited_by})"
-        if use.share >= fail_share:
+        if use.fixed_share >= fail_share:
             return failed(cause, percent, "percent", code="nearly_full")
         if use.share >= warn_share:
-            return warned(cause, percent, "percent", code="nearly_full")
+            swap = f"; {use.swap_bytes / 2**30:.2f} GiB can go to swap" if use.swap_bytes else ""
+            return warned(cause + swap, percent, "percent", code="nearly_full")
+        stall = memory_stall()
+        if stall is not None and stall >= stall_share:
+            waited = f"its processes waited for memory in {100 * stall:.0f} % of the last 10 s (memory.pressure)"
+            return warned(waited, percent, "percent", code="under_pressure")
         return passed(percent, "percent")
 
     return Check("memory", observe, _AFFECTS, measurement="utilization", component_type="system")
-
-
-def _machine(root: Path) -> MemoryUse | None:
-    try:
-        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return MemoryUse((kib["MemTotal"] - kib["MemAvailable"]) * 1024, kib["MemTotal"] * 1024, "machine")
-    except (OSError, KeyError, ValueError, IndexError):
-        return None
-
-
-def _groups(root: Path) -> Iterator[MemoryUse]:
-    """Use of the process's control group and of each group above it that has a limit."""
-    mounted = root / "sys/fs/cgroup"
-    with suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                yield from _upwards(mounted, path, ("memory.max", "memory.current", "inactive_file"))
-            elif "memory" in controllers.split(","):
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-                yield from _upwards(mounted / "memory", path, names)
-
-
-def _upwards(mounted: Path, path: str, names: tuple[str, str, str]) -> Iterator[MemoryUse]:
-    limit_file, usage_file, cache_name = names
-    group = Path(path.lstrip("/"))
-    # In a container the path is often that of the host, which does not exist here; the mount is then the group itself.
-    for inner in dict.fromkeys((group, *group.parents, Path())):
-        with suppress(OSError, ValueError):  # no such group here, or "max": no limit
-            limit = int((mounted / inner / limit_file).read_text(encoding="ascii"))
-            usage = int((mounted / inner / usage_file).read_text(encoding="ascii"))
-            stat = (mounted / inner / "memory.stat").read_text(encoding="ascii").split()
-            cache = int(stat[stat.index(cache_name) + 1]) if cache_name in stat else 0
-            if limit > 0:
-                yield MemoryUse(max(usage - cache, 0), limit, "cgroup")

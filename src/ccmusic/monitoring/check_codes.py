@@ -33,6 +33,7 @@ CHECK_CODES = {
     "internal_errors": "too large a share of the answers are internal errors",
     "not_writable": "the directory of temporary files cannot be written to",
     "nearly_full": "memory, disk or descriptors are nearly used up",
+    "under_pressure": "the processes wait for memory",
     "full": "no descriptor is left",
     "drift": "the recordings differ from the training set",
 }

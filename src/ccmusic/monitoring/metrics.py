@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # only the type is needed
 MEMORY_CHECKS = {
     "memory": (
         "ccmusic_memory_used_ratio",
-        "Used share of the memory of the control group, or else of the machine.",
+        "Share of the memory of the control group, or else of the machine, that the kernel cannot take back.",
     ),
     "gpu_memory": ("ccmusic_gpu_memory_used_ratio", "Used share of the memory of the fullest GPU."),
 }
