@@ -55,6 +55,8 @@ CATALOGUE: dict[str, Entry] = {
     "R4": Entry("descriptors exhausted (prlimit)", 5.0, slow=True),
     "R5": Entry("disk full, then read-only", 5.0, slow=True),
     "R6": Entry("clock jumps by a day", bound="nothing restarts"),
+    "R7": Entry("page cache fills the memory limit (control group)", bound="nothing turns red", slow=True),
+    "R8": Entry("memory of the control group used up", 2.0, slow=True),
     "T1": Entry("overload, 10 times the capacity", bound="at once", slow=True),
     "T2": Entry("slow headers, slow body, half upload", bound="its timeout", slow=True),
     "T6": Entry("poison pill", bound="2nd death"),

@@ -14,9 +14,11 @@ import pytest
 
 from faults.drill import prove
 from faults.look import replaced
+from faults.neighbour import Neighbour
 from faults.processes import burners, has_ended, n_descriptors, pin, resident_bytes, virtual_bytes
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
+from support.memory_group import MemoryGroup, memory_group
 from support.recordings import tone, wav
 
 MEGABYTE = 2**20
@@ -233,3 +235,100 @@ def test_a_jump_of_the_clock_causes_no_restart(row, start, tmp_path):
             once.within = True
         assert not traffic.counts()[2]
     row.remark("a day forwards, then back, by libfaketime; watched for 3 s: every probe is always 200")
+
+
+FULL = 0.975
+"""Above the share of the limit at which the service refuses recordings."""
+ROOM = 300 * MEGABYTE
+
+
+def _in_use(group: MemoryGroup, *, without_active: bool = True) -> float:
+    """Share of the limit that is in use, without pages of files."""
+    cache = group.stat("inactive_file") + (group.stat("active_file") if without_active else 0)
+    return (group.usage_bytes - cache) / group.limit_bytes
+
+
+@pytest.mark.fault("R7")
+def test_page_cache_up_to_the_limit_of_memory_turns_nothing_red(row, under_traffic, tmp_path):
+    with memory_group("ccmusic-drill") as group, under_traffic(wrapper=group.entering) as (service, traffic):
+        limit = group.usage_bytes + ROOM
+        for once in row.repeats(service, traffic):
+            group.limit_bytes = limit
+            with Neighbour(group, tmp_path / "large") as neighbour:
+                before = service.look()
+                once.begin()
+                neighbour.write(2 * ROOM)
+                _stays_green(service, group, "changed pages")
+                neighbour.read()
+                _stays_green(service, group, "pages on the inactive list")
+                _activate(group, neighbour)
+                assert _in_use(group, without_active=False) > FULL
+                row.figure("share in use if active pages counted", _in_use(group, without_active=False))
+                _stays_green(service, group, "pages on the active list")
+                neighbour.map()
+                assert group.stat("mapped_file" if group.version == 1 else "file_mapped") > ROOM / 2
+                _stays_green(service, group, "mapped pages")
+                row.figure("share in use", _in_use(group))
+            assert service.look().restarts == before.restarts
+            assert group.n_killed == 0
+            once.within = True
+        assert not traffic.counts()[2], "no recording is refused"
+    row.remark("the group is filled with changed, inactive, active and mapped pages in turn, each watched for 2 s")
+
+
+def _activate(group: MemoryGroup, neighbour: Neighbour) -> None:
+    """Fill the group with pages on the active list: read a file again while there is room, then lower the limit."""
+    group.limit_bytes = group.usage_bytes + 2 * ROOM
+    neighbour.write(ROOM)
+
+    def done() -> bool:
+        neighbour.read()
+        return group.stat("active_file") > 0.95 * ROOM
+
+    prove(done, "the pages of the file are on the active list")
+    group.limit_bytes = int((group.usage_bytes - group.stat("inactive_file")) / 0.99)
+
+
+def _stays_green(service: Service, group: MemoryGroup, what: str) -> None:
+    assert group.usage_bytes >= FULL * group.limit_bytes, f"{what} fill the group"
+    until = time.monotonic() + 2
+
+    def watched() -> bool:
+        now = service.look()
+        assert (now.health.status, now.ready.status, now.live.status) == (200, 200, 200), (what, now.body)
+        assert now.check("memory") == ("pass", ""), (what, now.body)
+        assert now.metric("ccmusic_memory_used_ratio") < 0.9, what
+        return time.monotonic() > until
+
+    prove(watched, "two seconds have passed")
+
+
+@pytest.mark.fault("R8")
+def test_a_true_shortage_of_memory_is_told_from_page_cache(row, under_traffic, tmp_path):
+    with memory_group("ccmusic-drill") as group, under_traffic(wrapper=group.entering) as (service, traffic):
+        for once in row.repeats(service, traffic):
+            workers = [worker["pid"] for worker in service.look().workers]
+            with Neighbour(group, tmp_path / "large") as neighbour:
+                group.limit_bytes = group.usage_bytes + ROOM
+                neighbour.write(2 * ROOM)
+                neighbour.read()
+                _stays_green(service, group, "pages of a file")
+                with traffic.paused():
+                    while _in_use(group) < FULL:
+                        neighbour.take(2 * MEGABYTE)
+                        once.begin()
+                    once.detected_when(
+                        lambda now: now.reports("memory", "fail", "% of .* GiB in use"),
+                        lambda now: now.measures("memory", "fail"),
+                        lambda now: now.unready("memory"),
+                    )
+                    row.figure("share in use", _in_use(group))
+                    refused = service.classify(SHORT)
+                    assert (refused.status, refused.problem) == (503, "overloaded"), refused.text
+                    assert int(refused.headers["retry-after"]) >= 1
+                    assert service.look().live.status == 200
+                assert group.n_killed == 0
+                back = time.monotonic()
+            once.recovered_when(since=back)
+            assert [worker["pid"] for worker in service.look().workers] == workers, "no worker is replaced"
+    row.remark("another process of the group takes memory until 97.5 % of the limit cannot be taken back")
