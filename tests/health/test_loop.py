@@ -4,54 +4,61 @@ import time
 import pytest
 
 from ccmusic.health import LoopWatch, loop
-
-
-class Clock:
-    def __init__(self, monkeypatch):
-        self.now = 1000.0
-        monkeypatch.setattr(loop.time, "monotonic", lambda: self.now)
+from support.fake_clock import FakeProcess
 
 
 @pytest.fixture
 def watched(monkeypatch):
-    """A watch whose loop has stopped to turn at 1000 s, and the clock."""
+    """A watch whose loop has stopped to turn, and the process that it is in."""
     event_loop = asyncio.new_event_loop()
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: event_loop)
-    clock = Clock(monkeypatch)
+    process = FakeProcess()
+    monkeypatch.setattr(loop, "CLOCK", process.clock)
     watch = LoopWatch()
     watch.start()
-    yield watch, clock
+    yield watch, process
     watch.stop()
     event_loop.close()
 
 
-def observe_until(check, clock, seconds, step=0.5):
-    while clock.now < 1000.0 + seconds:
-        clock.now += step
+def observe_while(check, process, seconds, step=0.5):
+    """Observe the check periodically for some seconds; returns the last observation."""
+    for _ in range(round(seconds / step)):
+        process.run(step)
         observation = check.observe()
     return observation
 
 
 def test_a_blocked_loop_fails_livez_and_health(watched):
-    watch, clock = watched
+    watch, process = watched
     check = watch.check(max_lag_seconds=2.0)
     assert check.affects == {"livez", "health"}
-    assert observe_until(check, clock, 2.0).status == "pass"
-    observation = observe_until(check, clock, 2.5)
+    assert observe_while(check, process, 2.0).status == "pass"
+    observation = observe_while(check, process, 0.5)
     assert observation.status == "fail"
     assert observation.cause.startswith("blocked for 2.4 s at ")  # here, seen from the loop's own thread
-    assert "in observe_until\n" in observation.output
+    assert "in observe_while\n" in observation.output
     assert (observation.value, observation.unit) == (2.4, "s")
     assert watch.lag_seconds == pytest.approx(2.4)
 
 
 def test_a_stopped_process_is_not_a_blocked_loop(watched):
-    watch, clock = watched
+    watch, process = watched
     check = watch.check(max_lag_seconds=2.0)
-    clock.now += 60
+    process.stop(60)
     observation = check.observe()
-    assert (observation.status, observation.cause) == ("warn", "the whole process was stopped for 60.0 s")
-    clock.now += 0.5  # and if the loop does not come round now, it is blocked after all
+    assert (observation.status, observation.code) == ("warn", "paused")
+    assert observation.cause == "the whole process was stopped for 59.7 s"
+    assert check.observe().status == "pass"
+    assert (
+        observe_while(check, process, 2.0).status == "fail"
+    )  # the loop does not come round, so it is blocked after all
+
+
+def test_a_thread_that_holds_the_interpreters_lock_blocks_the_loop(watched):
+    watch, process = watched
+    check = watch.check(max_lag_seconds=2.0)
+    process.hold_lock(3.0)
     assert check.observe().status == "fail"
 
 

@@ -2,6 +2,7 @@ import threading
 import time
 
 from ccmusic.health import Check, state
+from support.fake_clock import FakeProcess
 from support.waiting import wait_until
 
 SLOW = 3600.0
@@ -55,6 +56,17 @@ def test_a_stopped_sampling_fails(make_health, monkeypatch):
     assert "in observe" in snapshot.checks[0].output  # where the sampling is stuck
     monkeypatch.setattr(state, "STALE_SECONDS", 60)
     release.set()
+
+
+def test_a_sample_from_before_a_pause_is_not_stale(make_health, monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(state, "CLOCK", process.clock)
+    health = make_health(period_seconds=SLOW)
+    health.start()
+    process.stop(60.0)
+    assert health.snapshot().passes("livez")
+    process.run(state.STALE_SECONDS)  # the sampler had time now
+    assert not health.snapshot().passes("livez")
 
 
 def test_after_a_failed_sampling_the_last_snapshot_becomes_stale(make_health, monkeypatch):

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ccmusic.errors import UploadTooLarge
+from ccmusic.serving import limits
 from ccmusic.serving.limits import FORM_OVERHEAD_BYTES, BodyLimit, RequestId, RequestTooSlow
+from support.fake_clock import FakeProcess
 
 MAX_BYTES = 100
 LIMIT = MAX_BYTES + FORM_OVERHEAD_BYTES
@@ -116,6 +118,31 @@ def test_a_body_that_stops_arriving_is_refused(limits):
     assert isinstance(refusals[0], RequestTooSlow)
     assert refusals[0].status_code == 408
     assert (b"connection", b"close") in start["headers"]
+
+
+def test_time_in_which_the_process_was_stopped_is_not_the_clients(monkeypatch):
+    """After a pause of a minute, the timer of the event loop is due, but the client had no time to send."""
+    process = FakeProcess()
+    monkeypatch.setattr(limits, "CLOCK", process.clock)
+    parts = [{"type": "http.request", "body": b"a", "more_body": more} for more in (True, False)]
+    waited = []
+
+    async def receive():
+        if len(parts) == 1 and not waited:
+            waited.append(True)
+            process.stop(60.0)
+            await asyncio.Event().wait()
+        return parts.pop(0)
+
+    read, refusals, sent = [], [], []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    app = limited(reading(read, refusals), idle_seconds=0.5, timeout_seconds=30.0)
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 20))
+    assert (read, refusals) == ([b"a", b"a"], [])
 
 
 def test_no_limit_applies_after_the_end_of_the_body():

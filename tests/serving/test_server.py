@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +123,36 @@ def test_a_client_whose_second_request_does_not_arrive_is_disconnected(server):
         received = b"x"
         while received:
             received = client.recv(65536)  # the rest of the first answer, and then the end
+
+
+def test_a_pause_of_the_server_is_not_counted_against_its_clients(model_directory):
+    limit, song = 5.0, wav(tone(440, 1.0))
+    with running_server(
+        "--no-page",
+        "--workers",
+        "1",
+        CCMUSIC_MODEL=str(model_directory),
+        CCMUSIC_UPLOAD_IDLE_SECONDS=str(limit),
+        CCMUSIC_UPLOAD_TIMEOUT_SECONDS=str(limit),
+    ) as server:
+        server.wait_healthy()
+        head = (
+            f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: {len(song)}\r\n\r\n"
+        )
+        request = head.encode() + song
+        with connection(server) as half_a_head, connection(server) as half_a_body:
+            half_a_head.sendall(request[:20])
+            half_a_body.sendall(request[: -len(song) // 2])
+            assert server.health().status_code == 200  # sent later, so the others have arrived
+            server.process.send_signal(signal.SIGSTOP)
+            end = time.monotonic() + limit + 1
+            wait_until(lambda: time.monotonic() > end, "a pause longer than the limits")
+            server.process.send_signal(signal.SIGCONT)
+            assert server.health().status_code == 200  # the loop has turned, and its timers were due
+            half_a_head.sendall(request[20:])
+            half_a_body.sendall(request[-len(song) // 2 :])
+            for client in (half_a_head, half_a_body):
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_an_upload_that_stops_is_refused_and_closed(server):

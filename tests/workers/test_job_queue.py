@@ -1,17 +1,19 @@
-import time
 from concurrent.futures import Future
 
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import Overloaded
+from ccmusic.health.clock import CLOCK
+from ccmusic.workers import job_queue
 from ccmusic.workers.channel import Job
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.wakeup import Wakeup
+from support.fake_clock import FakeProcess
 
 
 def ticket(name: bytes = b"x", age: float = 0.0, limit: float = 60.0) -> Ticket:
-    now = time.monotonic()
+    now = CLOCK.now()
     return Ticket(Job(name, WindowPlan(), False), Future(), now - age, now - age + limit)
 
 
@@ -79,6 +81,23 @@ def test_cancelled_jobs_are_removed():
     cancelled.future.cancel()
     queue.expire()
     assert queue.waiting()[0] == 0
+
+
+def test_a_job_does_not_grow_old_while_the_process_is_stopped(monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(job_queue, "CLOCK", process.clock)
+    queue = JobQueue(10.0)
+    now = process.clock.now()
+    waiting = Ticket(Job(b"x", WindowPlan(), False), Future(), now, now + 60.0)
+    queue.put(waiting)
+    process.stop(600.0)
+    queue.expire()
+    assert not waiting.future.done()
+    assert queue.waiting() == (1, pytest.approx(0.25, abs=0.1))
+    assert not queue.overdue
+    process.run(10.0)
+    queue.expire()
+    assert isinstance(waiting.future.exception(0), Overloaded)
 
 
 @pytest.mark.parametrize("late", [ticket(age=11.0), ticket(age=2.0, limit=1.0)])

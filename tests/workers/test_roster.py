@@ -18,16 +18,16 @@ READY = Ready(SERVED, 0.02)
 
 
 class Clock:
-    now = 1000.0
+    seconds = 1000.0
 
-    def monotonic(self) -> float:
-        return self.now
+    def now(self) -> float:
+        return self.seconds
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(roster_module, "time", clock)
+    monkeypatch.setattr(roster_module, "CLOCK", clock)
     return clock
 
 
@@ -107,13 +107,13 @@ def test_a_job_that_is_done_leaves_the_worker_idle_unless_it_was_marked_failed(r
 def test_the_idle_age_of_a_self_test_stands_still_while_the_worker_is_busy(roster, clock):
     load(roster, 0, 1)
     roster.change(0, state="busy")
-    clock.now += 8.0
+    clock.seconds += 8.0
     roster.note_self_test(1, 0.02, None)
-    clock.now += 4.0
+    clock.seconds += 4.0
     test = roster.state().self_test
     assert (test.age_seconds, test.idle_age_seconds) == (12.0, 4.0)
     roster.note_job_done(0)
-    clock.now += 5.0
+    clock.seconds += 5.0
     test = roster.state().self_test
     assert (test.age_seconds, test.idle_age_seconds) == (17.0, 9.0)
 
@@ -121,7 +121,7 @@ def test_the_idle_age_of_a_self_test_stands_still_while_the_worker_is_busy(roste
 def test_a_worker_that_is_not_ready_does_not_count_for_the_age_of_self_tests(roster, clock):
     load(roster, 0, 1)
     roster.change(0, state="starting")
-    clock.now += 5.0
+    clock.seconds += 5.0
     roster.note_self_test(1, 0.02, None)
     assert roster.state().self_test.age_seconds == 0.0
 
@@ -152,7 +152,7 @@ def test_a_self_test_that_is_slow_by_milliseconds_is_not_slow(roster):
 def test_a_self_test_is_due_after_its_period_unless_tests_are_paused(roster, clock):
     load(roster, 0)
     assert roster.until_self_test(0, 0.8) == 8.0
-    clock.now += 9.0
+    clock.seconds += 9.0
     assert roster.self_test_due(0, 0.8)
     assert not roster.self_test_due(0, 1.0)
     assert roster.until_self_test(0, 0.8) == 0.01
@@ -204,7 +204,7 @@ def test_a_job_is_the_cause_if_it_crashed_two_workers(losses):
 def test_losses_at_different_times_have_different_causes(losses, clock):
     job = object()
     losses.note_loss(0, None)
-    clock.now += 1.0
+    clock.seconds += 1.0
     losses.note_loss(1, job)
     assert not losses.lost_with_others(1, job, "crashed")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from ccmusic.errors import (
     Quarantined,
     WorkerDied,
 )
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.store import locate
 from ccmusic.workers import roster as roster_module
@@ -105,7 +105,7 @@ class Pool:
         self.slot.start()
 
     def submit(self, name: bytes = b"song") -> Ticket:
-        now = time.monotonic()
+        now = CLOCK.now()
         ticket = Ticket(Job(name, WindowPlan(), False), Future(), now, now + 60.0)
         self.queue.put(ticket)
         return ticket

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from types import TracebackType
 from typing import Any
 
 from ccmusic.health.check import Check, Observation, failed, passed, warned
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.stacks import stack_of
 
 BEAT_SECONDS = 0.1
 MAX_LAG_SECONDS = 2.0
+PAUSED_SECONDS = 1.0
+"""A longer pause of the whole process is reported, as a warning."""
 
 
 class LoopWatch:
@@ -52,7 +54,7 @@ class LoopWatch:
     def lag_seconds(self) -> float:
         """Delay of the last callback, or of the one that is due if that is longer."""
         beat_at = self._beat_at
-        due = 0.0 if beat_at is None else time.monotonic() - beat_at - BEAT_SECONDS
+        due = 0.0 if beat_at is None else CLOCK.now() - beat_at - BEAT_SECONDS
         return max(self._last_lag, due)
 
     def check(self, max_lag_seconds: float = MAX_LAG_SECONDS) -> Check:
@@ -63,24 +65,20 @@ class LoopWatch:
         max_lag_seconds : float
             Longest allowed delay of a callback.
         """
-        observed_at = time.monotonic()
+        stopped_seconds = CLOCK.stopped_seconds
 
         def observe() -> Observation:
-            nonlocal observed_at
-            now, before = time.monotonic(), observed_at
-            observed_at = now
+            nonlocal stopped_seconds
+            stopped, stopped_seconds = CLOCK.stopped_seconds - stopped_seconds, CLOCK.stopped_seconds
             beat_at, thread_id = self._beat_at, self._thread_id
             if beat_at is None:
                 return passed()
-            late = now - beat_at - BEAT_SECONDS
+            late = max(0.0, CLOCK.now() - beat_at - BEAT_SECONDS)
             if late <= max_lag_seconds:
-                return passed(round(max(late, 0.0), 3), "s")
-            if (
-                now - before > max_lag_seconds / 2
-            ):  # this thread did not run either: the whole process was stopped, not only the loop
-                return warned(
-                    f"the whole process was stopped for {now - before:.1f} s", round(late, 3), "s", code="paused"
-                )
+                if stopped > PAUSED_SECONDS:
+                    cause = f"the whole process was stopped for {stopped:.1f} s"
+                    return warned(cause, round(late, 3), "s", code="paused")
+                return passed(round(late, 3), "s")
             stack = stack_of(thread_id)
             where = f" at {stack.innermost}" if stack else ""
             output = stack.text if stack else None
@@ -90,10 +88,10 @@ class LoopWatch:
         return Check("event_loop", observe, affects, measurement="lag", component_type="system")
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._beat_at = time.monotonic()
+        self._beat_at = CLOCK.now()
         self._handle = loop.call_later(BEAT_SECONDS, self._beat, loop)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._beat_at is not None:
-            self._last_lag = max(0.0, time.monotonic() - self._beat_at - BEAT_SECONDS)
+            self._last_lag = max(0.0, CLOCK.now() - self._beat_at - BEAT_SECONDS)
             self._schedule(loop)

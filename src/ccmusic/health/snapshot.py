@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ccmusic.health.check import CheckResult, Probe
+from ccmusic.health.clock import CLOCK
 
 NOT_STARTED = "Health check failed: startup: not every check has been observed yet"
 
@@ -29,7 +30,7 @@ class HealthSnapshot:
     details : mapping
         Further fields of ``/health``, ready for JSON.
     sampled_at : float
-        On the monotonic clock.
+        On the clock of this process, `ccmusic.health.clock.CLOCK`.
     """
 
     service: str
@@ -39,7 +40,7 @@ class HealthSnapshot:
     started: bool = False
     uptime_seconds: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
-    sampled_at: float = field(default_factory=time.monotonic)
+    sampled_at: float = field(default_factory=CLOCK.now)
 
     @property
     def healthy(self) -> bool:

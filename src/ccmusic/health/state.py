@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ccmusic.health.check import PROBES, Check, Observation, Probe, own_result
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.loader import Loader
 from ccmusic.health.snapshot import HealthSnapshot, with_failure
 from ccmusic.health.stacks import stack_of
@@ -186,7 +187,7 @@ class Health:
             return with_failure(empty, "sampling", frozenset(PROBES), "not_started", "not started")
         if self._draining:  # added here instead of at the next sampling, so that it is in effect immediately
             snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), "draining", DRAINING)
-        age = time.monotonic() - snapshot.sampled_at
+        age = CLOCK.now() - snapshot.sampled_at
         if age <= STALE_SECONDS:
             return snapshot
         stack = stack_of(self._thread.ident) if self._thread else None
@@ -233,7 +234,7 @@ class Health:
         """Called at the start of each sampling; a subclass can read here what several checks need."""
 
     def _sample(self) -> HealthSnapshot:
-        sampled_at = time.monotonic()  # before the checks: a snapshot is as old as its oldest part
+        sampled_at = CLOCK.now()  # before the checks: a snapshot is as old as its oldest part
         watches = self._watches
         results = []
         try:
@@ -260,7 +261,7 @@ class Health:
             model_status=status,
             checks=tuple(results),
             started=self._started,
-            uptime_seconds=sampled_at - self._started_at,
+            uptime_seconds=time.monotonic() - self._started_at,
             details=details,
             sampled_at=sampled_at,
         )

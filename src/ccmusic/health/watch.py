@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ccmusic.health.check import Check, CheckResult, Observation, error_text, failed, passed, result_of
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.stacks import stack_of
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class PeriodicWatch(Watch):
         self._changed = changed
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._began: float | None = None  # monotonic; None between two observations
+        self._began: float | None = None  # on the clock of this process; None between two observations
         self._latest: tuple[Observation, float] | None = None
 
     @property
@@ -96,7 +97,7 @@ class PeriodicWatch(Watch):
         if self._thread is not None:
             return
         self._stopping = threading.Event()
-        self._began = time.monotonic()  # set here, so that even a thread that never runs is noticed
+        self._began = CLOCK.now()  # set here, so that even a thread that never runs is noticed
         self._thread = threading.Thread(
             target=self._observe_forever, args=(self._stopping,), name=f"health-{self.check.name}", daemon=True
         )
@@ -112,7 +113,7 @@ class PeriodicWatch(Watch):
         """The last observation, or a fail if the present one is stuck."""
         began, thread, latest = self._began, self._thread, self._latest
         if began is not None and thread is not None:
-            seconds = time.monotonic() - began
+            seconds = CLOCK.now() - began
             if seconds > self.check.stuck_seconds:
                 stack = stack_of(thread.ident)
                 stuck = failed(f"stuck for {seconds:.0f} s", code="stuck", output=stack.text if stack else None)
@@ -123,7 +124,7 @@ class PeriodicWatch(Watch):
 
     def _observe_forever(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
-            self._began = time.monotonic()
+            self._began = CLOCK.now()
             observation = self._observe()
             if stopping.is_set():  # this thread was stuck and its successor has started
                 return

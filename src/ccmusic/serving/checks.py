@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ccmusic.errors import DependencyUnavailable, ModelError
 from ccmusic.health import Check, DiskSpace, Observation, Probe, disk_check, failed, file_check, passed, warned
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.system import (
     dependency_check,
     descriptor_check,
@@ -71,11 +72,11 @@ class Outcomes:
     def note(self, *, failed_inside: bool) -> None:
         """Count one answer."""
         with self._lock:
-            self._last.append((time.monotonic(), failed_inside))
+            self._last.append((CLOCK.now(), failed_inside))
 
     def read(self) -> RecentAnswers:
         """The present counts."""
-        horizon = time.monotonic() - ERROR_SECONDS
+        horizon = CLOCK.now() - ERROR_SECONDS
         with self._lock:
             while self._last and self._last[0][0] < horizon:
                 self._last.popleft()

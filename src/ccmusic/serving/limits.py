@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import time
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccmusic.errors import UploadTooLarge
+from ccmusic.health.clock import CLOCK
 from ccmusic.serving.problems import problem_response
 
 REQUEST_ID_HEADER = b"x-request-id"
@@ -121,7 +121,7 @@ class _Body:
         self._limit = limit
         self._error = error
         self._idle_seconds = idle_seconds
-        self._deadline = time.monotonic() + timeout_seconds
+        self._deadline = CLOCK.now() + timeout_seconds
         self._received = 0
         self._complete = False
         self.refused = False
@@ -129,20 +129,28 @@ class _Body:
     async def receive(self) -> Message:
         if self._complete:  # only the disconnect is left, which may come as late as our response
             return await self._receive()
-        seconds = min(self._idle_seconds, max(0.0, self._deadline - time.monotonic()))
-        try:
-            message = await asyncio.wait_for(self._receive(), seconds)
-        except TimeoutError:
+        seconds = min(self._idle_seconds, max(0.0, self._deadline - CLOCK.now()))
+        message = await self._next(CLOCK.now() + seconds)
+        if message is None:
             self.refused = True
             raise RequestTooSlow(
                 f"the request body arrived too slowly: no data for {seconds:.0f} seconds, or not complete in time"
-            ) from None
+            )
         self._complete = not message.get("more_body", False)
         self._received += len(message.get("body", b""))
         if self._received > self._limit:
             self.refused = True
             raise self._error
         return message
+
+    async def _next(self, deadline: float) -> Message | None:
+        """The next message; None if there is none until a moment on the clock of this process."""
+        while True:
+            try:
+                return await asyncio.wait_for(self._receive(), max(0.0, deadline - CLOCK.now()))
+            except TimeoutError:
+                if CLOCK.now() >= deadline:
+                    return None
 
 
 _CLOSE = (b"connection", b"close")

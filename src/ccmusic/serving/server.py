@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
+from ccmusic.health.clock import CLOCK
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
 from ccmusic.serving.app import AttachPage, create_app
@@ -129,7 +130,7 @@ class _Server(uvicorn.Server):
         self._drain = asyncio.ensure_future(self._drained(linger_seconds))
 
     async def _drained(self, linger_seconds: float) -> None:
-        await asyncio.sleep(linger_seconds)
+        await CLOCK.sleep(linger_seconds)
         for server in self.servers:
             server.close()
         await self._service.drained()
@@ -145,7 +146,7 @@ def _protocol(head_seconds: float) -> type[H11Protocol]:
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
+            self._start_timer()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -165,10 +166,18 @@ def _protocol(head_seconds: float) -> type[H11Protocol]:
             if in_progress or not self.conn.trailing_data[0]:
                 self._head_timer.cancel()
             elif self._head_timer.cancelled():
-                self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
+                self._start_timer()
+
+        def _start_timer(self) -> None:
+            self._head_deadline = CLOCK.now() + head_seconds
+            self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
 
         def _disconnect(self) -> None:
             self._head_timer.cancel()
+            left = self._head_deadline - CLOCK.now()
+            if left > 0:  # this process was stopped for a part of the time
+                self._head_timer = self.loop.call_later(left, self._disconnect)
+                return
             if not self.transport.is_closing():
                 self.transport.close()
 

@@ -72,8 +72,13 @@ class Heartbeat:
     # read by the front process
 
     @property
+    def beat_at(self) -> float:
+        """When the last heartbeat came."""
+        return self._doubles[_BEAT]
+
+    @property
     def age_seconds(self) -> float:
-        """Time since the last heartbeat."""
+        """Time since the last heartbeat, also while both processes were stopped."""
         return max(0.0, time.monotonic() - self._doubles[_BEAT])
 
     @property

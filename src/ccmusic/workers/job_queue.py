@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ccmusic.errors import Overloaded
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Job
 from ccmusic.workers.wakeup import Wakeup
@@ -18,7 +18,7 @@ DROPPED_RECENTLY_SECONDS = 2.0
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One accepted job; times are on the monotonic clock.
+    """One accepted job; times are on the clock of this process.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class JobQueue:
 
     def expire(self) -> None:
         """Remove cancelled tickets, and answer those that have waited too long."""
-        now = time.monotonic()
+        now = CLOCK.now()
         with self._lock:
             if not self._waiting:
                 return
@@ -132,10 +132,10 @@ class JobQueue:
             if not self._waiting:
                 return 0, 0.0
             oldest = min(ticket.accepted_at for ticket in self._waiting)
-            return len(self._waiting), max(0.0, time.monotonic() - oldest)
+            return len(self._waiting), max(0.0, CLOCK.now() - oldest)
 
     @property
     def overdue(self) -> bool:
         """Whether a ticket has waited too long, or was dropped for that reason in the last seconds."""
-        dropped = time.monotonic() - self._dropped_at < DROPPED_RECENTLY_SECONDS
+        dropped = CLOCK.now() - self._dropped_at < DROPPED_RECENTLY_SECONDS
         return dropped or self.waiting()[1] > self.max_wait_seconds

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing.context import BaseContext
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Inject, WorkerOptions
@@ -21,9 +22,6 @@ from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor_state import SupervisorState
 from ccmusic.workers.worker_process import WorkerProcess
 from ccmusic.workers.worker_slot import WorkerSlot
-
-LATE_SECONDS = 0.5
-"""A longer time between two watches means that this process itself got no processor. Then no worker is judged."""
 
 
 class Pool:
@@ -54,7 +52,6 @@ class Pool:
         self.queue = JobQueue(settings.max_wait_seconds)
         self._context = context
         self._faults = faults
-        self._watched_at = time.monotonic()
         self.slots = tuple(
             WorkerSlot(index, self.roster, self.queue, quarantine, self._new_process)
             for index in range(settings.workers)
@@ -80,12 +77,12 @@ class Pool:
 
     def join(self, timeout_seconds: float) -> None:
         """Wait until the workers have ended. Kill those that have not ended in time."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = CLOCK.now() + timeout_seconds
         if self._preparation is not None and self._preparation.ident is not None:
-            self._preparation.join(max(0.0, deadline - time.monotonic()))
+            _join(self._preparation, deadline)
         started = [slot for slot in self.slots if slot.ident is not None]
         for slot in started:
-            slot.join(max(0.0, deadline - time.monotonic()))
+            _join(slot, deadline)
         for slot in started:
             if slot.is_alive() and (process := slot.process) is not None:
                 process.send_signal(signal.SIGKILL)
@@ -116,7 +113,7 @@ class Pool:
                 record,
                 stage=process.heartbeat.stage,
                 stage_seconds=round(process.heartbeat.stage_seconds, 3),
-                heartbeat_age_seconds=round(process.heartbeat.age_seconds, 3),
+                heartbeat_age_seconds=round(process.heartbeat_age_seconds, 3),
                 rss_bytes=process.rss_bytes,
             )
         except ValueError:
@@ -128,12 +125,7 @@ class Pool:
 
     def watch(self) -> None:
         """Check every worker's heartbeat, and drop expired jobs; called several times a second."""
-        now = time.monotonic()
-        late = now - self._watched_at > LATE_SECONDS
-        self._watched_at = now
         self.queue.expire()
-        if late:
-            return
         for slot in self.slots:
             process = slot.process
             if process is None or process.unusable:
@@ -179,3 +171,13 @@ class Pool:
             settings.device,
         )
         return WorkerProcess(self._context, index, options, on_failed)
+
+
+def _join(thread: threading.Thread, deadline: float) -> None:
+    """Wait for the end of a thread until a moment on the clock of this process."""
+
+    def ended(left: float) -> bool:
+        thread.join(left)
+        return not thread.is_alive()
+
+    CLOCK.wait(ended, deadline - CLOCK.now())

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from ccmusic import errors
 from ccmusic.errors import CcmusicError, ModelRefused
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings
 from ccmusic.workers.roster import Roster
@@ -75,8 +75,8 @@ class Preparation(threading.Thread):
                 return
             finally:
                 self.stage = None
-            deadline = time.monotonic() + pause
-            while time.monotonic() < deadline and _state_of(self._roster.location.checkpoint) == seen:
+            deadline = CLOCK.now() + pause
+            while CLOCK.now() < deadline and _state_of(self._roster.location.checkpoint) == seen:
                 if closing.wait(POLL_SECONDS):
                     return
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
@@ -143,12 +143,12 @@ def run_importing(
 
     reader = threading.Thread(target=read, name="ccmusic-preparation-reader", daemon=True)
     reader.start()
-    deadline = time.monotonic() + settings.import_timeout_seconds
+    deadline = CLOCK.now() + settings.import_timeout_seconds
     try:
         # its standard input stays open: the child ends when it reads the end of it, so it ends with this process
         child.stdin.write(json.dumps({"model": configured, **_options(settings)}) + "\n")
         child.stdin.flush()
-        while child.poll() is None and not closing.is_set() and time.monotonic() < deadline:
+        while child.poll() is None and not closing.is_set() and CLOCK.now() < deadline:
             reader.join(POLL_SECONDS)
     except BrokenPipeError:
         pass  # the result is evaluated below

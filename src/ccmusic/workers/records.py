@@ -38,7 +38,7 @@ class WorkerRecord:
     stage_seconds : float or None
         How long it has been in this stage.
     heartbeat_age_seconds : float or None
-        Time since its last heartbeat.
+        Time since its last heartbeat, in which the front process ran.
     rss_bytes : int or None
         Resident memory.
     """
@@ -95,7 +95,7 @@ class SelfTestState:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """One replacement of a worker, at time `at` on the monotonic clock."""
+    """One replacement of a worker, at time `at` on the clock of the front process."""
 
     worker: int
     reason: RestartReason

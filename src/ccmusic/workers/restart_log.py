@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.workers.records import RESTART_REASONS, Restart, RestartReason, StackDump
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class RestartLog:
         logger.error("worker %d: %s: %s; replacing it", worker, reason, cause)
         with self._lock:
             self._counts[reason] += 1
-            self._restarts.append(Restart(worker, reason, cause, time.monotonic()))
+            self._restarts.append(Restart(worker, reason, cause, CLOCK.now()))
         self._on_event()
 
     def record_dump(self, worker: int, pid: int, reason: RestartReason, cause: str, text: str | None) -> None:

@@ -6,11 +6,11 @@ All methods are thread-safe.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import replace
 
 from ccmusic.errors import CcmusicError
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Ready
@@ -132,7 +132,7 @@ class Roster:
     def _self_test_state(self) -> SelfTestState | None:
         if self._self_test is None:
             return None
-        now = time.monotonic()
+        now = CLOCK.now()
         ready = [r.index for r in self._records if r.state in READY_STATES and r.index in self._tested_at]
         ages = [now - self._tested_at[index] for index in ready]
         idle = [self._busy_since.get(index, now) - self._idle_since_test[index] for index in ready]
@@ -165,7 +165,7 @@ class Roster:
             self._records[index] = replace(before, **changes)  # type: ignore[arg-type]
             is_event = "state" in changes and not (before.state in READY_STATES and changes["state"] in READY_STATES)
             if changes.get("state") == "busy":
-                self._busy_since[index] = time.monotonic()
+                self._busy_since[index] = CLOCK.now()
         if is_event:
             self.restart_log.notify()
 
@@ -189,7 +189,7 @@ class Roster:
             state: WorkerState = "idle" if record.state == "busy" else record.state
             began = self._busy_since.pop(index, None)
             if began is not None and index in self._idle_since_test:
-                self._idle_since_test[index] += time.monotonic() - began
+                self._idle_since_test[index] += CLOCK.now() - began
             self._records[index] = replace(record, jobs=record.jobs + 1, state=state)
 
     def note_job_seconds(self, seconds: float) -> None:
@@ -207,7 +207,7 @@ class Roster:
     def note_loss(self, index: int, ticket: Ticket | None) -> None:
         """A worker process has ended by itself, with this job or with none."""
         with self._lock:
-            self._losses.append((time.monotonic(), index, ticket))
+            self._losses.append((CLOCK.now(), index, ticket))
 
     def lost_with_others(self, index: int, ticket: Ticket, reason: RestartReason) -> bool:
         """Whether workers without this job were lost at the same time: then this job is not the cause.
@@ -216,7 +216,7 @@ class Roster:
         the cause either: something outside kills workers.
         """
         self.closing.wait(NOTICE_SECONDS)
-        horizon = time.monotonic() - TOGETHER_SECONDS
+        horizon = CLOCK.now() - TOGETHER_SECONDS
         with self._lock:
             return any(
                 at > horizon and lost != index and (other is not ticket or reason == "killed")
@@ -225,7 +225,7 @@ class Roster:
 
     def note_self_test(self, index: int, seconds: float, cause: str | None) -> None:
         """A worker has answered the golden clips; if there is a cause, the answer was wrong."""
-        now = time.monotonic()
+        now = CLOCK.now()
         with self._lock:
             self._tested_at[index] = self._idle_since_test[index] = now
             self._busy_since.pop(index, None)
@@ -246,11 +246,11 @@ class Roster:
             return period
         with self._lock:
             due = self._tested_at.get(index, 0.0) + periods * period
-        return max(0.01, due - time.monotonic())
+        return max(0.01, due - CLOCK.now())
 
     def self_test_due(self, index: int, periods: float) -> bool:
         """Whether this worker's last self-test is `periods` self-test periods old."""
         if self.self_tests_paused:
             return False
         with self._lock:
-            return time.monotonic() - self._tested_at.get(index, 0.0) >= periods * self.settings.self_test_seconds
+            return CLOCK.now() - self._tested_at.get(index, 0.0) >= periods * self.settings.self_test_seconds

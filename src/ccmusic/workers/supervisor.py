@@ -23,6 +23,7 @@ from ccmusic.errors import (
     Quarantined,
     SwapInProgress,
 )
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings, asked_precision
@@ -75,7 +76,7 @@ class Supervisor:
         self.pool = self._new_pool(locate(settings.model, asked_precision(settings)))
         self._candidate: Pool | None = None
         self._stopping = threading.Event()
-        self._turned_at = time.monotonic()
+        self._turned_at = CLOCK.now()
         self._loop = threading.Thread(target=self._watch, name="ccmusic-supervisor", daemon=True)
 
     def state(self) -> SupervisorState:
@@ -88,7 +89,7 @@ class Supervisor:
             restarts=restarts,
             stack_dumps=dumps,
             n_quarantined=len(self._quarantine),
-            loop_age_seconds=time.monotonic() - self._turned_at,
+            loop_age_seconds=CLOCK.now() - self._turned_at,
         )
 
     def start(self) -> None:
@@ -121,7 +122,7 @@ class Supervisor:
                 raise ModelNotReady("Model is still loading...")
             case "error":
                 raise ModelNotReady(f"Model loading failed: {roster.load_error}")
-        now = time.monotonic()
+        now = CLOCK.now()
         future: Future[TrackResult] = Future()
         with self._lock:
             self._admit()
@@ -141,7 +142,8 @@ class Supervisor:
     def drain(self, timeout_seconds: float) -> bool:
         """Wait until every accepted recording has been answered; returns whether that was in time."""
         with self._all_answered:
-            return self._all_answered.wait_for(lambda: self._in_system == 0, timeout_seconds)
+            answered = self._all_answered.wait_for
+            return CLOCK.wait(lambda left: answered(lambda: self._in_system == 0, left), timeout_seconds)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """Refuse waiting recordings, let running jobs end within `grace_seconds`, and end the workers."""
@@ -312,7 +314,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_SECONDS):
-            self._turned_at = time.monotonic()
+            self._turned_at = CLOCK.now()
             try:
                 for pool in (self.pool, self._candidate):
                     if pool is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.workers.records import (
     READY_STATES,
@@ -55,7 +55,7 @@ class SupervisorState:
     loop_age_seconds : float
         Time since the last turn of the supervisor's loop.
     read_at : float
-        When this was read, on the monotonic clock.
+        When this was read, on the clock of this process.
     """
 
     location: ModelLocation | None = None
@@ -72,7 +72,7 @@ class SupervisorState:
     stack_dumps: tuple[StackDump, ...] = ()
     n_quarantined: int = 0
     loop_age_seconds: float = 0.0
-    read_at: float = field(default_factory=time.monotonic)
+    read_at: float = field(default_factory=CLOCK.now)
 
     @property
     def model_status(self) -> ModelStatus:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import CcmusicError, ModelRefused
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.models.golden import SIGNALS, recording
 from ccmusic.workers.channel import Job
@@ -80,12 +81,12 @@ def wait_until_loaded(candidate: Pool, timeout_seconds: float) -> None:
     ModelError
         One of them could not load it, or not in time.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = CLOCK.now() + timeout_seconds
     roster = candidate.roster
     while roster.n_ready < roster.settings.workers:
         if roster.load_failure is not None:
             raise roster.load_failure
-        if time.monotonic() > deadline:
+        if CLOCK.now() > deadline:
             raise ModelRefused(f"it was not loaded within {timeout_seconds:g} seconds")
         roster.closing.wait(POLL_SECONDS)
 
@@ -149,9 +150,10 @@ def _network_seconds(result: TrackResult) -> float:
 
 def _classify(pool: Pool, job: Job, limit_seconds: float) -> TrackResult | CcmusicError:
     future: Future[TrackResult] = Future()
-    now = time.monotonic()
+    now = CLOCK.now()
     pool.queue.put(Ticket(job, future, now, now + limit_seconds))
     try:
-        return future.result(limit_seconds + 10.0)
+        CLOCK.wait(lambda left: futures.wait([future], left).done, limit_seconds + 10.0)
+        return future.result(0)
     except CcmusicError as error:
         return error

@@ -14,9 +14,11 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.workers import worker
 from ccmusic.workers.channel import Order, Reply, WorkerOptions
 from ccmusic.workers.heartbeat import Heartbeat
+from ccmusic.workers.heartbeat_age import HeartbeatAge
 from ccmusic.workers.process_info import ProcessHandle, longest_delay, own_bytes, rss_bytes, run_delays
 from ccmusic.workers.records import RestartReason
 
@@ -82,6 +84,7 @@ class WorkerProcess:
         self._on_failed = on_failed
         self._lock = threading.Lock()
         self._closed = False
+        self._heartbeat_age = HeartbeatAge()
         self._suspect_since: dict[str, float] | None = None
         self._failure_handled = threading.Event()
         self.failure: tuple[RestartReason, str] | None = None
@@ -105,7 +108,7 @@ class WorkerProcess:
         self._handle = ProcessHandle(self.pid)
 
     def request(self, order: Order, timeout_seconds: float) -> Reply:
-        """Send an order and wait for the reply.
+        """Send an order and wait for the reply, at most this long in time in which this process ran.
 
         Raises
         ------
@@ -123,7 +126,7 @@ class WorkerProcess:
 
     def receive(self, timeout_seconds: float) -> Reply:
         """The next reply; raises the same errors as `request`."""
-        if not wait([self.connection], max(0.0, timeout_seconds)):
+        if not CLOCK.wait(lambda left: wait([self.connection], left), timeout_seconds):
             raise TimeoutError
         try:
             reply: Reply = self.connection.recv()
@@ -137,6 +140,11 @@ class WorkerProcess:
         """Whether the process has ended or is marked failed."""
         return self.lost or self.failure is not None
 
+    @property
+    def heartbeat_age_seconds(self) -> float:
+        """Age of the last heartbeat, in time in which this process ran; `ValueError` once the process is closed."""
+        return self._heartbeat_age.seconds(self.heartbeat.beat_at, self.heartbeat.age_seconds)
+
     def silent_seconds(self, allowance_seconds: float) -> float | None:
         """Age of the last heartbeat if it is too old; None if it is young enough, or if only a processor is missing.
 
@@ -145,7 +153,7 @@ class WorkerProcess:
         """
         if self.loading:
             allowance_seconds *= LOADING_ALLOWANCE
-        age = self.heartbeat.age_seconds
+        age = self.heartbeat_age_seconds
         if age < SUSPICION_SHARE * allowance_seconds:
             self._suspect_since = None
             return None

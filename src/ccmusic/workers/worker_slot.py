@@ -20,6 +20,7 @@ from ccmusic.errors import (
     Quarantined,
     WorkerDied,
 )
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Failed, Inject, Injected, Ready, Reply, SelfTest, SelfTested
 from ccmusic.workers.job_queue import JobQueue, Ticket
@@ -96,7 +97,7 @@ class WorkerSlot(threading.Thread):
     def run(self) -> None:
         """Start, use and replace the worker until the roster closes."""
         while not self._roster.closing.is_set():
-            began = time.monotonic()
+            began = CLOCK.now()
             worked = False
             try:
                 worked = self._run_process()
@@ -105,7 +106,7 @@ class WorkerSlot(threading.Thread):
                 self._roster.change(self._index, state="failed", error=f"{type(error).__name__}: {error}")
             if self._roster.closing.is_set():
                 break
-            if time.monotonic() - began > LONG_RUN_SECONDS:
+            if CLOCK.now() - began > LONG_RUN_SECONDS:
                 self._pause = 0.0
             self._wait_before_restart()
             self._pause = min(
@@ -248,7 +249,7 @@ class WorkerSlot(threading.Thread):
 
     def _work(self, ticket: Ticket, process: WorkerProcess) -> None:
         """Let the process do one job, and answer the ticket."""
-        began = time.monotonic()
+        began, sent_at = CLOCK.now(), time.monotonic()
         self._roster.change(self._index, state="busy")
         limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
         try:
@@ -260,7 +261,7 @@ class WorkerSlot(threading.Thread):
             self._quarantine.record_death(self._digest(ticket))
             ticket.fail(InferenceTimeout(f"stopped after {limit:.3g} seconds of work"))
         except (EOFError, OSError):
-            self._handle_loss(ticket, began, process)
+            self._handle_loss(ticket, sent_at, process)
         else:
             self._answer(ticket, reply, began, process)
             self._roster.note_job_done(self._index)
@@ -281,7 +282,7 @@ class WorkerSlot(threading.Thread):
             self._quarantine.clear(ticket.suspect_digest)
         match reply:
             case TrackResult():
-                self._roster.note_job_seconds(time.monotonic() - began)
+                self._roster.note_job_seconds(CLOCK.now() - began)
                 timings = {"queue": began - ticket.accepted_at, **reply.timings}
                 ticket.future.set_result(replace(reply, timings=timings))
             case Failed(NonFiniteOutput() as error):
@@ -296,10 +297,10 @@ class WorkerSlot(threading.Thread):
                 raise TypeError(f"a working worker does not send {type(reply).__name__}")
         self._recycle_if_grown(process)
 
-    def _handle_loss(self, ticket: Ticket, began: float, process: WorkerProcess) -> None:
+    def _handle_loss(self, ticket: Ticket, sent_at: float, process: WorkerProcess) -> None:
         """The process ended during a job: another worker tries the job once; if that one ends too, it is refused."""
         reason = process.exit_cause()[0]
-        had_begun = process.heartbeat.busy_since(began) or reason == "out_of_memory"
+        had_begun = process.heartbeat.busy_since(sent_at) or reason == "out_of_memory"
         cause = self._note_end(process, ticket)
         again = ticket.suspect_digest is not None
         if had_begun:
@@ -311,7 +312,7 @@ class WorkerSlot(threading.Thread):
                 self._roster.restart_log.notify()
                 return
         ticket.losses += 1
-        if ticket.losses <= MAX_LOSSES and ticket.deadline > time.monotonic() and not self._roster.closing.is_set():
+        if ticket.losses <= MAX_LOSSES and ticket.deadline > CLOCK.now() and not self._roster.closing.is_set():
             logger.warning("worker %d: %s; another worker gets its job", self._index, cause)
             self._requeue(ticket)
         else:
