@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     )
     port: Port = Field(7860, description="Port of the page and the API; 0 lets the system choose one.")
     page: bool = Field(True, description="Whether the page is served at `/`. Without it only the API is served.")
+    max_connections: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
+        1000,
+        description="Most open connections, and fewer if the limit on descriptors (`ulimit -n`) does not allow as "
+        "many. At the limit, the connection that has been idle for the longest time is closed for a new one.",
+    )
     root_path: str = Field("", description="Path prefix under which a reverse proxy serves the page and the API.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important messages that are logged."

@@ -65,6 +65,8 @@ CATALOGUE: dict[str, Entry] = {
     "T6": Entry("poison pill", bound="2nd death"),
     "T7": Entry("silence, noise, a tone, clicks, speech", bound="1 request"),
     "T8": Entry("drift: another mix, one class collapsing, biased logits", bound="200 recordings", slow=True),
+    "T12a": Entry("300 idle connections at 256 descriptors", bound="a probe answers in 1 s", slow=True),
+    "T12b": Entry("2,000 half-sent requests at 256 descriptors", bound="a probe answers in 1 s", slow=True),
     "O1": Entry("SIGTERM under load", bound="at once", slow=True),
     "O2": Entry("self-test itself stuck", bound="3 periods", slow=True),
     "O3": Entry("fast-failing replica", 10.0, slow=True),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from faults.client import Client
 from faults.drill import prove
 from faults.service import Service
-from faults.traffic import SHORT, differs, distinct, probabilities, trailer
+from faults.traffic import SHORT, Traffic, differs, distinct, probabilities, trailer
 from support.recordings import tone, wav
 from support.waiting import wait_until
 
@@ -191,3 +194,111 @@ def test_a_recording_that_ends_two_workers_is_not_tried_again(row, under_traffic
             once.within = deaths <= 2
             once.recovered_when()
     row.remark("the same recording 11 times: 422 each time, it ended two workers in total")
+
+
+DESCRIPTORS = 256
+PROBES = ("/livez", "/readyz", "/health", "/startupz")
+WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/ogg\r\nContent-Le"
+BODY = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/ogg\r\nContent-Length: 1000\r\n\r\nOggS"
+
+
+@dataclass
+class Prober:
+    """Asks each probe at both ports again and again, over a new connection each time, as a kubelet does."""
+
+    service: Service
+    statuses: Counter[str] = field(default_factory=Counter)
+    longest_seconds: Counter[str] = field(default_factory=Counter)
+    """By port."""
+
+    def __enter__(self) -> Prober:
+        self._stop = threading.Event()
+        ports = {"main": self.service.address, "management": self.service.management}
+        self._threads = [threading.Thread(target=self._ask, args=port, daemon=True) for port in ports.items()]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, port: str, address: str) -> None:
+        while not self._stop.wait(0.02):
+            for path in PROBES:
+                client = Client(address, 20)
+                begun = time.monotonic()
+                try:
+                    kind = str(client.get(path).status)
+                except Exception as error:  # every kind of missing answer counts
+                    kind = type(error).__name__
+                client.close()
+                self.longest_seconds[port] = max(self.longest_seconds[port], time.monotonic() - begun)
+                self.statuses[kind] += 1
+
+
+@contextmanager
+def flood(service: Service, count: int, data: bytes) -> Iterator[None]:
+    """So many connections of a client that sends this on each, and then nothing more."""
+    host, port = service.address.split(":")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * count + 1000)), hard))
+    opened = []
+    try:
+        for _ in range(count):
+            connection = socket.socket()
+            opened.append(connection)
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.connect((host, int(port)))
+        for connection in opened:
+            connection.settimeout(1.0)
+            with suppress(OSError):  # closed by the service to make room
+                connection.sendall(data)
+        yield
+    finally:
+        for connection in opened:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def probes_answer_during(row, start, floods: tuple[tuple[int, bytes], ...]) -> None:
+    """Prove that every probe answers with 200 while a client holds more connections than there are descriptors."""
+    limited = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
+    with start(wrapper=limited) as service, Traffic(service) as traffic:
+        soft = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)[0]
+        assert soft == DESCRIPTORS
+        # their connections are in regular use then
+        prove(lambda: traffic.counts()[0] >= 10, "the other clients have had answers")
+        for once in row.repeats(service, traffic):
+            count, data = floods[once.number % len(floods)]
+            closed = service.look().metric("ccmusic_connections_closed_for_room_total")
+            with Prober(service) as prober:
+                once.begin()
+                with flood(service, count, data):
+                    once.detected_when(
+                        lambda now, n=closed: now.metric("ccmusic_connections_closed_for_room_total") > n
+                    )
+                    more = prober.statuses.total() + 10 * len(PROBES)
+                    prove(lambda more=more, prober=prober: prober.statuses.total() > more, "probes are asked")
+                    assert service.classify(SHORT).status == 200
+            assert set(prober.statuses) == {"200"}, prober.statuses
+            for port, seconds in prober.longest_seconds.items():
+                row.figure(f"{port} port: longest answer of a probe in seconds", seconds)
+            once.within = max(prober.longest_seconds.values()) <= 1.0
+            once.recovered_when()
+            assert service.look().body["restarts"]["total"] == 0
+    row.remark(f"each probe at both ports, over a new connection each time: 200; limit {DESCRIPTORS} descriptors")
+
+
+@pytest.mark.fault("T12a")
+def test_idle_connections_do_not_keep_probes_out(row, start):
+    probes_answer_during(row, start, ((300, WHOLE),))
+
+
+@pytest.mark.fault("T12b")
+def test_half_sent_requests_do_not_keep_probes_out(row, start):
+    probes_answer_during(row, start, ((2000, HEAD), (2000, BODY), (2000, b"")))
+    row.remark("half a head, half a body and nothing sent in turn")

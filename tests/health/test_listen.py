@@ -1,8 +1,15 @@
+from __future__ import annotations
+
+import os
+import resource
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from ccmusic.health import listen
+from ccmusic.health.listen import SPARE_DESCRIPTORS
 
 
 def test_it_listens_at_once_without_the_delay_of_nagle():
@@ -15,3 +22,68 @@ def test_it_listens_at_once_without_the_delay_of_nagle():
 def test_an_occupied_port_is_an_error():
     with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[list[int]]:
+    """Use up every descriptor of this process; gives those that were opened for that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 8, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield taken
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_connection_is_accepted_when_no_descriptor_is_left():
+    with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
+        for _ in range(SPARE_DESCRIPTORS + 1):
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+        with no_descriptor_left():
+            accepted = [clients.enter_context(listener.accept()[0]) for _ in range(SPARE_DESCRIPTORS)]
+            with pytest.raises(OSError, match="Too many open files"):
+                listener.accept()
+            # once a connection is closed, its descriptor serves the next one
+            accepted[0].close()
+            clients.enter_context(listener.accept()[0])
+
+
+def test_without_a_spare_descriptor_the_server_makes_room_and_accepts_soon():
+    with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
+        for _ in range(SPARE_DESCRIPTORS + 1):
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+        with no_descriptor_left():
+            accepted = [clients.enter_context(listener.accept()[0]) for _ in range(SPARE_DESCRIPTORS)]
+
+            def close_one() -> int:
+                accepted.pop().close()
+                return 1
+
+            listener.make_room = close_one
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+            clients.enter_context(listener.accept()[0])
+
+
+def test_asyncio_cannot_shorten_the_backlog():
+    with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
+        listener.listen(1)
+        for _ in range(50):
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+
+
+def test_closing_releases_the_spare_descriptors():
+    lowest = os.dup(0)
+    os.close(lowest)
+    listen("127.0.0.1", 0).close()
+    again = os.dup(0)
+    os.close(again)
+    assert again == lowest

@@ -1,7 +1,8 @@
 import re
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -95,3 +96,37 @@ def test_a_blocked_application_is_reported_with_its_stack(served):
         release.set()
         request.join()
         wait_until(lambda: client.get(f"{main_url}/livez").status_code == 200, "/livez is 200 again", 5)
+
+
+def connect(port: int, data: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+    client.sendall(data)
+    return client
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GET /livez HTTP/1.1\r\nHo", b"POST /livez HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_unfinished_requests_do_not_keep_a_probe_out(data):
+    health = Health("app", "1")
+    server = HealthServer(routes(health), "127.0.0.1", 0, max_connections=8)
+    server.start()
+    try:
+        with ExitStack() as clients:
+            for _ in range(40):
+                clients.enter_context(connect(server.port, data))
+            answer = httpx.get(f"http://127.0.0.1:{server.port}/livez", timeout=30)
+            assert answer.status_code == 503  # nothing is promised yet, but it is an answer
+            wait_until(lambda: len(server._connections) <= 8, "the oldest connections are closed")
+    finally:
+        server.stop()
+
+
+def test_a_client_whose_head_does_not_arrive_is_disconnected():
+    server = HealthServer([], "127.0.0.1", 0, head_seconds=0.2)
+    server.start()
+    try:
+        with connect(server.port, b"GET /livez HTTP/1.1\r\nHo") as client:
+            assert client.recv(100) == b""
+    finally:
+        server.stop()

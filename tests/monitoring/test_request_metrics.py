@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from ccmusic.monitoring import request_metrics as requests
-from ccmusic.monitoring.request_metrics import RequestMeter, RequestMetrics
+from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, RequestMetrics
 
 
 async def fine(request: Request) -> PlainTextResponse:
@@ -134,3 +134,12 @@ def test_an_event_stream_is_timed_until_its_start(monkeypatch):
     asyncio.run(ask())
     sums = series(registry, "http_request_duration_seconds_sum")
     assert sums == {("/events", "GET"): 0, ("/download", "GET"): 100}
+
+
+def test_connections_are_counted():
+    registry = CollectorRegistry()
+    metrics = ConnectionMetrics(registry)
+    metrics.watch(["a connection", "another"])
+    metrics.note_closed(16)
+    assert registry.get_sample_value("ccmusic_open_connections") == 2
+    assert registry.get_sample_value("ccmusic_connections_closed_for_room_total") == 16

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from ccmusic.health.connections import OpenConnections, connection_limit
 from ccmusic.health.listen import listen
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1
 JOIN_SECONDS = 5.0
+MAX_CONNECTIONS = 64
+HEAD_SECONDS = 10.0
 
 
 class HealthServer:
@@ -31,6 +34,10 @@ class HealthServer:
     host : str
     port : int
         0: the system chooses one.
+    max_connections : int
+        At this number, the connection that has been idle for the longest time is closed for a new one.
+    head_seconds : float
+        A client whose request line and headers do not arrive within this time is disconnected.
 
     Raises
     ------
@@ -38,10 +45,20 @@ class HealthServer:
         Listening on the address is impossible.
     """
 
-    def __init__(self, health_routes: Sequence[BaseRoute], host: str, port: int) -> None:
+    def __init__(
+        self,
+        health_routes: Sequence[BaseRoute],
+        host: str,
+        port: int,
+        max_connections: int = MAX_CONNECTIONS,
+        head_seconds: float = HEAD_SECONDS,
+    ) -> None:
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._app = Starlette(routes=list(health_routes))
+        self._connections = OpenConnections(connection_limit(max_connections))
+        self._listener.make_room = self._connections.make_room
+        self._head_seconds = head_seconds
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -51,9 +68,15 @@ class HealthServer:
             return
         import uvicorn  # imported late: the rest of this package works without uvicorn
 
+        from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
+
         # No logging configuration: it would replace that of the main server, which uses the same loggers.
         config = uvicorn.Config(
             self._app,
+            http=limited_protocol(self._connections, self._head_seconds),
+            ws="none",
+            loop="asyncio",  # another loop would not use the listener's own `accept`
+            backlog=ACCEPTED_AT_ONCE,
             log_config=None,
             access_log=False,
             lifespan="off",

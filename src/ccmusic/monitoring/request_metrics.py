@@ -1,11 +1,14 @@
-"""Metrics of HTTP requests by handler, method and status. Clients cannot increase the number of series."""
+"""Metrics of connections, and of HTTP requests by handler, method and status.
+
+Clients cannot increase the number of series.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +54,31 @@ class RequestMetrics:
         """Count one answered request."""
         self._requests.labels(handler, method, str(status)).inc()
         self._durations.labels(handler, method).observe(seconds)
+
+
+class ConnectionMetrics:
+    """Gauge and counter of the connections of the main port.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge("ccmusic_open_connections", "Open connections of the main port.", registry=registry)
+        self._closed = Counter(
+            "ccmusic_connections_closed_for_room",
+            "Connections closed because more were open than CCMUSIC_MAX_CONNECTIONS or the descriptors allow.",
+            registry=registry,
+        )
+
+    def watch(self, connections: Sized) -> None:
+        """Read the number of open connections at each scrape."""
+        self._open.set_function(lambda: len(connections))
+
+    def note_closed(self, count: int) -> None:
+        """Count connections that were closed to make room for others."""
+        self._closed.inc(count)
 
 
 class RequestMeter:

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from ccmusic.health import routes as health_routes
+from ccmusic.health.connections import OpenConnections, connection_limit
 from ccmusic.monitoring.metrics import metrics_route
-from ccmusic.monitoring.request_metrics import RequestMeter, RequestMetrics
+from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, RequestMetrics
 from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.limits import BodyLimit, RequestId
 from ccmusic.serving.problems import install_problem_handlers
@@ -65,6 +66,9 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
         lifespan=lifespan,
     )
     app.state.service = service
+    counted = ConnectionMetrics(service.metrics.registry)
+    app.state.connections = OpenConnections(connection_limit(settings.max_connections), counted.note_closed)
+    counted.watch(app.state.connections)
     app.router.routes += [*health_routes(service), metrics_route(service.metrics)]
     routers = (routes.router, oip.router, admin.router)
     for router in routers:

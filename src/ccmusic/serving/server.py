@@ -11,11 +11,11 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
 from ccmusic.serving.app import AttachPage, create_app
@@ -46,6 +46,7 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
     # Bound here: uvicorn binds only after everything is loaded, and its exit code does not name the error.
     with listen(settings.host, settings.port) as listener:
         app = create_app(settings, started_at, page)
+        listener.make_room = app.state.connections.make_room
         management = _management(app, settings)
         print(
             f"CCMusic {'page and API' if settings.page else 'API'}: "
@@ -56,7 +57,10 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
             print(f"CCMusic management: {_address(settings.management_host, management.port)}", flush=True)
         config = uvicorn.Config(
             app,
-            http=_protocol(settings.upload_idle_seconds),
+            http=limited_protocol(app.state.connections, settings.upload_idle_seconds),
+            ws="none",
+            loop="asyncio",  # another loop would not use the listener's own `accept`
+            backlog=ACCEPTED_AT_ONCE,
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             server_header=False,
@@ -138,47 +142,3 @@ class _Server(uvicorn.Server):
         if page is not None:  # open browser tabs hold event streams, which would delay the end
             page.end_streams()
         self.should_exit = True
-
-
-def _protocol(head_seconds: float) -> type[H11Protocol]:
-    """HTTP/1.1 that disconnects a client whose request line and headers do not arrive in time."""
-
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._start_timer()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._await_head()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._await_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._head_timer.cancel()
-            super().connection_lost(exc)
-
-        def _await_head(self) -> None:
-            """Time the next head from its first byte. Between two requests, uvicorn's own timeout applies."""
-            in_progress = self.cycle is not None and not self.cycle.response_complete
-            if in_progress or not self.conn.trailing_data[0]:
-                self._head_timer.cancel()
-            elif self._head_timer.cancelled():
-                self._start_timer()
-
-        def _start_timer(self) -> None:
-            self._head_deadline = CLOCK.now() + head_seconds
-            self._head_timer = self.loop.call_later(head_seconds, self._disconnect)
-
-        def _disconnect(self) -> None:
-            self._head_timer.cancel()
-            left = self._head_deadline - CLOCK.now()
-            if left > 0:  # this process was stopped for a part of the time
-                self._head_timer = self.loop.call_later(left, self._disconnect)
-                return
-            if not self.transport.is_closing():
-                self.transport.close()
-
-    return Protocol
