@@ -15,5 +15,10 @@ def service_of(request: Request) -> Service:
     return service
 
 
-ServiceDependency = Annotated[Service, Depends(service_of)]
+async def _service(request: Request) -> Service:
+    """As a coroutine: FastAPI would call a function on a thread, which takes longer and needs a free one."""
+    return service_of(request)
+
+
+ServiceDependency = Annotated[Service, Depends(_service)]
 """As the annotation of a route's parameter: FastAPI passes the service."""
