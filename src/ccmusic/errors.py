@@ -19,6 +19,7 @@
     │   ├── CacheUnwritable     a fetched or imported model cannot be saved
     │   ├── DependencyUnavailable  a library that the model needs cannot be used
     │   ├── ModelChanged        the network in memory has changed since it was loaded
+    │   ├── ModelReplaced       a new worker loaded another model than the one in use
     │   └── NonFiniteOutput     the network returned NaN or infinity
     └── ServiceError            the service cannot process this request now
         ├── ModelNotReady       the model is loading, or loading failed
@@ -51,6 +52,7 @@ __all__ = [
     "ModelFileNotFound",
     "ModelNotReady",
     "ModelRefused",
+    "ModelReplaced",
     "NonFiniteOutput",
     "OutOfMemory",
     "Overloaded",
@@ -194,6 +196,10 @@ class DependencyUnavailable(ModelError):
 
 class ModelChanged(ModelError):
     """The network in this worker's memory does not answer as it did when it was loaded."""
+
+
+class ModelReplaced(ModelError):
+    """A new worker loaded another model than the one in use, so it must not answer."""
 
 
 class NonFiniteOutput(ModelError):

@@ -37,6 +37,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The process that started this one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def started_at(pid: int) -> str | None:
     """When the process started, in kernel ticks: with the id this names one process and no later one."""
     try:

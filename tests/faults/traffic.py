@@ -65,6 +65,7 @@ class Traffic:
         self._wrong = 0
         self._differing = 0
         self._errors: Counter[str] = Counter()
+        self._models: set[tuple[str, str, str]] = set()
         self._stop = threading.Event()
         self._flowing = threading.Event()
         self._in_flight = 0
@@ -103,6 +104,12 @@ class Traffic:
         with self._lock:
             return self._differing
 
+    @property
+    def models(self) -> set[tuple[str, str, str]]:
+        """Name, version and hash of every model that has answered."""
+        with self._lock:
+            return set(self._models)
+
     def _send(self) -> None:
         client = Client(self._service.address, 60)
         while not self._stop.is_set():
@@ -113,11 +120,13 @@ class Traffic:
                 self._in_flight += 1
             kind: Any = None
             wrong = differing = False
+            model: dict[str, str] = {}
             try:
                 answer = client.ask("POST", "/v1/classify?top_k=16", SHORT, {"Content-Type": "audio/wav"})
                 if answer.status == 200:
                     wrong = differs(answer, self.reference)
                     differing = probabilities(answer) != self.reference
+                    model = answer.json["model"]
                 else:
                     kind = f"{answer.status} {answer.problem}".strip()
             except Exception as error:  # every kind of missing answer counts
@@ -127,6 +136,8 @@ class Traffic:
                 self._answered += 1
                 self._wrong += wrong
                 self._differing += differing
+                if model:
+                    self._models.add((model["name"], model["version"], model["sha256"]))
                 if kind is not None:
                     self._errors[kind] += 1
             self._stop.wait(PAUSE_SECONDS)

@@ -124,6 +124,40 @@ def test_a_card_runs_in_any_of_its_precisions(card):
         both.at("bfloat16")
 
 
+def test_fields_that_no_answer_depends_on_make_no_other_model(card, tmp_path):
+    descriptive = {"description": "other words", "licence": "CC0", "metrics": {"top1": 0.5}, "reference_mix": None}
+    assert card.model_copy(update=descriptive).answer_hashes() == card.answer_hashes()
+    head = world_head().model_copy(update={"notes": ()})
+    world = read_card(write_world_model(tmp_path) / "card.json")
+    assert world.model_copy(update={"heads": (head,)}).answer_hashes() == world.answer_hashes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": tuple(f"label {i}" for i in range(16))},
+        {"calibration": (Calibration(seconds=1.0, temperature=2.0),)},
+        {"sha256": "f" * 64},
+        {"version": "0.0.2"},
+        {"uncertain_below": 0.9},
+        {"features": Features(kind="mel_db")},
+        {"placing": "upstream"},
+        {"heads": (world_head(),)},
+    ],
+)
+def test_every_other_field_makes_another_model(card, change):
+    before, after = card.answer_hashes(), card.model_copy(update=change).answer_hashes()
+    assert {name for name in before if before[name] != after[name]} == set(change)
+
+
+def test_a_card_with_a_further_precision_is_the_same_model(card):
+    other = _network(card, precision="int8", sha256="f" * 64)
+    both = card.model_copy(update={"alternatives": (other,)})
+    assert both.answer_hashes() == card.answer_hashes()
+    assert both.running(other).answer_hashes() != card.answer_hashes()
+    assert both.running(other).running(card).answer_hashes() == card.answer_hashes()
+
+
 def test_a_card_has_each_precision_at_most_once(card, tmp_path):
     path = tmp_path / "card.json"
     twice = card.model_dump(mode="json") | {"alternatives": [_network(card).model_dump(mode="json")]}

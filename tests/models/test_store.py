@@ -49,6 +49,31 @@ def test_a_changed_network_is_refused(tmp_path, damage):
         read_model(locate(str(directory)))
 
 
+def test_the_state_of_the_files_follows_every_change(tmp_path):
+    directory = write_model(tmp_path / "m")
+    other = write_model(tmp_path / "other")
+    link = tmp_path / "current"
+    link.symlink_to(directory)
+    location = locate(str(link))
+    states = [location.files_state()]
+    assert location.files_state() == states[0]
+
+    def changed() -> bool:
+        states.append(location.files_state())
+        return states[-1] not in states[:-1]
+
+    (directory / "model.onnx").write_bytes(b"half")
+    assert changed()
+    (directory / "model.onnx").unlink()
+    assert changed()
+    (directory / "card.json").write_text("{}")
+    assert changed()
+    link.unlink()
+    assert changed()
+    link.symlink_to(other)
+    assert changed()
+
+
 @pytest.mark.parametrize("spelling", ["vgg19_bn_cqt/save.pt", "vgg19_bn_cqt", "./vgg19_bn_cqt/save.pt"])
 def test_a_checkpoint_is_distinguished_from_a_model_directory(monkeypatch, tmp_path, spelling):
     monkeypatch.chdir(tmp_path)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from ccmusic.errors import DependencyUnavailable, ModelRefused
+from ccmusic.errors import DependencyUnavailable, ModelRefused, ModelReplaced
 from ccmusic.health import DiskSpace
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import locate
 from ccmusic.monitoring.drift_watch import DriftState
 from ccmusic.serving import checks
 from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers
-from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord
+from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord, load_error_code
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
 from support.bands_model import write_model
@@ -55,11 +55,21 @@ def test_the_model_is_loading_before_there_are_workers():
     [
         (ModelRefused("no such operator"), "Model loading failed: no such operator"),
         (DependencyUnavailable("no such operator"), "Health check failed: no such operator"),
+        (ModelReplaced("no such operator"), "Model loading failed: no such operator"),
     ],
 )
 def test_the_model_fails_when_no_worker_can_load_it(failure, message):
     observation = checks.model_check(SupervisorState(workers=(FAILED,), load_failure=failure))
     assert (observation.status, observation.message) == ("fail", message)
+    assert observation.code == load_error_code(failure)
+
+
+def test_a_worker_that_was_refused_for_its_model_fails_the_check_of_one_model():
+    assert checks.one_model_check(replace(READY, workers=(IDLE, FAILED))).status == "pass"
+    refused = replace(FAILED, index=1, error="another model", error_code="model_replaced")
+    observation = checks.one_model_check(replace(READY, workers=(IDLE, refused)))
+    assert (observation.status, observation.code) == ("fail", "model_replaced")
+    assert observation.cause == "worker 1: another model"
 
 
 def test_the_model_passes_while_one_worker_of_two_cannot_load_it():
@@ -161,8 +171,8 @@ def on_disk(tmp_path):
     """The state of a service whose model is in `tmp_path`."""
     write_model(tmp_path)
     location = locate(str(tmp_path))
-    card = checks.read_card(tmp_path / checks.CARD_NAME)
-    served = replace(SERVED, identity=ModelIdentity("bands", "0.0.1", card.sha256))
+    card = read_card(tmp_path / CARD_NAME)
+    served = replace(SERVED, identity=ModelIdentity("bands", "0.0.1", card.sha256), answer_hashes=card.answer_hashes())
     return SupervisorState(served=served, location=location, workers=(IDLE,))
 
 
@@ -177,18 +187,15 @@ def test_the_model_hash_fails_when_the_file_is_altered(on_disk, tmp_path):
     assert "the next start would not load it" in model_hash(on_disk).cause
 
 
-def test_an_unchanged_file_is_hashed_once_a_period(on_disk, monkeypatch):
-    hashed: list[Path] = []
-    file_sha256 = checks.file_sha256
-    monkeypatch.setattr(checks, "file_sha256", lambda path: hashed.append(path) or file_sha256(path))
-    rare, often = ModelHash(3600.0), ModelHash(0.0)
-    for model_hash in (rare, rare, often, often):
-        assert model_hash(on_disk).status == "pass"
-    assert len(hashed) == 3
+def test_the_model_hash_fails_when_the_card_is_another_one(on_disk, tmp_path):
+    write_model(tmp_path, uncertain_below=0.9)
+    observation = ModelHash(3600.0)(on_disk)
+    assert (observation.status, observation.code) == ("fail", "file_changed")
+    assert "uncertain_below" in observation.cause
 
 
 def test_a_card_that_cannot_be_read_fails_the_model_hash(on_disk, tmp_path):
-    (tmp_path / checks.CARD_NAME).write_text("{}")
+    (tmp_path / CARD_NAME).write_text("{}")
     assert "cannot be read" in ModelHash(60.0)(on_disk).cause
 
 
@@ -211,7 +218,7 @@ def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):
     made = checks.service_checks(
         settings, lambda: read.append(1) or READY, SupervisorState, RecentAnswers, DriftState, DiskSpace(tmp_path)
     )
-    names = {"model", "model_choice", "supervisor", "workers", "crash_loop", "queue", "self_test", "speed"}
+    names = {"model", "one_model", "model_choice", "supervisor", "workers", "crash_loop", "queue", "self_test", "speed"}
     for check in made:
         if check.name in names:
             assert check.observe().status == "pass"

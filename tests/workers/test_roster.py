@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ccmusic.errors import ModelFileNotFound
+from ccmusic.errors import ModelFileNotFound, ModelRefused, ModelReplaced
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.card import read_card
 from ccmusic.models.store import locate
 from ccmusic.workers import roster as roster_module
 from ccmusic.workers.channel import Ready
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
+from support.bands_model import write_model
 
 SERVED = ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu")
 READY = Ready(SERVED, 0.02)
@@ -54,6 +56,48 @@ def test_the_model_is_loading_until_a_worker_has_verified_it(roster):
     assert (roster.model_status, roster.n_ready, roster.served) == ("ready", 1, SERVED)
     assert roster.others_ready(1)
     assert not roster.others_ready(0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ServedModel(ModelIdentity("bands", "0.0.1", "1" * 64), "onnxruntime-cpu"),
+        ServedModel(SERVED.identity, "onnxruntime-cpu", answer_hashes={"labels": "others"}),
+        ServedModel(SERVED.identity, "openvino-cpu-int8"),
+    ],
+)
+def test_the_first_model_is_the_only_one(roster, other):
+    load(roster, 1)
+    with pytest.raises(ModelReplaced, match=r"so it is refused: restore the files, or change to their model with POST"):
+        roster.note_loaded(0, Ready(other, 0.02))
+    roster.note_load_failure(0, ModelReplaced("another model"))
+    state = roster.state()
+    assert (state.served, state.n_ready, state.model_status) == (SERVED, 1, "ready")
+    assert [record.error_code for record in state.workers] == ["model_replaced", None]
+    load(roster, 0)
+    state = roster.state()
+    assert [(record.error, record.error_code) for record in state.workers] == [(None, None)] * 2
+
+
+def test_the_model_stays_the_same_when_every_worker_was_lost(roster):
+    load(roster, 0, 1)
+    for index in range(2):
+        roster.note_load_failure(index, ModelRefused("the file is damaged"))
+    with pytest.raises(ModelReplaced):
+        roster.note_loaded(0, Ready(ServedModel(SERVED.identity, "another"), 0.02))
+
+
+def test_a_roster_knows_whether_a_new_worker_would_load_its_model(make_settings, tmp_path):
+    card = read_card(write_model(tmp_path) / "card.json")
+    roster = Roster(make_settings(), locate(str(tmp_path)), RestartLog(lambda: None))
+    assert roster.disk_holds_served()  # nothing is served yet
+    identity = ModelIdentity(card.name, card.version, card.sha256)
+    roster.note_loaded(0, Ready(ServedModel(identity, "onnxruntime-cpu", answer_hashes=card.answer_hashes()), 0.02))
+    assert roster.disk_holds_served()
+    write_model(tmp_path, uncertain_below=0.9)
+    assert not roster.disk_holds_served()
+    (tmp_path / "card.json").unlink()
+    assert not roster.disk_holds_served()
 
 
 def test_the_model_stays_ready_while_lost_workers_are_replaced(roster):

@@ -19,8 +19,10 @@ from ccmusic.errors import (
 )
 from ccmusic.genres import LABELS
 from ccmusic.workers.channel import Job
+from ccmusic.workers.pool import Pool
+from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor import Supervisor
-from support.bands_model import write_model
+from support.bands_model import band_network, write_model
 from support.recordings import bin_frequency, tone, wav
 from support.waiting import wait_until
 
@@ -348,6 +350,47 @@ def test_a_failed_load_is_reported_and_tried_again_until_it_succeeds(start, tmp_
     write_model(directory)
     assert ready(supervisor).state().model_status == "ready"
     assert supervisor.state().load_error is None
+
+
+def test_a_replaced_model_never_answers_and_the_service_recovers_with_the_files(start, tmp_path):
+    directory = write_model(tmp_path / "m")
+    supervisor = start(model=str(directory), workers=2)
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    served = supervisor.state().served
+    write_model(directory, band_network(scale=-0.1), version="0.0.2")
+    os.kill(supervisor.state().workers[0].pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.state().workers[0].error_code == "model_replaced", "its successor is refused")
+    assert "bands 0.0.2" in supervisor.state().workers[0].error
+    for _ in range(4):
+        answer = supervisor.submit(SHORT).result(30)
+        assert (answer.predictions()[0].genre, answer.model) == (LABELS[7], served.identity)
+    os.kill(supervisor.state().workers[1].pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.state().model_status == "error", "no worker is left")
+    with pytest.raises(ModelNotReady, match=r"bands 0\.0\.2 .* restore the files"):
+        supervisor.submit(SHORT)
+    write_model(directory)
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    assert supervisor.state().served == served
+    assert supervisor.submit(SHORT).result(30).predictions()[0].genre == LABELS[7]
+
+
+def test_workers_that_load_while_the_files_change_hold_one_model(start, tmp_path, monkeypatch):
+    """The second worker starts when the first has loaded, and the files are others by then."""
+    directory = write_model(tmp_path / "m")
+    note_loaded = Roster.note_loaded
+
+    def replace_files(self, index, ready) -> None:
+        note_loaded(self, index, ready)
+        if index == 0:
+            write_model(directory, uncertain_below=0.9)
+            supervisor.pool.slots[1].start()
+
+    monkeypatch.setattr(Roster, "note_loaded", replace_files)
+    monkeypatch.setattr(Pool, "_start_slots", lambda self: self.slots[0].start())
+    supervisor = start(model=str(directory), workers=2)
+    wait_until(lambda: supervisor.state().workers[1].error_code == "model_replaced", "the second is refused")
+    assert "different: uncertain_below" in supervisor.state().workers[1].error
+    assert supervisor.state().n_ready == 1
 
 
 def test_stop_leaves_no_process(make_settings):

@@ -9,6 +9,7 @@ from ccmusic.genres import LABELS, WORLD
 from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.supervisor import Supervisor
+from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
 from support.waiting import wait_until
@@ -109,6 +110,46 @@ def test_a_model_with_a_further_output_takes_over(supervisor, tmp_path):
         LABELS[3],
         WORLD.labels[15 - 3],
     )
+
+
+def test_a_model_takes_over_from_one_that_no_worker_can_load_any_more(make_settings, tmp_path):
+    directory = write_model(tmp_path / "m")
+    supervisor = Supervisor(make_settings(model=str(directory), model_repository=tmp_path))
+    supervisor.start()
+    try:
+        wait_until(lambda: supervisor.state().n_ready == 1, "the worker is ready")
+        classify_songs(supervisor)
+        write_model(directory, version="0.0.2")
+        supervisor.restart_workers()
+        wait_until(lambda: supervisor.state().model_status == "error", "its successor is refused")
+        report = supervisor.load_model("m")
+        assert (report.compared, report.agreement) == (0, None)
+        assert supervisor.state().served.identity.version == "0.0.2"
+        classify_songs(supervisor, 1)
+    finally:
+        supervisor.stop()
+
+
+def test_a_recording_whose_worker_is_lost_at_the_change_is_answered_by_the_new_model(
+    make_settings, tmp_path, monkeypatch
+):
+    changed = threading.Event()
+    answer = WorkerSlot._answer
+    monkeypatch.setattr(WorkerSlot, "_answer", lambda *reply: changed.wait(60) and answer(*reply))
+    monkeypatch.setattr(supervisor_module, "compare", lambda *_: (8, 1.0, 1.0))
+    write_model(tmp_path / "same", version="0.0.2")
+    supervisor = Supervisor(make_settings(model_repository=tmp_path, fault_injection=True, self_test_seconds=600.0))
+    supervisor.start()
+    try:
+        wait_until(lambda: supervisor.state().n_ready == 1, "the worker is ready")
+        assert supervisor.inject("corrupt-weights", size=24) > 0  # noticed after the recording
+        future = supervisor.submit(song(3))
+        wait_until(lambda: supervisor.state().workers[0].state == "busy", "the recording is processed")
+        supervisor.load_model("same")
+        changed.set()
+        assert future.result(30).model.version == "0.0.2"
+    finally:
+        supervisor.stop()
 
 
 def test_an_unknown_model_is_not_found(supervisor):

@@ -13,6 +13,7 @@ from ccmusic.errors import (
     EmptyAudio,
     InferenceTimeout,
     ModelChanged,
+    ModelRefused,
     NonFiniteOutput,
     OutOfMemory,
     Quarantined,
@@ -20,7 +21,7 @@ from ccmusic.errors import (
 )
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import ModelIdentity
-from ccmusic.models.store import locate
+from ccmusic.models.store import ModelLocation, locate
 from ccmusic.workers import roster as roster_module
 from ccmusic.workers import worker_slot
 from ccmusic.workers.channel import Failed, Inject, Injected, Job, Ready, SelfTest, SelfTested
@@ -30,6 +31,7 @@ from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.worker_slot import WorkerSlot
+from support.bands_model import write_model
 from support.waiting import wait_until
 
 READY = Ready(ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu"), 0.01)
@@ -222,6 +224,29 @@ def test_a_load_is_tried_again_until_it_succeeds(make_pool):
     assert pool.restarts() == ["load", "load", "load"]
 
 
+def test_a_replacement_with_another_model_never_answers(make_pool):
+    other = Ready(ServedModel(ModelIdentity("bands", "0.0.2", "1" * 64), "onnxruntime-cpu"), 0.01)
+    pool = make_pool({Ready: [READY, other, other, READY], Job: [CRASH, Failed(ENDED)]})
+    ticket = pool.submit()
+    assert pool.error_of(ticket) is ENDED
+    assert pool.restarts() == ["crashed", "load", "load"]
+    assert pool.roster.served is READY.served
+    assert (ticket.losses, pool.roster.record(0).error_code) == (1, None)
+
+
+def test_a_load_is_tried_again_as_soon_as_the_files_have_changed(make_pool, monkeypatch, tmp_path):
+    monkeypatch.setattr(worker_slot, "FIRST_PAUSE_SECONDS", 1000.0)
+    monkeypatch.setattr(worker_slot, "MAX_PAUSE_SECONDS", 1000.0)
+    directory = write_model(tmp_path / "m")
+    polled = []
+    files_state = ModelLocation.files_state
+    monkeypatch.setattr(ModelLocation, "files_state", lambda self: polled.append(1) or files_state(self))
+    pool = make_pool({Ready: [Failed(ModelRefused("half written"))] * 2 + [READY]}, model=str(directory))
+    wait_until(lambda: polled and pool.restarts() == ["load", "load"], "the slot waits")
+    write_model(directory, version="0.0.2")
+    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
+
+
 def test_a_command_returns_the_number_of_changes(make_pool):
     pool = make_pool({Inject: Injected(3)})
     assert pool.slot.send_command(Inject("nan-weights", 1.0)).result(30) == 3
@@ -244,11 +269,15 @@ def test_a_worker_is_replaced_after_its_job_when_it_should_retire(make_pool):
     assert pool.restarts() == []
 
 
-@pytest.mark.parametrize(("bytes_per_reply", "restarts"), [(100, []), (101, ["memory_growth"])])
-def test_a_worker_whose_own_memory_has_grown_is_replaced_after_its_job(
-    make_pool, monkeypatch, bytes_per_reply, restarts
+@pytest.mark.parametrize(
+    ("bytes_per_reply", "disk_holds_served", "restarts"),
+    [(100, True, []), (101, True, ["memory_growth"]), (101, False, [])],
+)
+def test_a_worker_whose_own_memory_has_grown_is_replaced_after_its_job_if_its_successor_can_load_the_model(
+    make_pool, monkeypatch, bytes_per_reply, disk_holds_served, restarts
 ):
     monkeypatch.setattr(StubProcess, "grows_bytes", bytes_per_reply)
+    monkeypatch.setattr(Roster, "disk_holds_served", lambda self: disk_holds_served)
     pool = make_pool({Job: Failed(ENDED)}, recycle_growth_bytes=100)
     assert pool.error_of(pool.submit()) is ENDED
     wait_until(lambda: pool.roster.record(0).jobs == 1, "the job is over")

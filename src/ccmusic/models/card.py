@@ -7,6 +7,9 @@ clips.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +34,21 @@ from ccmusic.models.record import Share
 from ccmusic.models.training_profile import Reference
 
 CARD_NAME = "card.json"
+
+NOT_IN_ANSWERS: dict[str, Any] = {
+    "schema_version": True,
+    "description": True,
+    "licence": True,
+    "training": True,
+    "metrics": True,
+    "reference": True,
+    "reference_mix": True,
+    "alternatives": True,
+    "agreement": True,
+    "file": True,
+    "heads": {"__all__": {"notes", "reference_mix"}},
+}
+"""Fields of a card that no answer and no self-test depends on. Each other, also a future one, makes another model."""
 
 
 class Card(Network):
@@ -190,6 +208,18 @@ class Card(Network):
                 return self.running(network)
         has = ", ".join(network.precision for network in self.networks)
         raise ModelRefused(f"model {self.name} has no network in {precision}, only in {has}: set CCMUSIC_PRECISION")
+
+    def answer_hashes(self) -> Mapping[str, str]:
+        """SHA-256 of every field that an answer or a self-test of the running network depends on, by name.
+
+        Two cards with equal hashes are the same model: the same network with the same labels, calibration and
+        thresholds, under the same name and version.
+        """
+        fields = self.model_dump(mode="json", exclude=NOT_IN_ANSWERS)
+        return {
+            name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+            for name, value in fields.items()
+        }
 
     def temperature(self, seconds: float) -> float:
         """Softmax temperature for a recording, interpolated over the logarithm of its length.

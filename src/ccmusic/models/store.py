@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ccmusic.errors import ModelFileNotFound, ModelRefused
+from ccmusic.errors import ModelError, ModelFileNotFound, ModelRefused
 from ccmusic.models.card import CARD_NAME, Card, read_card
 from ccmusic.models.card_parts import Precision
 from ccmusic.models.hub_reference import HubReference, parse_reference
@@ -70,6 +71,19 @@ class ModelLocation:
             return self._as_configured(CARD_NAME)
         return None if (self.directory / name).is_file() else self._as_configured(name)
 
+    def files_state(self) -> tuple[tuple[int, ...] | None, ...]:
+        """Inode, size and times of each file of this model; None for a file that is not on disk.
+
+        Another value means that a file was written, replaced, deleted or restored. Links are followed.
+        """
+        paths = [] if self.checkpoint is None else [self.checkpoint]
+        if self.directory is not None:
+            paths.append(self.directory / CARD_NAME)
+            with suppress(ModelError):
+                networks = read_card(self.directory / CARD_NAME).networks
+                paths += [self.directory / network.file for network in networks]
+        return tuple(map(file_state, paths))
+
     def preferring(self, precision: Precision) -> ModelLocation:
         """The same location in this precision, unless one was requested."""
         return self if self.precision is not None else replace(self, precision=precision)
@@ -79,6 +93,15 @@ class ModelLocation:
         if self.directory is not None and (made or self.configured == EMBEDDED):
             return str(self.directory / name)
         return self.configured if not Path(self.configured).is_dir() else str(Path(self.configured) / name)
+
+
+def file_state(path: Path) -> tuple[int, ...] | None:
+    """Inode, size and times of a file, which change when it is written or replaced; None if it cannot be found."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def locate(configured: str, precision: Precision | None = None) -> ModelLocation:

@@ -7,13 +7,12 @@ files read more; they run on threads of their own.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccmusic.errors import DependencyUnavailable, ModelError
+from ccmusic.errors import ModelError
 from ccmusic.health import Check, DiskSpace, Observation, Probe, disk_check, failed, file_check, passed, warned
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.system import (
@@ -22,10 +21,10 @@ from ccmusic.health.system import (
     gpu_memory_check,
     memory_check,
 )
-from ccmusic.models.card import CARD_NAME, read_card
-from ccmusic.models.store import file_sha256
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.settings import Settings
+from ccmusic.workers.model_files import ModelFiles
+from ccmusic.workers.records import load_error_code
 from ccmusic.workers.supervisor_state import SupervisorState
 
 LIBRARIES = ("onnxruntime", "av", "soundfile", "soxr", "numpy")
@@ -115,6 +114,7 @@ def service_checks(
         dependency_check(LIBRARIES),
         Check("model", lambda: model_check(sampled()), starting),
         Check("model_hash", lambda: model_hash(current()), period_seconds=1.0, stuck_seconds=30.0),
+        Check("one_model", lambda: one_model_check(sampled())),
         Check("model_choice", lambda: model_choice_check(sampled())),
         Check("supervisor", lambda: supervisor_check(sampled()), living, "age", component_type="system"),
         Check("workers", lambda: workers_check(sampled(), settings), serving, "ready"),
@@ -145,10 +145,17 @@ def model_check(state: SupervisorState) -> Observation:
         case "loading":
             code = "loading" if state.preparing is None else "preparing"
             return failed("still loading", state.preparing, code=code, message="Model is still loading...")
-    error = state.load_error
-    if isinstance(state.load_failure, DependencyUnavailable):
-        return failed(f"{error}", code="dependency_missing", message=f"Health check failed: {error}")
-    return failed(f"{error}", code="load_failed", message=f"Model loading failed: {error}")
+    error, code = state.load_error, load_error_code(state.load_failure)
+    reason = "Health check failed" if code == "dependency_missing" else "Model loading failed"
+    return failed(f"{error}", code=code, message=f"{reason}: {error}")
+
+
+def one_model_check(state: SupervisorState) -> Observation:
+    """Fails while a worker is not replaced because its successor would answer with another model than the others."""
+    refused = [worker for worker in state.workers if worker.error_code == "model_replaced"]
+    if not refused:
+        return passed()
+    return failed(f"worker {refused[0].index}: {refused[0].error}", len(refused), code="model_replaced")
 
 
 def model_choice_check(state: SupervisorState) -> Observation:
@@ -157,49 +164,30 @@ def model_choice_check(state: SupervisorState) -> Observation:
 
 
 class ModelHash:
-    """Hashes the model file when it has changed on disk, and periodically. Fails if it is not the model in use.
+    """Compares the model's files with the model in use: the card always, the network when it has changed on disk, and
+    periodically. Fails if a new worker would not load the model in use.
 
     Parameters
     ----------
     period_seconds : float
+        Longest time between two hashes of the network.
     """
 
     def __init__(self, period_seconds: float) -> None:
-        self._period_seconds = period_seconds
-        self._seen: tuple[object, ...] = ()
-        self._hashed_at = float("-inf")
-        self._last = passed()
+        self._files = ModelFiles(period_seconds)
 
     def __call__(self, state: SupervisorState) -> Observation:
         """Check the file of the model in use."""
         location, served = state.location, state.served
         if served is None or location is None or location.directory is None or location.missing() is not None:
             return passed()  # there is no model yet, or the check of the model file reports it
-        sha256 = served.identity.sha256
         try:
-            card = read_card(location.directory / CARD_NAME)
-            file = next((network.file for network in card.networks if network.sha256 == sha256), card.file)
-            path = location.directory / file
-            status = path.stat()
-            seen = (path, sha256, status.st_mtime_ns, status.st_size, status.st_ino)
-            if seen != self._seen or time.monotonic() - self._hashed_at > self._period_seconds:
-                self._last = self._hash(path, sha256)
-                self._seen, self._hashed_at = seen, time.monotonic()
+            difference = self._files.difference(location, served)
         except (OSError, ModelError) as error:
             return failed(f"the model on disk cannot be read: {error}", code="file_unreadable")
-        return self._last
-
-    @staticmethod
-    def _hash(path: Path, expected: str) -> Observation:
-        found = file_sha256(path)
-        if found == expected:
-            return passed(found[:12])
-        return failed(
-            f"{path.name} on disk has SHA-256 {found[:12]}..., the model in use has {expected[:12]}...; "
-            "the next start would not load it",
-            found[:12],
-            code="file_changed",
-        )
+        if difference is not None:
+            return failed(difference, code="file_changed")
+        return passed(served.identity.sha256[:12])
 
 
 def supervisor_check(state: SupervisorState) -> Observation:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ccmusic.errors import DependencyUnavailable, ModelReplaced
+
 WorkerState = Literal["starting", "idle", "busy", "testing", "failed", "retiring"]
 WORKER_STATES: tuple[WorkerState, ...] = get_args(WorkerState)
 READY_STATES: tuple[WorkerState, ...] = ("idle", "busy", "testing")
@@ -20,6 +22,19 @@ model did not load."""
 
 ModelStatus = Literal["loading", "ready", "error"]
 
+LoadErrorCode = Literal["load_failed", "dependency_missing", "model_replaced"]
+"""Why a model could not be loaded, for programs: its files, a library, or because it is not the model in use."""
+
+
+def load_error_code(error: Exception | None) -> LoadErrorCode:
+    """The code of the error of a failed load."""
+    match error:
+        case DependencyUnavailable():
+            return "dependency_missing"
+        case ModelReplaced():
+            return "model_replaced"
+    return "load_failed"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -33,6 +48,8 @@ class WorkerRecord:
         Processes replaced in this slot, and recordings answered in it.
     error : str or None
         Why the last process in this slot could not load its model.
+    error_code : str or None
+        The same for programs.
     stage : str or None
         What the process is doing, one of `heartbeat.STAGES`.
     stage_seconds : float or None
@@ -53,6 +70,7 @@ class WorkerRecord:
     stage_seconds: float | None = None
     heartbeat_age_seconds: float | None = None
     rss_bytes: int | None = None
+    error_code: LoadErrorCode | None = None
 
 
 @dataclass(frozen=True, slots=True)

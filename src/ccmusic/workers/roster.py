@@ -9,15 +9,24 @@ import threading
 from collections import deque
 from dataclasses import replace
 
-from ccmusic.errors import CcmusicError
+from ccmusic.errors import CcmusicError, ModelError, ModelReplaced
 from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Ready
 from ccmusic.workers.job_queue import Ticket
-from ccmusic.workers.records import READY_STATES, ModelStatus, RestartReason, SelfTestState, WorkerRecord, WorkerState
+from ccmusic.workers.model_files import ModelFiles
+from ccmusic.workers.records import (
+    READY_STATES,
+    ModelStatus,
+    RestartReason,
+    SelfTestState,
+    WorkerRecord,
+    WorkerState,
+    load_error_code,
+)
 from ccmusic.workers.restart_log import RestartLog
-from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.served_model import WHAT_TO_DO, ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState, load_error_of, model_status_of
 
 SLOW_FACTOR = 4.0
@@ -56,6 +65,7 @@ class Roster:
         self._lock = threading.Lock()
         self._location = location
         self._served: ServedModel | None = None
+        self._files = ModelFiles()
         self._load_failure: Exception | None = None
         self._preparation_caveat: str | None = None
         self._records = [WorkerRecord(i, "starting", None, 0, 0) for i in range(settings.workers)]
@@ -87,7 +97,7 @@ class Roster:
 
     @property
     def served(self) -> ServedModel | None:
-        """The model that the workers last verified; None before the first."""
+        """The model that every worker must hold: the first that one of them verified; None before that."""
         return self._served
 
     @property
@@ -138,6 +148,16 @@ class Roster:
         idle = [self._busy_since.get(index, now) - self._idle_since_test[index] for index in ready]
         return replace(self._self_test, age_seconds=max(ages, default=0.0), idle_age_seconds=max(idle, default=0.0))
 
+    def disk_holds_served(self) -> bool:
+        """Whether the files hold the model in use, so that a new worker would not be refused. Reads them."""
+        location, served = self._location, self._served
+        if served is None or location.directory is None:
+            return True
+        try:
+            return self._files.difference(location, served) is None
+        except (OSError, ModelError):
+            return False
+
     # written by the preparation
 
     def note_preparation_failure(self, error: CcmusicError) -> None:
@@ -170,17 +190,33 @@ class Roster:
             self.restart_log.notify()
 
     def note_loaded(self, index: int, ready: Ready) -> None:
-        """A worker has loaded the model and passed its first self-test."""
+        """A worker has loaded the model and passed its first self-test.
+
+        The first model binds the roster: no worker with another one may answer, whatever happens to the files. Only the
+        model change makes another roster.
+
+        Raises
+        ------
+        ModelReplaced
+            It is not the model that the others hold.
+        """
+        found = ready.served
         with self._lock:
-            self._served = ready.served
+            served = self._served = self._served or found
+            if difference := served.difference(found):
+                raise ModelReplaced(
+                    f"a new worker loaded {found.title} from {self._location.configured}, but the model in use is "
+                    f"{served.title} (different: {', '.join(difference)}), so it is refused: {WHAT_TO_DO}"
+                )
             self._load_failure = None
+            self._records[index] = replace(self._records[index], error=None, error_code=None)
         self.note_self_test(index, ready.self_test_seconds, None)
 
     def note_load_failure(self, index: int, error: CcmusicError) -> None:
         """A worker could not load the model."""
         with self._lock:
             self._load_failure = error
-        self.change(index, state="failed", error=error.sentence, pid=None)
+        self.change(index, state="failed", error=error.sentence, error_code=load_error_code(error), pid=None)
 
     def note_job_done(self, index: int) -> None:
         """A worker has answered a job. It is idle now, unless it was marked failed meanwhile."""

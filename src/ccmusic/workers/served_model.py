@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.training_profile import Reference
+
+WHAT_TO_DO = (
+    "restore the files, or change to their model with POST /v2/repository/models/NAME/load, or restart the service"
+)
+"""For messages about files that hold another model than the one in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class ServedModel:
         What the card states about the recordings that the model was trained on; None if it states nothing.
     caveat : str or None
         Why this network of the card runs, and not the one that the card prefers; None if the preferred one runs.
+    answer_hashes : mapping of str to str
+        SHA-256 of every field of the card that an answer depends on (`Card.answer_hashes`).
     """
 
     identity: ModelIdentity
@@ -38,3 +46,21 @@ class ServedModel:
     reference_mix: tuple[float, ...] | None = None
     training_profile: Reference | None = None
     caveat: str | None = None
+    answer_hashes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name, version, the first digits of the hash, and the backend, for messages."""
+        return f"{self.identity.name} {self.identity.version} {self.identity.sha256[:12]} on {self.backend}"
+
+    def difference(self, other: ServedModel) -> tuple[str, ...]:
+        """Names of what answers depend on and what is not the same in another model; empty if it is the same model."""
+        fields = differing(self.answer_hashes, other.answer_hashes)
+        if self.identity != other.identity and not fields:
+            fields = ("identity",)
+        return fields if self.backend == other.backend else (*fields, "backend")
+
+
+def differing(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, ...]:
+    """The names that have another value, or none, in the other mapping; sorted."""
+    return tuple(sorted(name for name in {**one, **other} if one.get(name) != other.get(name)))

@@ -212,7 +212,7 @@ class Supervisor:
             self.pool = candidate
         self._candidate = None
         old.close()  # each of its workers ends after its job
-        threading.Thread(target=old.join, args=(self._settings.job_timeout_seconds,), daemon=True).start()
+        threading.Thread(target=self._end, args=(old,), name="ccmusic-old-model", daemon=True).start()
         self._restart_log.notify()
         return SwapReport(
             previous=_name_of(old.roster.served),
@@ -222,6 +222,13 @@ class Supervisor:
             slowdown=round(slowdown, 3),
             seconds=round(time.monotonic() - began, 3),
         )
+
+    def _end(self, old: Pool) -> None:
+        """Wait until the workers of the old model have ended. The recordings of those that were lost are not."""
+        old.join(self._settings.job_timeout_seconds)
+        with self._lock:
+            for ticket in old.queue.empty():
+                self.pool.queue.put(ticket, first=True)
 
     def _judge(self, compared: int, agreement: float | None, slowdown: float) -> None:
         """Raise `ModelRefused` if a new model differs too much from the old one, or is too slow."""

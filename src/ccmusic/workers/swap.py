@@ -112,6 +112,8 @@ def require_same_labels(current: Pool, candidate: Pool) -> None:
 def compare(current: Pool, candidate: Pool, recent: Sequence[Job]) -> tuple[int, float | None, float]:
     """Classify the recent recordings with both models, in turn, and compare genres and times.
 
+    Nothing is compared if no worker can load the old model any more: it answers nothing, and only a change helps.
+
     Returns
     -------
     compared : int
@@ -123,6 +125,8 @@ def compare(current: Pool, candidate: Pool, recent: Sequence[Job]) -> tuple[int,
     ModelRefused
         The new model fails on a recording that the old one can classify.
     """
+    if current.roster.model_status == "error":
+        return 0, None, 1.0
     jobs = list(recent) or [Job(recording(name, 10.0), WindowPlan(), spectrogram=False) for name in SIGNALS]
     same = compared = 0
     ratios = []

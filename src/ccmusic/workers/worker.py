@@ -142,6 +142,7 @@ class Worker:
             reference_mix=card.reference_mix,
             training_profile=card.reference,
             caveat=pipeline.caveat,
+            answer_hashes=card.answer_hashes(),
         )
         return Ready(served, self._seconds)
 

@@ -15,6 +15,7 @@ from ccmusic.errors import (
     InferenceTimeout,
     ModelChanged,
     ModelRefused,
+    ModelReplaced,
     NonFiniteOutput,
     OutOfMemory,
     Quarantined,
@@ -47,8 +48,8 @@ OVERDUE = 1.0
 """After this many periods, a self-test is done before waiting jobs: it takes milliseconds."""
 MAX_LOSSES = 5
 """A job fails when more workers than this have ended during it, even if the job is not the cause."""
-MISSING_FILE_SECONDS = 0.5
-"""Period of the check whether a missing model file is back."""
+CHANGED_FILE_SECONDS = 0.25
+"""Period of the check whether the model's files have changed since a failed load."""
 
 INTERRUPTION = (EOFError, OSError, TimeoutError)
 
@@ -91,6 +92,7 @@ class WorkerSlot(threading.Thread):
         self._commands: list[tuple[Inject, Future[int]]] = []
         self._base_bytes: int | None = None
         self._requeued = False
+        self._files_state: tuple[object, ...] = ()
         self.process: WorkerProcess | None = None
         self.retire_after_job = False
 
@@ -127,16 +129,20 @@ class WorkerSlot(threading.Thread):
         return future
 
     def _wait_before_restart(self) -> None:
-        """Pause before the next process. The pause ends early when a missing model file is back."""
-        location = self._roster.location
-        missing = self._roster.record(self._index).state == "failed" and location.missing() is not None
+        """Pause before the next process. After a failed load it ends early when the model's files have changed."""
+        failed = self._roster.record(self._index).state == "failed"
+        tried = last = self._files_state  # as they were before the load that has failed, if that is known
         deadline = time.monotonic() + self._pause
         while (left := deadline - time.monotonic()) > 0:
-            if wait([self._wakeup.descriptor], min(left, MISSING_FILE_SECONDS)):
+            if wait([self._wakeup.descriptor], min(left, CHANGED_FILE_SECONDS)):
                 self._wakeup.clear()
                 return
-            if missing and location.missing() is None:
-                return
+            if failed:
+                now = self._files_state = self._roster.location.files_state()
+                tried = tried or now
+                if now == last != tried:  # changed, and not being written any more
+                    return
+                last = now
 
     # one process
 
@@ -197,10 +203,13 @@ class WorkerSlot(threading.Thread):
             case Ready(served):
                 if process.failure is not None:
                     return self._load_failed(ModelRefused(process.failure[1]), restart=False)
+                try:
+                    self._roster.note_loaded(self._index, reply)
+                except ModelReplaced as error:
+                    return self._load_failed(error)
                 logger.info("worker %d has loaded %s %s", self._index, served.identity.name, served.identity.version)
                 process.loading = False
                 self._base_bytes = process.own_bytes
-                self._roster.note_loaded(self._index, reply)
                 self._roster.change(self._index, state="idle", error=None)
                 return True
             case Failed(error):
@@ -332,12 +341,16 @@ class WorkerSlot(threading.Thread):
         return ticket.suspect_digest
 
     def _recycle_if_grown(self, process: WorkerProcess) -> None:
-        """Replace a worker whose memory has grown too much, if every other worker is ready."""
+        """Replace a worker whose memory has grown too much, if the others are ready and its successor would be too."""
         now = process.own_bytes
         if process.failure is not None or now is None or self._base_bytes is None:
             return
         grown = now - self._base_bytes
-        if grown > self._roster.settings.recycle_growth_bytes and self._roster.others_ready(self._index):
+        if (
+            grown > self._roster.settings.recycle_growth_bytes
+            and self._roster.others_ready(self._index)
+            and self._roster.disk_holds_served()
+        ):
             process.mark_failed(
                 "memory_growth", f"its memory has grown by {grown / 2**20:.0f} MB since its start", dump=False
             )
