@@ -1,9 +1,19 @@
+import errno
 import mmap
 import os
 import signal
 import subprocess
 
-from ccmusic.workers.process_info import ProcessHandle, longest_delay, own_bytes, rss_bytes, run_delays
+import pytest
+
+from ccmusic.workers.process_info import (
+    ProcessHandle,
+    longest_delay,
+    lower_priority,
+    own_bytes,
+    rss_bytes,
+    run_delays,
+)
 
 
 def test_what_the_system_knows_about_a_process():
@@ -47,3 +57,35 @@ def test_a_signal_to_a_process_that_has_ended_does_nothing():
     handle.send_signal(signal.SIGKILL)
     handle.close()
     handle.close()
+
+
+def refuse(*_):
+    raise PermissionError(errno.EPERM, "refused, as a seccomp profile does")
+
+
+@pytest.mark.parametrize("call", ["os.pidfd_open", "signal.pidfd_send_signal"])
+def test_a_signal_without_pidfd(monkeypatch, call):
+    monkeypatch.setattr(call, refuse)
+    process = subprocess.Popen(["sleep", "60"])
+    handle = ProcessHandle(process.pid)
+    handle.send_signal(signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
+    handle.send_signal(signal.SIGKILL)
+    handle.close()
+
+
+def test_without_pidfd_a_later_process_with_the_same_id_gets_no_signal(monkeypatch):
+    monkeypatch.setattr("os.pidfd_open", refuse)
+    sent = []
+    monkeypatch.setattr("os.kill", lambda pid, number: sent.append((pid, number)))
+    handle = ProcessHandle(os.getpid())
+    handle.send_signal(signal.SIGTERM)
+    monkeypatch.setattr("ccmusic.workers.process_info.started_at", lambda _: "another")
+    handle.send_signal(signal.SIGKILL)
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_refused_priority_is_no_error(monkeypatch, caplog):
+    monkeypatch.setattr("os.nice", refuse)
+    lower_priority(5)
+    assert "the priority of a process cannot be lowered" in caplog.text

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    os.nice(NICENESS)
+    with suppress(OSError):  # some seccomp profiles refuse it
+        os.nice(NICENESS)
     options = Options(
         model_cache=Path(request["model_cache"]),
         import_audio=None if request["import_audio"] is None else Path(request["import_audio"]),

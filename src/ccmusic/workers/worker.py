@@ -33,6 +33,7 @@ from ccmusic.workers.channel import (
     WorkerOptions,
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
+from ccmusic.workers.process_info import lower_priority
 from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(
     # Ctrl-C and an init system's SIGTERM reach the whole group, but the front process decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(options.niceness)
+    lower_priority(options.niceness)
     threading.Thread(target=_beat, args=(heartbeat, lifeline), name="ccmusic-heartbeat", daemon=True).start()
     try:
         active_faults = faults.ActiveFaults(options)
