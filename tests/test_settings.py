@@ -1,8 +1,13 @@
+import codecs
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
-from ccmusic.settings import read_settings
+from ccmusic.settings import Settings, read_settings
 
 
 def test_defaults_listen_where_a_probe_can_reach():
@@ -76,3 +81,71 @@ def test_decode_limits_carry_the_settings(monkeypatch):
 def test_the_defaults_of_the_limits_are_those_of_the_decoder():
     assert read_settings().decode_limits == DecodeLimits()
     assert DecodeLimits().max_bytes == 100 * 2**20
+
+
+def test_every_port_setting_ignores_the_address_of_a_service_of_kubernetes(monkeypatch, tmp_path):
+    ports = [name for name in Settings.model_fields if name.endswith("port")]
+    assert "management_port" in ports
+    for name in ports:
+        monkeypatch.setenv(f"CCMUSIC_{name.upper()}", "tcp://10.0.0.1:7860")
+    assert [getattr(read_settings(), name) for name in ports] == [Settings.model_fields[name].default for name in ports]
+    file = tmp_path / "ccmusic.toml"
+    file.write_text("port = 1111\n")
+    monkeypatch.setenv("CCMUSIC_CONFIG", str(file))
+    assert read_settings().port == 1111, "such a variable does not hide the file"
+
+
+def test_a_misspelt_port_is_refused(monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MANAGMENT_PORT", "7861")
+    with pytest.raises(InvalidSettings, match="CCMUSIC_MANAGMENT_PORT: there is no such setting"):
+        read_settings()
+
+
+def test_a_file_with_a_byte_order_mark(monkeypatch, tmp_path):
+    file = tmp_path / "ccmusic.toml"
+    file.write_bytes(codecs.BOM_UTF8 + b"port = 1111\r\n")
+    monkeypatch.setenv("CCMUSIC_CONFIG", str(file))
+    assert read_settings().port == 1111
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("heartbeat_seconds", "0.1"),  # a worker beats ten times a second
+        ("load_timeout_seconds", "1"),
+        ("job_timeout_seconds", "0.1"),
+        ("request_timeout_seconds", "0.1"),
+        ("max_loop_lag_seconds", "0.1"),  # as long as one beat of the loop
+        ("self_test_seconds", "0.01"),
+        ("self_test_seconds", "1e10"),  # longer than a system call can wait
+        ("recycle_growth_bytes", "1"),
+        ("import_timeout_seconds", "1"),
+        ("drain_seconds", "inf"),
+        ("heartbeat_seconds", "nan"),
+    ],
+)
+def test_a_value_that_could_only_cause_false_restarts_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"CCMUSIC_{name.upper()}", value)
+    with pytest.raises(InvalidSettings, match=f"CCMUSIC_{name.upper()}: "):
+        read_settings()
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_a_user_without_a_home(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert read_settings().model_cache == Path(tempfile.gettempdir()) / f"ccmusic-cache-{os.getuid()}"
+
+
+def test_a_path_that_needs_a_home_which_there_is_not(monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MODEL_CACHE", "~nobody-has-this-name/cache")
+    with pytest.raises(InvalidSettings, match=r"CCMUSIC_MODEL_CACHE: .*no home directory"):
+        read_settings()
+
+
+def test_the_admin_token_is_read_without_a_byte_order_mark(tmp_path):
+    (tmp_path / "token").write_bytes(codecs.BOM_UTF8 + b"secret\r\n")
+    assert Settings(admin_token_file=tmp_path / "token").admin_secret == "secret"

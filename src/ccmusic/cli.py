@@ -1,38 +1,55 @@
-"""The command line. Each command is a module of `ccmusic.commands`; this one puts them together."""
+"""The command line. Each command is a module of `ccmusic.commands`; this one puts them together.
+
+It sets the first signal handlers, and imports nearly everything after that: until then, process 1 misses a SIGTERM.
+"""
 
 from __future__ import annotations
 
-import argparse
-import logging
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ccmusic.commands import (
-    classify,
-    doctor,
-    evaluate,
-    explain,
-    gate,
-    metrics,
-    models,
-    serve,
-    settings,
-    train,
-    wecom_bridge,
+from ccmusic.process.signals import set_early_handlers
+
+if TYPE_CHECKING:
+    import argparse
+
+COMMANDS = (
+    "classify",
+    "serve",
+    "models",
+    "explain",
+    "train",
+    "evaluate",
+    "gate",
+    "doctor",
+    "wecom_bridge",
+    "metrics",
+    "settings",
 )
-from ccmusic.commands.exit_codes import ExitCode
-from ccmusic.commands.lazy_parser import LazyParser
-from ccmusic.commands.messages import warn
-from ccmusic.errors import InvalidParameter, InvalidSettings, ModelError
-from ccmusic.version import __version__
-
-COMMANDS = (classify, serve, models, explain, train, evaluate, gate, doctor, wecom_bridge, metrics, settings)
 """In the order in which ``ccmusic --help`` lists them."""
+
+SERVERS = ("serve", "wecom-bridge")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    if arguments is None:  # this process is the command, and not a program that calls this function
+        set_early_handlers(serves=any(word in SERVERS for word in sys.argv[1:2]))
+        from ccmusic.process.streams import open_standard_streams
+
+        open_standard_streams()
+    return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    import logging
+
+    from ccmusic.commands.exit_codes import ExitCode
+    from ccmusic.commands.messages import warn
+    from ccmusic.errors import InvalidParameter, InvalidSettings, ModelError
+
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -56,28 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line with all commands."""
+    from ccmusic.commands.lazy_parser import LazyParser
+    from ccmusic.commands.print_page import PrintPage
+    from ccmusic.version import __version__
+
     parser = LazyParser(
         prog="ccmusic",
         description="CCMusic names the genre of recordings.",
         epilog="docs/cli.md describes every command, and the exit codes.",
     )
     parser.add_argument("--version", action="version", version=f"ccmusic {__version__}")
-    parser.add_argument("--help-markdown", action=_PrintPage, help="print docs/cli.md and exit")
+    parser.add_argument("--help-markdown", action=PrintPage, help="print docs/cli.md and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_command(commands)
+    for name in COMMANDS:
+        importlib.import_module(f"ccmusic.commands.{name}").add_command(commands)
     return parser
-
-
-class _PrintPage(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **options)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from ccmusic.commands.cli_page import cli_page
-
-        print(cli_page(parser), end="")
-        parser.exit()
 
 
 if __name__ == "__main__":

@@ -7,19 +7,31 @@ A ``CCMUSIC_*`` variable takes precedence over the file, and the file over the d
 from __future__ import annotations
 
 import os
-import re
+import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
+from ccmusic.process.secret_file import read_secret
+from ccmusic.process.service_links import is_service_link, without_service_links
+
+LONGEST = 1_000_000
+"""Longest time of a setting in seconds, 11 days: the system's calls that wait refuse more than 24 days."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 _LIMITS = DecodeLimits()
@@ -30,7 +42,14 @@ def _default_workers() -> int:
 
 
 def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccmusic"
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "ccmusic"
+    home: Path | None = None
+    with suppress(RuntimeError):  # a user id that the system does not know, without HOME
+        home = Path.home()
+    if home is None or (home == Path("/") and not os.access(home, os.W_OK)):  # containers set HOME=/ for such a user
+        return Path(tempfile.gettempdir()) / f"ccmusic-cache-{os.getuid()}"
+    return home / ".cache" / "ccmusic"
 
 
 class Settings(BaseSettings):
@@ -79,7 +98,9 @@ class Settings(BaseSettings):
     model_cache: Path = Field(
         default_factory=_default_cache, description="Directory of fetched checkpoints and imported models."
     )
-    import_timeout_seconds: Seconds = Field(1800.0, description="Longest time to fetch and import a checkpoint.")
+    import_timeout_seconds: Annotated[float, Field(ge=5, le=LONGEST)] = Field(
+        1800.0, description="Longest time to fetch and import a checkpoint."
+    )
     import_audio: Path | None = Field(
         None,
         description="Directory of recordings on which the precisions of an imported model are measured. By default the "
@@ -138,35 +159,43 @@ class Settings(BaseSettings):
         30.0,
         description="Longest wait for a worker. A request that would wait longer is refused, one that does is dropped.",
     )
-    job_timeout_seconds: Seconds = Field(
+    job_timeout_seconds: Annotated[float, Field(ge=0.5, le=LONGEST)] = Field(
         120.0, description="A job that runs longer is stopped, and its worker is replaced."
     )
-    request_timeout_seconds: Seconds = Field(
+    request_timeout_seconds: Annotated[float, Field(ge=0.5, le=LONGEST)] = Field(
         150.0, description="Longest time from the start of a request to its answer, with retries."
     )
     upload_timeout_seconds: Seconds = Field(120.0, description="Longest time in which a request must arrive.")
     upload_idle_seconds: Seconds = Field(
         15.0, description="Longest pause of a client within a request, and before its first line."
     )
+    keep_alive_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        75,
+        description="Longest pause between two requests on one connection. It must be longer than the idle time of the "
+        "load balancer in front, which else sends requests into connections that are being closed: 60 s at AWS and "
+        "nginx; Google's needs 620.",
+    )
     drain_seconds: Seconds = Field(30.0, description="After SIGTERM: longest time to answer the accepted requests.")
-    drain_linger_seconds: Annotated[float, Field(ge=0)] = Field(
+    drain_linger_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         1.0, description="After SIGTERM: time in which requests are still accepted, while `/readyz` answers 503."
     )
 
-    heartbeat_seconds: Seconds = Field(
+    heartbeat_seconds: Annotated[float, Field(ge=0.5, le=LONGEST)] = Field(
         1.0, description="A worker that sends no heartbeat for this time is killed and replaced; its stacks are kept."
     )
-    load_timeout_seconds: Seconds = Field(120.0, description="Longest time in which a worker must load its model.")
-    self_test_seconds: Seconds = Field(
+    load_timeout_seconds: Annotated[float, Field(ge=5, le=LONGEST)] = Field(
+        120.0, description="Longest time in which a worker must load its model."
+    )
+    self_test_seconds: Annotated[float, Field(ge=0.2, le=LONGEST)] = Field(
         10.0, description="Time between two self-tests of an idle worker, in which it classifies the golden clips."
     )
     quarantine_seconds: Seconds = Field(
         3600.0, description="Time for which a recording that ended two workers is refused."
     )
-    recycle_growth_bytes: Annotated[int, Field(ge=1)] = Field(
+    recycle_growth_bytes: Annotated[int, Field(ge=64 * 2**20)] = Field(
         1024 * 2**20, description="A worker whose memory has grown by this much is replaced after its job."
     )
-    max_loop_lag_seconds: Seconds = Field(
+    max_loop_lag_seconds: Annotated[float, Field(ge=0.5, le=LONGEST)] = Field(
         2.0, description="`/livez` is false if the HTTP event loop has been blocked for this time."
     )
     max_error_share: Share = Field(
@@ -200,11 +229,14 @@ class Settings(BaseSettings):
     )
     max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest number of `windows` in a request.")
 
-    @field_validator("port", mode="before")
+    @field_validator("model", "model_cache", mode="after")
     @classmethod
-    def _not_a_service_link(cls, value: Any) -> Any:
-        # Kubernetes sets CCMUSIC_PORT=tcp://10.0.0.1:7860 in the pods of a namespace with a Service named ccmusic.
-        return cls.model_fields["port"].default if isinstance(value, str) and "://" in value else value
+    def _has_a_home(cls, value: Any) -> Any:
+        try:
+            Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError("~ has no meaning here, because this user has no home directory") from None
+        return value
 
     @property
     def faults_at_start(self) -> tuple[str, ...]:
@@ -217,7 +249,7 @@ class Settings(BaseSettings):
         if self.admin_token is not None:
             return self.admin_token.get_secret_value()
         if self.admin_token_file is not None:
-            return self.admin_token_file.read_text(encoding="utf-8").strip() or None
+            return read_secret(self.admin_token_file)
         return None
 
     @property
@@ -241,9 +273,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, the one that takes precedence first: command line, environment, file."""
+        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101  pydantic passes nothing else
+        env_settings.env_vars = without_service_links(env_settings.env_vars)
         sources = [init_settings, env_settings]
         if path := os.environ.get("CCMUSIC_CONFIG"):
-            sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
+            # not pydantic's source of TOML: it refuses a byte order mark, which editors of Windows write
+            sources.append(InitSettingsSource(settings_cls, tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))))
         return tuple(sources)
 
 
@@ -293,14 +328,11 @@ def read_settings(**overrides: Any) -> Settings:
 _OTHERS = ("CCMUSIC_BRIDGE_", "CCMUSIC_TEST_")
 """Variables of the bridge to WeCom, which checks them itself, and of the test suite."""
 
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
-"""Variables that Kubernetes sets in a pod for a Service whose name begins with ccmusic."""
-
 
 def _refuse_unknown_variables() -> None:
     """Refuse a misspelt variable, which would otherwise be ignored without a message."""
     known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"CCMUSIC_CONFIG"}
-    for name in os.environ:
+    for name, value in os.environ.items():
         is_setting = name.startswith("CCMUSIC_") and not name.startswith(_OTHERS)
-        if is_setting and name not in known and not _SERVICE_LINK.search(name):
+        if is_setting and name not in known and not is_service_link(name, value):
             raise InvalidSettings(f"{name}: there is no such setting; `ccmusic settings` lists them")

@@ -47,3 +47,15 @@ def test_a_misspelt_variable_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CCMUSIC_BRIDGE_HEARTBEAT", "0")
     with pytest.raises(InvalidSettings, match="CCMUSIC_BRIDGE_HEARTBEAT: unknown setting"):
         read_bridge_settings(robot_url_file=tmp_path)
+
+
+def test_the_variables_of_a_service_of_kubernetes(tmp_path, monkeypatch):
+    for name, value in {
+        "CCMUSIC_BRIDGE_PORT": "tcp://10.0.0.1:7861",
+        "CCMUSIC_BRIDGE_SMTP_PORT": "tcp://10.0.0.2:25",
+        "CCMUSIC_BRIDGE_SERVICE_HOST": "10.0.0.1",
+        "CCMUSIC_BRIDGE_PORT_7861_TCP_ADDR": "10.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = read_bridge_settings(robot_url_file=tmp_path / "robot")
+    assert (settings.port, settings.smtp_port) == (7861, 587)

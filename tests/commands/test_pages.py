@@ -73,5 +73,8 @@ def test_the_numbers_of_the_exit_codes_never_change():
         "DOCTOR_FAILED": 9,
         "NOT_NOTICED": 10,
         "NOT_RECOVERED": 11,
+        "REFUSED": 12,
+        "OUTPUT_FULL": 13,
+        "OUTPUT_CLOSED": 14,
         "INTERRUPTED": 130,
     }

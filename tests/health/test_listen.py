@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -8,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from ccmusic.health import listen
+from ccmusic.health import CannotListen, listen
 from ccmusic.health.listen import SPARE_DESCRIPTORS
 
 
@@ -20,8 +21,21 @@ def test_it_listens_at_once_without_the_delay_of_nagle():
 
 
 def test_an_occupied_port_is_an_error():
-    with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
+    with (
+        listen("127.0.0.1", 0) as listener,
+        pytest.raises(CannotListen, match=r"cannot listen on 127.0.0.1:\d+: .*in use; stop the program"),
+    ):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+def test_an_address_in_brackets():
+    try:
+        listener = listen("[::1]", 0)
+    except CannotListen as error:
+        assert error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+        pytest.skip("this machine has no ::1")
+    with listener:
+        assert listener.family == socket.AF_INET6
 
 
 @contextmanager

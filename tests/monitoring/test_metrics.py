@@ -98,6 +98,7 @@ def test_every_series_of_a_busy_service():
         "ccmusic_gpu_memory_used_ratio": 0.375,
         "ccmusic_disk_free_bytes": 25,
         "ccmusic_disk_used_ratio": 0.75,
+        "ccmusic_log_dropped_lines_total": 0,
     }
 
 

@@ -12,8 +12,9 @@ from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import locate
 from ccmusic.monitoring.drift_watch import DriftState
+from ccmusic.process.log_output import DroppedLines
 from ccmusic.serving import checks
-from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers
+from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers, log_check
 from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord, load_error_code
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
@@ -223,3 +224,12 @@ def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):
         if check.name in names:
             assert check.observe().status == "pass"
     assert len(read) == len(names)
+
+
+def test_lost_lines_of_the_log_are_a_warning():
+    dropped = DroppedLines()
+    assert log_check(dropped).status == "pass"
+    dropped.add(3)
+    seen = log_check(dropped)
+    assert (seen.status, seen.code, seen.value) == ("warn", "log_lost", 3)
+    assert seen.cause.startswith("3 lines of the log were lost")

@@ -27,6 +27,7 @@ from ccmusic.alerting.robot import Robot
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.alerting.watchdog import Watchdog
 from ccmusic.health import Check, Health, Observation, Probe, failed, install, passed, warned
+from ccmusic.process.secret_file import read_secret
 from ccmusic.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -125,9 +126,9 @@ class Bridge:
         if self._settings.token_file is None:
             return
         try:
-            token = self._settings.token_file.read_text(encoding="utf-8").strip()
+            token = read_secret(self._settings.token_file)
         except (OSError, UnicodeDecodeError):
-            token = ""
+            token = None
         if not token:
             logger.error(
                 "the token file %s cannot be read or is empty; all requests are refused", self._settings.token_file

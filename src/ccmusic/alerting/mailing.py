@@ -10,6 +10,7 @@ from email.utils import formatdate, make_msgid
 
 from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.settings import BridgeSettings
+from ccmusic.process.secret_file import read_secret
 
 
 class Mail:
@@ -44,7 +45,7 @@ class Mail:
         try:
             with self._connection(timeout_seconds) as server:
                 if settings.smtp_user is not None and settings.smtp_password_file is not None:
-                    server.login(settings.smtp_user, settings.smtp_password_file.read_text(encoding="utf-8").strip())
+                    server.login(settings.smtp_user, read_secret(settings.smtp_password_file) or "")
                 server.send_message(message, settings.smtp_from, settings.smtp_to)
         except smtplib.SMTPResponseException as error:
             raise NotSent("mail", f"{settings.smtp_host} answered {error.smtp_code} ({type(error).__name__})") from None

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.settings import ROBOT_API
+from ccmusic.process.secret_file import read_secret
 
 MAX_ANSWER_BYTES = 64 * 1024
 RATE_LIMITED = 45009
@@ -60,9 +61,9 @@ class Robot:
             With the reason ``secret``: it cannot be read, or contains neither a key nor a webhook URL.
         """
         try:
-            text = self._url_file.read_text(encoding="utf-8").strip()
+            text = read_secret(self._url_file) or ""
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            reason = error.strerror if isinstance(error, OSError) else "not text"
             raise NotSent("secret", f"{self._url_file}: {reason}", final=True) from None
         if _KEY.fullmatch(text):
             text = f"{ROBOT_API}?key={text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -9,22 +10,28 @@ import uvicorn
 from ccmusic.alerting.app import create_app
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.health import listen
+from ccmusic.health.addresses import local_address
 
 END_SECONDS = 5
 """After SIGTERM, for messages that are being sent. Alertmanager retries a notification without an answer."""
 
 
-def serve(settings: BridgeSettings) -> None:
+def serve(settings: BridgeSettings, announce: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    settings : BridgeSettings
+    announce : callable
+        Called with the line for standard output: the address.
 
     Raises
     ------
-    OSError
+    CannotListen
         Listening on the address is impossible.
     """
     with listen(settings.host, settings.port) as listener:
-        shown = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
-        print(f"CCMusic WeCom bridge: http://{shown}:{listener.getsockname()[1]}/", flush=True)
+        announce(f"CCMusic WeCom bridge: http://{local_address(settings.host, listener.getsockname()[1])}/")
         config = uvicorn.Config(
             create_app(settings),
             log_config=None,

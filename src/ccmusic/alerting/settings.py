@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ccmusic.errors import InvalidSettings
+from ccmusic.process.service_links import is_service_link, without_service_links
 
 PREFIX = "CCMUSIC_BRIDGE_"
 ROBOT_API = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send"
@@ -99,6 +100,20 @@ class BridgeSettings(BaseSettings):
             raise ValueError("a password is not sent in clear: smtp_security must be starttls or tls")
         return self
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the one that takes precedence first: flags, environment."""
+        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101  pydantic passes nothing else
+        env_settings.env_vars = without_service_links(env_settings.env_vars)
+        return init_settings, env_settings
+
     @property
     def zone(self) -> ZoneInfo:
         """Time zone of the times in messages."""
@@ -113,8 +128,9 @@ def read_bridge_settings(**overrides: Any) -> BridgeSettings:
     InvalidSettings
         A value is not allowed or missing, or a ``CCMUSIC_BRIDGE_*`` variable is unknown; the text names it.
     """
-    for name in os.environ:
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in BridgeSettings.model_fields:
+    for name, value in os.environ.items():
+        known = not name.startswith(PREFIX) or name.removeprefix(PREFIX).lower() in BridgeSettings.model_fields
+        if not known and not is_service_link(name, value):
             raise InvalidSettings(f"{name}: unknown setting; `ccmusic wecom-bridge --help` lists them")
     try:
         return BridgeSettings(**{name: value for name, value in overrides.items() if value is not None})

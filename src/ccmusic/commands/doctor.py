@@ -12,6 +12,7 @@ from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.errors import InvalidParameter
 from ccmusic.operations.doctor import diagnose
 from ccmusic.operations.drill import DrillOutcome, run_drill
+from ccmusic.process.secret_file import read_secret
 
 EXIT_CODES = {
     DrillOutcome.PASSED: ExitCode.OK,
@@ -50,9 +51,9 @@ def _run(options: argparse.Namespace) -> int:
     try:
         token = os.environ.get("CCMUSIC_ADMIN_TOKEN", "")
         if options.token_file is not None:
-            token = options.token_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise InvalidParameter("--token-file", f"cannot be read: {error.strerror}") from error
+            token = read_secret(options.token_file) or ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidParameter("--token-file", f"cannot be read: {error}") from error
     outcome = run_drill(
         options.url or DEFAULT_URL,
         options.inject,

@@ -35,4 +35,7 @@ class ExitCode(IntEnum):
     DOCTOR_FAILED = 9, "doctor: a check failed, or the fault could not be injected."
     NOT_NOTICED = 10, "doctor --inject: the service did not notice the fault."
     NOT_RECOVERED = 11, "doctor --inject: the service noticed the fault, but did not recover from it in time."
+    REFUSED = 12, "The system refuses something that the server needs. The message names it."
+    OUTPUT_FULL = 13, "The server cannot write its address to standard output: no space is left."
+    OUTPUT_CLOSED = 14, "The server cannot write its address: the program that reads standard output has ended."
     INTERRUPTED = 130, "The command was interrupted with Ctrl-C."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 
 def warn(text: str) -> None:
     """Print a message for the user to stderr."""
-    print(f"ccmusic: {text}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the exit code still tells the cause
+        print(f"ccmusic: {text}", file=sys.stderr, flush=True)
 
 
 def stage_printer(*, quiet: bool) -> Callable[[str], object]:

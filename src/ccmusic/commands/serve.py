@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from typing import Any
 
 from ccmusic.commands import arguments
-from ccmusic.commands.exit_codes import ExitCode
-from ccmusic.commands.messages import warn
+from ccmusic.commands.server_run import run_server
 
 
 def add_command(commands: Any) -> None:
@@ -41,15 +41,8 @@ def _run(options: argparse.Namespace) -> int:
         host=options.host, port=options.port, model=options.model, workers=options.workers, page=options.page
     )
     logging.getLogger().setLevel(settings.log_level.upper())
-    try:
-        serve(settings, started_at, page_attached)
-    except OSError as error:
-        addresses = f"{settings.host}:{settings.port}"
-        if settings.management_port is not None:
-            addresses += f" or {settings.management_host}:{settings.management_port}"
-        warn(
-            f"cannot listen on {addresses}: {error.strerror}; stop the program that uses the port, or choose another "
-            "port with --port or CCMUSIC_PORT (CCMUSIC_MANAGEMENT_PORT)"
-        )
-        return ExitCode.ADDRESS
-    return ExitCode.OK
+    colours = sys.stderr.isatty()  # asked before the log passes through a buffer
+    return run_server(
+        lambda announce: serve(settings, started_at, page_attached, announce=announce, colours=colours),
+        "the settings are --host and --port, CCMUSIC_MANAGEMENT_HOST and CCMUSIC_MANAGEMENT_PORT",
+    )

@@ -6,8 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from ccmusic.commands.exit_codes import ExitCode
-from ccmusic.commands.messages import warn
+from ccmusic.commands.server_run import run_server
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -63,12 +62,4 @@ def _run(options: argparse.Namespace) -> int:
 
     settings = read_bridge_settings(**{name: getattr(options, name) for name in BridgeSettings.model_fields})
     logging.getLogger("ccmusic.alerting").setLevel(logging.INFO)
-    try:
-        serve(settings)
-    except OSError as error:
-        warn(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "stop the program that uses the port, or choose another port with --port"
-        )
-        return ExitCode.ADDRESS
-    return ExitCode.OK
+    return run_server(lambda announce: serve(settings, announce), "the settings are --host and --port")

@@ -23,6 +23,7 @@ object. Call ``health.drain()`` on SIGTERM. In Gradio: ``demo.launch(app_kwargs=
 `HealthServer` answers on its own port, even while the application's event loop is blocked.
 """
 
+from ccmusic.health.addresses import CannotListen
 from ccmusic.health.check import Check, CheckResult, Observation, Probe, Status, failed, passed, warned
 from ccmusic.health.disk import DiskSpace, DiskUse, disk_check
 from ccmusic.health.files import file_check
@@ -41,6 +42,7 @@ from ccmusic.health.system import (
 )
 
 __all__ = [
+    "CannotListen",
     "Check",
     "CheckResult",
     "DiskSpace",

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ccmusic.health.addresses import CannotListen, without_brackets
+
 BACKLOG = 2048
 """Connections that the kernel keeps until they are accepted; the system may allow fewer."""
 SPARE_DESCRIPTORS = 2
@@ -79,15 +81,22 @@ def listen(host: str, port: int) -> Listener:
     Parameters
     ----------
     host : str
-        Name or address to listen on.
+        Name or address to listen on; an IPv6 address may have brackets.
     port : int
         0: the system chooses one.
 
     Raises
     ------
-    OSError
+    CannotListen
         Listening on the address is impossible.
     """
+    try:
+        return _listen(without_brackets(host), port)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
+
+
+def _listen(host: str, port: int) -> Listener:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
     # Pass the protocol: otherwise asyncio leaves Nagle's algorithm on, and answers on a kept connection wait 40 ms.

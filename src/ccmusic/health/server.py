@@ -41,7 +41,7 @@ class HealthServer:
 
     Raises
     ------
-    OSError
+    CannotListen
         Listening on the address is impossible.
     """
 

@@ -36,5 +36,6 @@ CHECK_CODES = {
     "nearly_full": "memory, disk or descriptors are nearly used up",
     "under_pressure": "the processes wait for memory",
     "full": "no descriptor is left",
+    "log_lost": "lines of the log were lost, because its reader takes none",
     "drift": "the recordings differ from the training set",
 }

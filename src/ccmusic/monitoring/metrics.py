@@ -29,6 +29,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ccmusic.health.check import PROBES, STATUSES, CheckResult
+from ccmusic.process.log_output import DROPPED
 from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES
 
 if TYPE_CHECKING:  # only the type is needed
@@ -218,6 +219,11 @@ def _resources(snapshot: ServiceSnapshot) -> Iterator[Metric]:
         yield _gauge(metric, text, percent / 100 if isinstance(percent, int | float) else None)
     free, share = (None, None) if snapshot.disk is None else (snapshot.disk.free_bytes, snapshot.disk.share)
     yield _gauge("ccmusic_disk_free_bytes", "Free space on the file system of temporary files.", free)
+    yield CounterMetricFamily(
+        "ccmusic_log_dropped_lines",
+        "Lines of the log that were lost because its reader took none.",
+        value=DROPPED.total,
+    )
     yield _gauge("ccmusic_disk_used_ratio", "Used share of the file system of temporary files.", share)
 
 

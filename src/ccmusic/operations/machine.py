@@ -134,21 +134,20 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
-    from ccmusic.health import listen
+    from ccmusic.health.addresses import CannotListen, address, local_address
+    from ccmusic.health.listen import listen
 
     try:
         listen(settings.host, settings.port).close()
-    except OSError as error:
+    except CannotListen as error:
         if error.errno != errno.EADDRINUSE:
-            text = f"{settings.host}:{settings.port}: {error.strerror}; choose another port with CCMUSIC_PORT"
-            yield Finding("FAIL", "port", text)
+            yield Finding("FAIL", "port", f"{error} (CCMUSIC_HOST, CCMUSIC_PORT)")
             return
     else:
-        yield Finding("ok", "port", f"{settings.host}:{settings.port} is free")
+        yield Finding("ok", "port", f"{address(settings.host, settings.port)} is free")
         return
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  a comparison
     try:
-        response = request(f"http://{host}:{settings.port}", "/health")
+        response = request(f"http://{local_address(settings.host, settings.port)}", "/health")
     except OSError as error:
         response = Response(0, str(error).encode())
     if response.field("service") == SERVICE:

@@ -22,6 +22,7 @@ from ccmusic.health.system import (
     memory_check,
 )
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
+from ccmusic.process.log_output import DROPPED, DroppedLines
 from ccmusic.settings import Settings
 from ccmusic.workers.model_files import ModelFiles
 from ccmusic.workers.records import load_error_code
@@ -127,6 +128,7 @@ def service_checks(
         descriptor_check(),
         disk_check(disk.directory),
         disk.check(),
+        Check("log", lambda: log_check(DROPPED), measurement="lost"),
         Check("drift", lambda: drift_check(drift()), measurement="statistic"),
     ]
     gpu = gpu_memory_check()
@@ -267,6 +269,14 @@ def errors_check(answers: RecentAnswers, settings: Settings) -> Observation:
             code="internal_errors",
         )
     return passed(round(share, 3))
+
+
+def log_check(dropped: DroppedLines) -> Observation:
+    """Warns when lines of the log were lost. It never fails: recordings do not wait for the log."""
+    if not dropped.recently:
+        return passed(dropped.total)
+    cause = f"{dropped.total} lines of the log were lost: the program that reads it takes none, or its disk is full"
+    return warned(cause, dropped.total, code="log_lost")
 
 
 def drift_check(state: DriftState) -> Observation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
+from ccmusic.health.addresses import local_address
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
 from ccmusic.monitoring.metrics import metrics_route
@@ -27,7 +29,14 @@ END_SECONDS = 10
 """Time for the last connections to close after the drain."""
 
 
-def serve(settings: Settings, started_at: float | None = None, page: AttachPage | None = None) -> None:
+def serve(
+    settings: Settings,
+    started_at: float | None = None,
+    page: AttachPage | None = None,
+    *,
+    announce: Callable[[str], None] = print,
+    colours: bool | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Parameters
@@ -37,24 +46,29 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
         When the process started, on the monotonic clock.
     page : callable, optional
         See `create_app`.
+    announce : callable
+        Called with each line for standard output: the addresses.
+    colours : bool, optional
+        Whether the log has colours; by default, if it is shown on a terminal.
 
     Raises
     ------
-    OSError
+    CannotListen
         The server cannot listen on an address.
+    OSError
+        The system refuses something else.
     """
     # Bound here: uvicorn binds only after everything is loaded, and its exit code does not name the error.
     with listen(settings.host, settings.port) as listener:
         app = create_app(settings, started_at, page)
         listener.make_room = app.state.connections.make_room
         management = _management(app, settings)
-        print(
+        announce(
             f"CCMusic {'page and API' if settings.page else 'API'}: "
-            f"{_address(settings.host, listener.getsockname()[1])}",
-            flush=True,
+            f"http://{local_address(settings.host, listener.getsockname()[1])}/"
         )
         if management is not None:
-            print(f"CCMusic management: {_address(settings.management_host, management.port)}", flush=True)
+            announce(f"CCMusic management: http://{local_address(settings.management_host, management.port)}/")
         config = uvicorn.Config(
             app,
             http=limited_protocol(app.state.connections, settings.upload_idle_seconds),
@@ -62,9 +76,11 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
             loop="asyncio",  # another loop would not use the listener's own `accept`
             backlog=ACCEPTED_AT_ONCE,
             log_level=settings.log_level,
+            use_colors=colours,
             access_log=settings.log_level == "debug",
             server_header=False,
             root_path=settings.root_path,
+            timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=int(settings.drain_seconds) + END_SECONDS,
         )
         try:
@@ -76,11 +92,6 @@ def serve(settings: Settings, started_at: float | None = None, page: AttachPage 
         finally:
             if management is not None:
                 management.stop()
-
-
-def _address(host: str, port: int) -> str:
-    shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104  a comparison
-    return f"http://{shown}:{port}/"
 
 
 def _management(app: FastAPI, settings: Settings) -> HealthServer | None:

@@ -1,0 +1,1 @@
+"""What the service and the bridge need as processes: their environment, secrets, standard streams and signals."""
