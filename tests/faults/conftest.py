@@ -44,6 +44,12 @@ def pytest_sessionfinish() -> None:
         matrix.write(Path(path), ROWS)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if lines := matrix.false_alarms(ROWS):
+        terminalreporter.section("false alarms")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Row:
     """The row of the matrix for this drill."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from faults.catalogue import CATALOGUE
 from faults.client import Answer
+from faults.false_alarms import Red, false_reds, false_restarts
 from faults.look import Look
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
@@ -35,6 +38,8 @@ class Once:
         Seconds from the fault.
     within : bool or None
         Whether a bound that is not a time was kept.
+    false_reds, false_restarts : int or None
+        What the fault does not explain; None where the service was not watched because it starts with the fault.
     """
 
     number: int
@@ -48,11 +53,16 @@ class Once:
     wrong: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
+    false_reds: list[Red] | None = None
+    false_restarts: Counter[str] | None = None
     since: float = 0.0
+    injected_at: float = 0.0
+    recovered_at: float = math.inf
 
     def begin(self) -> None:
         """Start the time; called at the moment of the injection."""
         self.since = time.monotonic()
+        self.injected_at = self.injected_at or self.since
 
     def detected_when(
         self, *conditions: Callable[[Look], bool], side: bool = False, timeout: float = DETECT_SECONDS
@@ -94,7 +104,8 @@ class Once:
         assert answer.status == 200, answer.text
         if self.traffic is not None:
             assert not differs(answer, self.traffic.reference), answer.text
-        self.recovered = time.monotonic() - (self.since if since is None else since)
+        self.recovered_at = time.monotonic()
+        self.recovered = self.recovered_at - (self.since if since is None else since)
         return self.recovered
 
     def judge(self, answer: Answer, reference: dict[str, float]) -> None:
@@ -137,13 +148,22 @@ class Row:
                 service.wait_green()
             once = Once(number, service, traffic, bound=self.entry.bound_seconds)
             requests, wrong, errors = traffic.counts() if traffic else (0, 0, Counter())
-            restarts = service.look().body["restarts"]["total"] if service else 0
-            yield once
+            restarts = service.look().body["restarts"] if service else {}
+            with ExitStack() as stack:
+                watch = stack.enter_context(service.probe_watch()) if service is not None else None
+                yield once
+                if watch is not None:
+                    watch.read_on()
             if traffic is not None:
                 requests_now, wrong_now, errors_now = traffic.counts()
                 once.requests += requests_now - requests
                 once.wrong += wrong_now - wrong
                 once.errors.update(errors_now - errors)
+            if watch is not None:
+                once.false_reds = false_reds(watch.reds, self.entry.reds, once.injected_at, once.recovered_at)
             if service is not None and service.process.poll() is None:
-                once.restarts = service.look().body["restarts"]["total"] - restarts
+                now = service.look().body["restarts"]
+                once.restarts = now["total"] - restarts["total"]
+                more = Counter(now["by_reason"]) - Counter(restarts["by_reason"])
+                once.false_restarts = false_restarts(more, self.entry.restarts)
             self.repeated.append(once)

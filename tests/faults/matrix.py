@@ -31,6 +31,10 @@ service's own reports proves that it was injected. That run writes this page, an
 * **errors seen by others**: requests of two background clients, which did not cause the fault, with another status than
   200.
 * **restarts**: worker processes replaced, per repeat.
+* **false reds**: times in which a probe was not 200 although the fault does not concern it, or before the fault, or
+  after the recovery. A watcher reads the three probes about 20 times a second, from before the fault until after the
+  recovery. Empty: the service starts with the fault.
+* **false restarts**: worker processes replaced for a reason that the fault does not explain, or more of them.
 
 """
 COLUMNS = (
@@ -44,6 +48,8 @@ COLUMNS = (
     "wrong answers",
     "errors seen by others",
     "restarts",
+    "false reds",
+    "false restarts",
     "remarks",
 )
 
@@ -83,6 +89,8 @@ def line(row: Row) -> str:
     kinds = ", ".join(f"{count} x {kind}" for kind, count in errors.most_common())
     restarts = sorted({once.restarts for once in done})
     where = f"in repeat {len(done) + 1}" if len(done) < row.n_repeats else "after the repeats"
+    reds = [once.false_reds for once in done if once.false_reds is not None]
+    unexplained = [once.false_restarts for once in done if once.false_restarts is not None]
     remarks = [f"**FAILED** {where}: {row.failure}"] if row.failure else []
     remarks += [f"{name} {spread(values)}" for name, values in row.figures.items()] + row.remarks
     cells = [
@@ -96,9 +104,28 @@ def line(row: Row) -> str:
         str(sum(once.wrong for once in done)),
         f"{errors.total()} of {requests}" + (f" ({kinds})" if kinds else "") if requests else "",
         " to ".join(str(count) for count in dict.fromkeys([restarts[0], restarts[-1]])) if restarts else "",
+        str(sum(map(len, reds))) if reds else "",
+        str(sum(restarts.total() for restarts in unexplained)) if unexplained else "",
         "; ".join(remarks),
     ]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def false_alarms(rows: list[Row]) -> list[str]:
+    """A line for each false red and each false restart."""
+    return [
+        f"{row.name}, repeat {once.number + 1}: {text}"
+        for row in rows
+        for once in row.repeated
+        for text in [
+            *(
+                f"/{red.probe} was red for {red.ended - red.began:.2f} s, "
+                f"{red.began - once.injected_at:.2f} s after the injection: {red.cause}"
+                for red in once.false_reds or ()
+            ),
+            *(f"{count} x restart, {reason}" for reason, count in (once.false_restarts or {}).items()),
+        ]
+    ]
 
 
 def machine() -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.client import Answer, Client
+from faults.false_alarms import ProbeWatch
 from faults.look import Look
 from faults.processes import descendants, has_ended
 from support.waiting import wait_until
@@ -106,6 +107,10 @@ class Service:
                 return None
 
         return Look(ask)
+
+    def probe_watch(self) -> ProbeWatch:
+        """Reads the probes all the time while its context is open."""
+        return ProbeWatch(self.address, lambda: self.process.poll() is not None)
 
     def wait_green(self, timeout_seconds: float = 120) -> None:
         """Return when all probes are true and every worker is up."""
