@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ccmusic.errors import ModelRefused
 from ccmusic.inference.backend import Backend, Execution
+from ccmusic.inference.external_data import has_external_data
 from ccmusic.inference.onnx_runtime import OnnxBackend, device_for
 from ccmusic.models.card import Card
 
@@ -25,10 +27,15 @@ def open_backend(model: bytes, card: Card, execution: Execution) -> Backend:
     Raises
     ------
     ModelRefused
-        Not an ONNX model, or without the card's input and outputs.
+        Not an ONNX model, without the card's input and outputs, or with weights in other files.
     DependencyUnavailable
         The runtime or the requested GPU is not available.
     """
+    if has_external_data(model):
+        raise ModelRefused(
+            "the network's weights are in another file, which the card's hash does not cover: "
+            "save them in the ONNX file itself (external_data=False)"
+        )
     heads = {head.output: len(head.labels) for head in card.heads}
     if card.runtime == "openvino":
         # imported late: an optional extra
