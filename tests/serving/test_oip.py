@@ -34,6 +34,7 @@ def server(model_directory, tmp_path_factory):
     write_model(repository / "bands")
     write_model(repository / "later", version="0.0.2", sha256="0" * 64)
     write_model(repository / "same-files")
+    write_model(repository / "other-thresholds", uncertain_below=0.9)
     (repository / "broken").mkdir()
     (repository / "broken" / "card.json").write_text("{}")
     with running_server(
@@ -261,10 +262,12 @@ def test_the_repository_index_lists_every_model_with_its_state(client, server):
         "bands": "READY",
         "later": "UNAVAILABLE",
         "same-files": "UNAVAILABLE",
+        "other-thresholds": "UNAVAILABLE",
         "broken": "UNAVAILABLE",
     }
     assert (index["bands"]["version"], index["later"]["version"]) == ("0.0.1", "0.0.2")
     assert index["same-files"]["reason"] == "these files are being served"
+    assert index["other-thresholds"]["reason"] == "not loaded"  # the same network with another card
     assert "card" in index["broken"]["reason"]
     ready = httpx.post(f"{server.url}/v2/repository/index", json={"ready": True}).json()
     assert [model["name"] for model in ready] == ["bands"]

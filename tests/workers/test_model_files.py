@@ -57,7 +57,7 @@ def test_a_new_network_beside_the_old_card_differs(difference, tmp_path):
 
 def test_a_card_with_another_calibration_names_it(difference, tmp_path):
     write_model(tmp_path, calibration=(Calibration(seconds=1.0, temperature=3.0),))
-    assert "differs from that of the model in use in calibration" in difference()
+    assert "(different: calibration)" in difference()
 
 
 def test_files_that_are_back_do_not_differ(difference, tmp_path):

@@ -159,7 +159,7 @@ async def repository_index(request: Request, service: ServiceDependency) -> list
         state, reason = ("READY", "") if passes else ("UNAVAILABLE", snapshot.message_of("readyz") or "not ready")
         models.append(_entry(model.name, model.version, state, reason))
     if (directory := service.settings.model_repository) is not None:
-        models += await asyncio.to_thread(_stored, directory, model)
+        models += await asyncio.to_thread(_stored, directory, snapshot.served)
     return [entry for entry in models if entry["state"] == "READY" or not only_ready]
 
 
@@ -170,7 +170,7 @@ def _only_ready(body: bytes) -> bool:
         raise InvalidParameter("request", "must be a JSON object or empty") from error
 
 
-def _stored(directory: Path, in_use: ModelIdentity | None) -> list[dict[str, str]]:
+def _stored(directory: Path, served: ServedModel | None) -> list[dict[str, str]]:
     models = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         if not (path / CARD_NAME).is_file():
@@ -180,8 +180,8 @@ def _stored(directory: Path, in_use: ModelIdentity | None) -> list[dict[str, str
         except ModelError as error:
             models.append(_entry(path.name, "", "UNAVAILABLE", str(error)))
             continue
-        is_served = in_use is not None and card.sha256 == in_use.sha256
-        if not (is_served and in_use is not None and path.name == in_use.name):  # that one is listed already
+        is_served = served is not None and not served.difference_to_card(card)
+        if not (is_served and served is not None and path.name == served.identity.name):  # that one is listed already
             reason = "these files are being served" if is_served else "not loaded"
             models.append(_entry(path.name, card.version, "UNAVAILABLE", reason))
     return models

@@ -7,7 +7,7 @@ import time
 
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import ModelLocation, file_sha256, file_state
-from ccmusic.workers.served_model import WHAT_TO_DO, ServedModel, differing
+from ccmusic.workers.served_model import WHAT_TO_DO, ServedModel
 
 
 class ModelFiles:
@@ -45,21 +45,16 @@ class ModelFiles:
         assert location.directory is not None  # noqa: S101  the caller has checked it
         expected = served.identity.sha256
         card = read_card(location.directory / CARD_NAME)
-        network = next((network for network in card.networks if network.sha256 == expected), None)
-        if network is None:
+        if different := served.difference_to_card(card):
             return (
                 f"{CARD_NAME} on disk is that of {card.name} {card.version} {card.sha256[:12]}, the model in use is "
-                f"{served.title}; new workers are refused: {WHAT_TO_DO}"
+                f"{served.title} (different: {', '.join(different)}); new workers are refused: {WHAT_TO_DO}"
             )
-        if fields := differing(card.running(network).answer_hashes(), served.answer_hashes):
-            return (
-                f"{CARD_NAME} on disk differs from that of the model in use in {', '.join(fields)}; "
-                f"new workers are refused: {WHAT_TO_DO}"
-            )
-        found = self._sha256(location, network.file)
+        file = next(network.file for network in card.networks if network.sha256 == expected)
+        found = self._sha256(location, file)
         if found != expected:
             return (
-                f"{network.file} on disk has SHA-256 {found[:12]}..., the model in use has {expected[:12]}...; "
+                f"{file} on disk has SHA-256 {found[:12]}..., the model in use has {expected[:12]}...; "
                 "the next start would not load it: restore the file"
             )
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.inference.result import ModelIdentity
+from ccmusic.models.card import Card
 from ccmusic.models.training_profile import Reference
 
 WHAT_TO_DO = (
@@ -59,6 +60,11 @@ class ServedModel:
         if self.identity != other.identity and not fields:
             fields = ("identity",)
         return fields if self.backend == other.backend else (*fields, "backend")
+
+    def difference_to_card(self, card: Card) -> tuple[str, ...]:
+        """Names of what answers depend on and what a card states otherwise; empty if it is the card of this model."""
+        network = next((network for network in card.networks if network.sha256 == self.identity.sha256), None)
+        return ("sha256",) if network is None else differing(card.running(network).answer_hashes(), self.answer_hashes)
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, ...]:
