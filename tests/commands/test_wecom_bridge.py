@@ -83,7 +83,7 @@ def test_a_message_that_is_being_sent_does_not_delay_the_end(tmp_path):
 def given(monkeypatch):
     """The settings with which the bridge would serve."""
     seen = []
-    monkeypatch.setattr("ccmusic.alerting.server.serve", seen.append)
+    monkeypatch.setattr("ccmusic.alerting.server.serve", lambda settings, announce: seen.append(settings))
     return seen
 
 
