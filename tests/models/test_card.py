@@ -127,6 +127,7 @@ def test_a_card_runs_in_any_of_its_precisions(card):
 def test_fields_that_no_answer_depends_on_make_no_other_model(card, tmp_path):
     descriptive = {"description": "other words", "licence": "CC0", "metrics": {"top1": 0.5}, "reference_mix": None}
     assert card.model_copy(update=descriptive).answer_hashes() == card.answer_hashes()
+    assert card.model_copy(update={"golden": card.golden[:1]}).answer_hashes() == card.answer_hashes()
     head = world_head().model_copy(update={"notes": ()})
     world = read_card(write_world_model(tmp_path) / "card.json")
     assert world.model_copy(update={"heads": (head,)}).answer_hashes() == world.answer_hashes()

@@ -46,9 +46,10 @@ NOT_IN_ANSWERS: dict[str, Any] = {
     "alternatives": True,
     "agreement": True,
     "file": True,
+    "golden": True,
     "heads": {"__all__": {"notes", "reference_mix"}},
 }
-"""Fields of a card that no answer and no self-test depends on. Each other, also a future one, makes another model."""
+"""Fields of a card that no answer depends on. Each other field, also a future one, makes another model."""
 
 
 class Card(Network):
@@ -210,7 +211,7 @@ class Card(Network):
         raise ModelRefused(f"model {self.name} has no network in {precision}, only in {has}: set CCMUSIC_PRECISION")
 
     def answer_hashes(self) -> Mapping[str, str]:
-        """SHA-256 of every field that an answer or a self-test of the running network depends on, by name.
+        """SHA-256 of every field that an answer of the running network depends on, by the field's name.
 
         Two cards with equal hashes are the same model: the same network with the same labels, calibration and
         thresholds, under the same name and version.
