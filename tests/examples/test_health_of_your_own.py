@@ -69,6 +69,17 @@ def test_fastapi(tmp_path):
         assert [status(f"{url}/{probe}") for probe in ("startupz", "livez", "readyz")] == [200, 200, 200]
 
 
+def test_fastapi_without_its_file_at_first(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running("-m", "uvicorn", "fastapi_app:app", "--port", str(port), cwd=tmp_path):
+        wait_until(lambda: status(f"{url}/health") == 503, "/health is 503", 60)
+        assert httpx.get(f"{url}/health").json()["message"] == "Model file not found: model.txt"
+        (tmp_path / "model.txt").write_text("so la", encoding="utf-8")
+        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200", 30)
+        assert httpx.get(f"{url}/count?word=so").json() == 1
+
+
 def test_gradio(tmp_path):
     pytest.importorskip("gradio")
     port, management = free_port(), free_port()

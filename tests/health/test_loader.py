@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from ccmusic.health import Health, LoaderNotReady
+from ccmusic.health import Health, LoaderNotReady, loader
 from support.waiting import wait_until
 
 
@@ -102,6 +102,63 @@ def test_a_file_removed_after_loading_fails_only_health(health, tmp_path):
     assert health.snapshot().model_status == "ready"
     path.touch()
     wait_until(lambda: health.snapshot().healthy, "healthy again", 5)
+
+
+def test_a_loading_is_retried_soon_after_its_file_is_back_or_changed(health, tmp_path):
+    path = tmp_path / "save.pt"
+    tries = []
+
+    def load():
+        tries.append(1)
+        if path.read_text() != "good":
+            raise ValueError("bad hash")
+
+    health.load("model", load, path=path, retry_seconds=3600)
+    health.start()
+    wait_until(lambda: len(tries) == 1 and health.snapshot().model_status == "error", "the file is missing")
+    path.write_text("bad")
+    wait_until(lambda: health.snapshot().message == "Model loading failed: bad hash", "the file is back")
+    assert len(tries) == 2
+    path.write_text("good")
+    wait_until(lambda: health.snapshot().healthy, "healthy")
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_retried"),
+    [
+        ([None, None, None, None], False),
+        ([1, 1, 1, 1], False),
+        ([None, 1, 2, 3, 3], True),
+        ([2, 3, 4, 5], False),
+        ([2, None, None, None], False),
+    ],
+    ids=["still missing", "unchanged", "back, after it was written", "being written", "removed"],
+)
+def test_a_loading_is_retried_early_when_another_file_is_complete(monkeypatch, seen, is_retried):
+    monkeypatch.setattr(loader, "LONGEST_LOOK_SECONDS", 0.001)
+    looks = iter(seen[1:])
+    stopping = threading.Event()
+
+    def file_state():
+        try:
+            return next(looks)
+        except StopIteration:
+            stopping.set()  # it would have waited for longer
+            return seen[-1] if seen[-1] == seen[0] else None
+
+    waiting = loader.Loader("model", dict, path="save.pt", retry_seconds=3600)
+    monkeypatch.setattr(waiting, "_file_state", file_state)
+    assert waiting._wait(stopping, 3600, seen[0]) is is_retried
+
+
+def test_the_pause_of_a_loading_ends_when_the_loader_is_stopped(health, tmp_path):
+    model = health.load("model", lambda: 1 / 0, path=tmp_path / "none", retry_seconds=3600)
+    health.start()
+    wait_until(lambda: model.state == "error", "the failure")
+    model.stop()
+    model._thread.join(30)
+    assert not model._thread.is_alive()
 
 
 def test_a_loader_added_to_a_running_health_starts_at_once(health):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -15,9 +16,13 @@ logger = logging.getLogger(__name__)
 
 LOADING = "Model is still loading..."
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_LOOK_SECONDS = 0.5
+"""Longest time between two looks at the file while a failed loading waits for its retry."""
 
 T = TypeVar("T")
 LoaderState = Literal["loading", "ready", "error"]
+_FileState = tuple[int, int, int, int] | None
+"""What changes when a file is replaced or written to; None if it is missing."""
 
 
 class LoaderNotReady(RuntimeError):
@@ -36,7 +41,9 @@ class Loader(Generic[T]):
     path : Path or str, optional
         A file that must exist.
     retry_seconds : float, optional
-        Pause before a failed loading is retried, doubled each time up to 30 s; without it, a failure is final.
+        Pause before a failed loading is retried, doubled each time up to 30 s; without it, a failure is final. If the
+        file appears or changes meanwhile, the loading is retried within `retry_seconds` of it, and the pause is short
+        again.
     changed : callable
         Called when the state may have changed.
     """
@@ -120,6 +127,7 @@ class Loader(Generic[T]):
     def _load(self, stopping: threading.Event) -> None:
         pause = self._retry_seconds
         while not stopping.is_set():
+            tried = self._file_state()
             try:
                 loaded = self._function()
             except BaseException as error:  # also SystemExit: the thread would end and the state would stay "loading"
@@ -133,7 +141,38 @@ class Loader(Generic[T]):
                 self._error = None
                 self._changed()
                 return
-            if pause is None:
+            if pause is None or self._retry_seconds is None:
                 return
+            if self._wait(stopping, pause, tried):
+                pause = self._retry_seconds
+            else:
+                pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self._retry_seconds))
+
+    def _wait(self, stopping: threading.Event, pause: float, tried: _FileState) -> bool:
+        """Wait until the retry. Returns early, and True, when another file than the one that was tried is there.
+
+        A file that is being written changes at each look. So it must be the same at two looks in a row.
+        """
+        if self._path is None:
             stopping.wait(pause)
-            pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self._retry_seconds or 0.0))
+            return False
+        look_seconds = min(LONGEST_LOOK_SECONDS, (self._retry_seconds or pause) / 4)
+        deadline = time.monotonic() + pause
+        before = tried
+        while (left := deadline - time.monotonic()) > 0:
+            if stopping.wait(min(look_seconds, left)):
+                return False
+            now = self._file_state()
+            if now is not None and now == before != tried:
+                return True
+            before = now
+        return False
+
+    def _file_state(self) -> _FileState:
+        if self._path is None:
+            return None
+        try:
+            found = Path(self._path).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

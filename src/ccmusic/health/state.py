@@ -131,7 +131,8 @@ class Health:
         path : Path or str, optional
             A file that must exist; it is checked in every period, also long after the loading.
         retry_seconds : float, optional
-            Pause before a failed loading is retried, doubled each time; without it, a failure is final.
+            Pause before a failed loading is retried, doubled each time up to 30 s; without it, a failure is final. If
+            the file appears or changes meanwhile, the loading is retried within `retry_seconds` of it.
         """
         loader = Loader(name, function, path=path, retry_seconds=retry_seconds, changed=self.wake)
         for check in loader.checks(self._period_seconds):
