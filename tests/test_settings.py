@@ -25,6 +25,22 @@ def test_command_line_over_environment_over_file(monkeypatch, tmp_path):
     assert (settings.max_queue, settings.port, settings.workers) == (9, 2222, 5)
 
 
+def test_a_page_is_required_only_if_someone_has_set_it(monkeypatch, tmp_path):
+    assert read_settings().page
+    assert not read_settings().page_is_required
+    assert not read_settings(page=None).page_is_required
+    assert not read_settings(page=False).page_is_required
+    file = tmp_path / "ccmusic.toml"
+    file.write_text("page = true\n")
+    monkeypatch.setenv("CCMUSIC_CONFIG", str(file))
+    assert read_settings().page_is_required
+    monkeypatch.delenv("CCMUSIC_CONFIG")
+    monkeypatch.setenv("CCMUSIC_PAGE", "")
+    assert not read_settings().page_is_required
+    monkeypatch.setenv("CCMUSIC_PAGE", "true")
+    assert read_settings().page_is_required
+
+
 def test_a_bad_value_names_its_variable(monkeypatch):
     monkeypatch.setenv("CCMUSIC_PORT", "eighty")
     with pytest.raises(InvalidSettings, match=r"CCMUSIC_PORT: .*'eighty'"):

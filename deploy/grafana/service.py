@@ -317,12 +317,13 @@ def _work() -> Iterator[Line]:
             runbooks=["CcmusicSlow"],
         ),
         graph(
-            "自检失败 Self-test failures",
-            query(f"sum(ccmusic_self_test_failures_total{{{JOB}}})", "失败 failures"),
+            "自检与页面故障 Self-test and page failures",
+            query(f"sum(ccmusic_self_test_failures_total{{{JOB}}})", "自检 self-test"),
+            query(f"sum(ccmusic_page_failures_total{{{JOB}}})", "页面 page"),
             counter=True,
-            named=colors(**{"失败 failures": "red"}),
+            named=colors(**{"自检 self-test": "red", "页面 page": "orange"}),
             description=("服务启动以来的次数。", "Since the start of the service."),
-            runbooks=["CcmusicSelfTestFailing"],
+            runbooks=["CcmusicSelfTestFailing", "CcmusicPageFails"],
         ),
         graph(
             "事件循环延迟 Event-loop lag",

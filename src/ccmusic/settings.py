@@ -64,7 +64,20 @@ class Settings(BaseSettings):
         description="Address to listen on. With 127.0.0.1 only this machine can connect.",
     )
     port: Port = Field(7860, description="Port of the page and the API; 0 lets the system choose one.")
-    page: bool = Field(True, description="Whether the page is served at `/`. Without it only the API is served.")
+    page: bool = Field(
+        True,
+        description="Whether the page is served at `/`. Without it only the API is served. If the extra `page` is not "
+        "installed, `/health` warns; if this is set to true, it is red.",
+    )
+    page_start_seconds: Seconds = Field(
+        300.0, description="`/health` is red if the page has not started after this time. The start continues."
+    )
+    page_check_seconds: Seconds = Field(
+        2.0, description="Time between two checks of the page: its upload directory, and the tasks of Gradio."
+    )
+    page_stop_seconds: Seconds = Field(
+        5.0, description="Longest time to wait for the end of the page when the service ends."
+    )
     max_connections: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
         1000,
         description="Most open connections, and fewer if the limit on descriptors (`ulimit -n`) does not allow as "
@@ -242,6 +255,11 @@ class Settings(BaseSettings):
     def faults_at_start(self) -> tuple[str, ...]:
         """The names in `faults`; none unless `fault_injection` is on."""
         return tuple(filter(None, self.faults.split(","))) if self.fault_injection else ()
+
+    @property
+    def page_is_required(self) -> bool:
+        """Whether someone has set `page` to true. By default the page is served if Gradio is installed."""
+        return self.page and "page" in self.model_fields_set
 
     @property
     def admin_secret(self) -> str | None:

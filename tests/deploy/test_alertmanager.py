@@ -459,6 +459,8 @@ def test_an_application_sends_the_first_of_many_and_labels_cannot_forge(tmp_path
             {"CcmusicNotReady", "CcmusicProbeFails"},
         ),
         ([alert("CcmusicRed", instance="ccmusic-2:7860"), alert("CcmusicNotReady")], set()),
+        ([alert("CcmusicRed", check="page"), alert("CcmusicPageFails", severity="warning")], {"CcmusicPageFails"}),
+        ([alert("CcmusicRed", check="disk"), alert("CcmusicPageFails", severity="warning")], set()),
         (
             [
                 alert("CcmusicErrorBudgetFastBurn", instance=""),

@@ -95,7 +95,7 @@ def test_an_alert_has_what_a_person_needs(alert: dict[str, Any]) -> None:
 
 
 def test_alerts_and_pages_correspond() -> None:
-    assert len(NAMES) == 23
+    assert len(NAMES) == 24
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == {*NAMES, "README"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,15 @@ def pin(pid: int, cpu: int) -> None:
         with suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), {cpu})
     assert os.sched_getaffinity(pid) == {cpu}
+
+
+def may_mount() -> bool:
+    """Whether this user may mount a file system in a mount namespace of its own."""
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(command, check=False, capture_output=True).returncode == 0
+    )
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from support.waiting import wait_until
 TOKEN = "drill"
 START_SECONDS = 120
 STOP_SECONDS = 90
-COMMAND = (sys.executable, "-m", "ccmusic.cli", "serve", "--no-page", "--host", "127.0.0.1")
+WITH_PAGE = (sys.executable, "-m", "ccmusic.cli", "serve", "--host", "127.0.0.1")
+COMMAND = (*WITH_PAGE, "--no-page")
 
 
 def environment(temporary: str, **settings: object) -> dict[str, str]:
@@ -40,7 +41,9 @@ def environment(temporary: str, **settings: object) -> dict[str, str]:
     }
     ours = {f"CCMUSIC_{name.upper()}": str(value) for name, value in chosen.items() if name.islower()}
     others = {name: str(value) for name, value in chosen.items() if not name.islower()}
-    return os.environ | {"TMPDIR": temporary} | ours | others
+    # a page that runs in the process of the tests has set its own directory
+    inherited = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
+    return inherited | {"TMPDIR": temporary} | ours | others
 
 
 class Service:
@@ -52,11 +55,21 @@ class Service:
         For its log.
     wrapper : tuple of str
         A command that runs the service (`unshare ...`).
+    with_page : bool
+        Whether it serves the page.
     **settings
         Settings have names in lower case; names in capitals are environment variables.
     """
 
-    def __init__(self, directory: Path, *, port: int = 0, wrapper: tuple[str, ...] = (), **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        wrapper: tuple[str, ...] = (),
+        with_page: bool = False,
+        **settings: object,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "service.log"
         self.directory = directory
@@ -64,7 +77,7 @@ class Service:
         self._temporary = tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*wrapper, *COMMAND, "--port", str(port)],
+                [*wrapper, *(WITH_PAGE if with_page else COMMAND), "--port", str(port)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=directory,
@@ -161,6 +174,11 @@ class Service:
 
         wait_until(search, f"the stack of process {pid} was kept", 10)
         return self._side_watcher.get(re.sub(r"^https?://[^/]+", "", found[-1])).text
+
+    @property
+    def temporary(self) -> Path:
+        """Its directory of temporary files, unless a setting names another."""
+        return Path(self._temporary.name)
 
     # requests
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from faults.drill import prove
 from faults.look import replaced
 from faults.neighbour import Neighbour
-from faults.processes import burners, has_ended, n_descriptors, pin, resident_bytes, virtual_bytes
+from faults.processes import burners, has_ended, may_mount, n_descriptors, pin, resident_bytes, virtual_bytes
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
 from support.memory_group import MemoryGroup, memory_group
@@ -125,17 +124,9 @@ def test_a_shortage_of_descriptors_causes_a_warning_first(row, under_traffic):
     row.remark("first 88 % in use, then all but one")
 
 
-def _may_mount() -> bool:
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return (
-        shutil.which("unshare") is not None
-        and subprocess.run(command, check=False, capture_output=True).returncode == 0
-    )
-
-
 @pytest.mark.fault("R5")
 def test_a_full_or_read_only_disk_affects_only_uploads(row, start, tmp_path):
-    if not _may_mount():
+    if not may_mount():
         pytest.skip("mounting in a mount namespace is not permitted")
     disk = tmp_path / "disk"
     disk.mkdir()

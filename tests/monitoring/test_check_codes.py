@@ -7,8 +7,8 @@ import ccmusic
 from ccmusic.monitoring.check_codes import CHECK_CODES
 
 SOURCE = Path(ccmusic.__file__).parent
-OF_THE_SERVICE = [path for room in ("health", "serving") for path in sorted((SOURCE / room).rglob("*.py"))]
-MAKERS = {"failed", "warned", "Observation", "with_failure"}
+OF_THE_SERVICE = [path for room in ("health", "serving", "ui") for path in sorted((SOURCE / room).rglob("*.py"))]
+MAKERS = {"failed", "warned", "Observation", "with_failure", "PageFailed"}
 
 
 def calls(path: Path) -> list[ast.Call]:

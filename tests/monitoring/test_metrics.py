@@ -12,6 +12,7 @@ from ccmusic.health import DiskUse
 from ccmusic.health.check import Check, failed, passed, result_of, warned
 from ccmusic.inference.result import STAGES, ModelIdentity
 from ccmusic.monitoring.metrics import Metrics, metrics_route
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.workers.records import RESTART_REASONS, WORKER_STATES, QueueState, SelfTestState, WorkerRecord
 from ccmusic.workers.served_model import ServedModel
@@ -54,6 +55,7 @@ FULL = snapshot(
     loop_lag_seconds=0.003,
     front_rss_bytes=1000,
     disk=DiskUse(25, 100),
+    page=PageState("failed", "a reason", "page_failed", 4),
 )
 
 
@@ -99,6 +101,7 @@ def test_every_series_of_a_busy_service():
         "ccmusic_disk_free_bytes": 25,
         "ccmusic_disk_used_ratio": 0.75,
         "ccmusic_log_dropped_lines_total": 0,
+        "ccmusic_page_failures_total": 4,
     }
 
 

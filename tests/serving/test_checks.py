@@ -12,9 +12,11 @@ from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import locate
 from ccmusic.monitoring.drift_watch import DriftState
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.process.log_output import DroppedLines
 from ccmusic.serving import checks
 from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers, log_check
+from ccmusic.settings import Settings
 from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord, load_error_code
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
@@ -212,6 +214,36 @@ def test_the_last_replica_stays_ready_despite_errors(make_settings, tmp_path, la
     )
     (errors,) = [check for check in made if check.name == "errors"]
     assert errors.affects == ({"health"} if last_replica else {"health", "readyz"})
+
+
+ABSENT = PageState("absent", "Gradio is not installed", "dependency_missing")
+
+
+@pytest.mark.parametrize(
+    ("state", "required", "status", "code"),
+    [
+        (PageState(), True, "pass", "ok"),
+        (PageState("starting"), True, "pass", "ok"),
+        (PageState("open", failures=3), True, "pass", "ok"),
+        (PageState("failed", "no space left", "not_writable", 1), False, "fail", "not_writable"),
+        # by default the page is served where Gradio is installed; who has set `page` to true was promised a page
+        (ABSENT, False, "warn", "dependency_missing"),
+        (ABSENT, True, "fail", "dependency_missing"),
+    ],
+)
+def test_the_page_fails_while_it_does_not_work(state, required, status, code):
+    observation = checks.page_check(state, Settings(page=True) if required else Settings())
+    assert (observation.status, observation.code) == (status, code)
+    assert observation.cause == (state.cause or None)
+
+
+@pytest.mark.parametrize(("page", "n_checks"), [(True, 1), (False, 0)])
+def test_a_page_that_is_turned_off_is_not_checked(make_settings, tmp_path, page, n_checks):
+    made = checks.service_checks(
+        make_settings(page=page), SupervisorState, SupervisorState, RecentAnswers, DriftState, DiskSpace(tmp_path)
+    )
+    affected = [check.affects for check in made if check.name == "page"]
+    assert affected == [{"health"}] * n_checks
 
 
 def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):

@@ -21,6 +21,7 @@ from ccmusic.errors import (
 from ccmusic.genres import roll_up
 from ccmusic.health import Check, failed
 from ccmusic.inference.result import ModelIdentity, TrackResult
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.serving.service import Service
 from ccmusic.workers.records import StackDump
 from ccmusic.workers.supervisor_state import SupervisorState
@@ -80,6 +81,20 @@ def classify(service: Service, **options):
 
 def metric(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_what_the_page_reports_is_in_the_next_snapshot(make_settings, supervisor):
+    service = Service(make_settings(page=True), supervisor=supervisor)
+    service.report_page(PageState("failed", "a reason", "page_failed", 1))
+    service.health.start()
+    try:
+        snapshot = service.snapshot()
+        assert snapshot.page.failures == 1
+        (page,) = [check for check in snapshot.checks if check.name == "page"]
+        assert (page.status, page.code, page.cause) == ("fail", "page_failed", "a reason")
+        assert page.affects == {"health"}
+    finally:
+        service.health.stop()
 
 
 def test_an_answer_is_returned_and_counted(service, supervisor):

@@ -18,6 +18,7 @@ from ccmusic.genres import CCMUSIC, LEAVES, WORLD, Taxonomy, roll_up
 from ccmusic.health import CheckResult
 from ccmusic.inference.occlusion import ExplainPlan, Explanation
 from ccmusic.inference.result import HeadResult, ModelIdentity, TrackResult, Window
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
@@ -83,6 +84,10 @@ class StubService:
         self.ready = ready
         self.taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
         self.calls: list[tuple[Path, str | int, bool]] = []
+        self.page_states: list[PageState] = []
+
+    def report_page(self, state: PageState) -> None:
+        self.page_states.append(state)
 
     async def classify(
         self,

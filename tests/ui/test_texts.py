@@ -15,7 +15,7 @@ from ccmusic import errors
 from ccmusic.genres import CCMUSIC, TAXONOMIES
 from ccmusic.inference.result import FLAGS
 from ccmusic.monitoring.drift_watch import DRIFT_KINDS, Change, DriftOf, DriftState
-from ccmusic.ui import cards, mount, plots
+from ccmusic.ui import cards, plots, waiting_pages
 from ccmusic.ui.explanation import explanation_html
 from ccmusic.ui.texts import TEXTS, clock, duration_text, error_text, language_of
 from ccmusic.workers.records import WorkerRecord
@@ -130,7 +130,7 @@ def test_genre_names_and_examples_have_full_width_punctuation():
 
 @pytest.mark.parametrize("name", ["STARTING_PAGE", "ABSENT_PAGE", "FAILED_PAGE"])
 def test_the_waiting_pages_have_full_width_punctuation(name):
-    text = shown(getattr(mount, name))
+    text = shown(getattr(waiting_pages, name))
     assert re.search(CHINESE, text)
     assert not HALF_WIDTH_BESIDE_CHINESE.search(text)
 

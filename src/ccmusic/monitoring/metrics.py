@@ -109,6 +109,11 @@ class _SnapshotCollector(Collector):
         yield self._causes.metric(snapshot.checks)
         yield from _workers(snapshot)
         yield from _self_test(snapshot)
+        yield CounterMetricFamily(
+            "ccmusic_page_failures",
+            "How often the page could not be started, or stopped working.",
+            value=snapshot.page.failures,
+        )
         yield from _resources(snapshot)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ccmusic.health import DiskUse, Health, HealthSnapshot
 from ccmusic.monitoring.drift_watch import DriftState
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.version import SERVICE, __version__
 from ccmusic.workers.process_info import rss_bytes
 from ccmusic.workers.records import Restart, RestartReason, StackDump
@@ -33,6 +34,8 @@ class ServiceSnapshot(HealthSnapshot):
         The file system of temporary files, as of its last check.
     drift : DriftState
         Whether the recordings resemble those that the model was trained on.
+    page : PageState
+        What the web page reports about itself.
     """
 
     supervisor: SupervisorState = field(default_factory=SupervisorState)
@@ -40,6 +43,7 @@ class ServiceSnapshot(HealthSnapshot):
     front_rss_bytes: int | None = None
     disk: DiskUse | None = None
     drift: DriftState = field(default_factory=DriftState)
+    page: PageState = field(default_factory=PageState)
 
     @property
     def served(self) -> ServedModel | None:
@@ -62,6 +66,7 @@ class ServiceHealth(Health):
         self._loop_lag: Callable[[], float] = lambda: 0.0
         self._disk: Callable[[], DiskUse | None] = lambda: None
         self._drift: Callable[[], DriftState] = DriftState
+        self._page: Callable[[], PageState] = PageState
         self._state: SupervisorState | None = None
 
     def watch(
@@ -70,12 +75,14 @@ class ServiceHealth(Health):
         loop_lag: Callable[[], float],
         disk: Callable[[], DiskUse | None],
         drift: Callable[[], DriftState],
+        page: Callable[[], PageState] = PageState,
     ) -> None:
         """Set the functions that read the state of each part; before the first sampling."""
         self._read_supervisor = supervisor
         self._loop_lag = loop_lag
         self._disk = disk
         self._drift = drift
+        self._page = page
 
     def begin_sampling(self) -> None:
         """Read the supervisor. If this raises, each check that needs the state raises too, and does not pass."""
@@ -97,6 +104,7 @@ class ServiceHealth(Health):
             front_rss_bytes=rss_bytes("self"),
             disk=self._disk(),
             drift=self._drift(),
+            page=self._page(),
         )
 
     def snapshot(self) -> ServiceSnapshot:

@@ -22,6 +22,7 @@ from ccmusic.health.system import (
     memory_check,
 )
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.process.log_output import DROPPED, DroppedLines
 from ccmusic.settings import Settings
 from ccmusic.workers.model_files import ModelFiles
@@ -90,6 +91,7 @@ def service_checks(
     answers: Callable[[], RecentAnswers],
     drift: Callable[[], DriftState],
     disk: DiskSpace,
+    page: Callable[[], PageState] = PageState,
 ) -> list[Check]:
     """All checks of the service but that of the HTTP event loop, which the service adds.
 
@@ -104,6 +106,8 @@ def service_checks(
         Read the last answers and the drift.
     disk : DiskSpace
         The directory of temporary files.
+    page : callable
+        Reads what the page has reported.
     """
     serving: frozenset[Probe] = frozenset({"health", "readyz"})
     starting: frozenset[Probe] = frozenset({"health", "startupz", "readyz"})
@@ -131,6 +135,8 @@ def service_checks(
         Check("log", lambda: log_check(DROPPED), measurement="lost"),
         Check("drift", lambda: drift_check(drift()), measurement="statistic"),
     ]
+    if settings.page:
+        checks.append(Check("page", lambda: page_check(page(), settings)))
     gpu = gpu_memory_check()
     return checks if gpu is None else [*checks, gpu]
 
@@ -277,6 +283,19 @@ def log_check(dropped: DroppedLines) -> Observation:
         return passed(dropped.total)
     cause = f"{dropped.total} lines of the log were lost: the program that reads it takes none, or its disk is full"
     return warned(cause, dropped.total, code="log_lost")
+
+
+def page_check(state: PageState, settings: Settings) -> Observation:
+    """Fails while the page does not work. The API works without it, so only ``/health`` is affected.
+
+    If Gradio is not installed, it fails only if someone has set `Settings.page` to true. By default the page is served
+    where Gradio is installed, and an API without it is a choice, so that is a warning.
+    """
+    if state.status == "failed" or (state.status == "absent" and settings.page_is_required):
+        return failed(state.cause, state.status, code=state.code)
+    if state.status == "absent":
+        return warned(state.cause, state.status, code=state.code)
+    return passed(state.status)
 
 
 def drift_check(state: DriftState) -> Observation:

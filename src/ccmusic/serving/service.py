@@ -19,6 +19,7 @@ from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.metrics import Metrics
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
 from ccmusic.monitoring.service_snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.serving.checks import Outcomes, service_checks
@@ -68,9 +69,22 @@ class Service:
         self._loop_watch = LoopWatch()
         disk = DiskSpace(tempfile.gettempdir())
         drift = self._recordings.drift
-        self.health.watch(self._supervisor.state, lambda: self._loop_watch.lag_seconds, lambda: disk.use, drift.state)
+        self._page = PageState()
+        self.health.watch(
+            self._supervisor.state,
+            lambda: self._loop_watch.lag_seconds,
+            lambda: disk.use,
+            drift.state,
+            lambda: self._page,
+        )
         for check in service_checks(
-            settings, lambda: self.health.state, self._supervisor.state, self._outcomes.read, drift.state, disk
+            settings,
+            lambda: self.health.state,
+            self._supervisor.state,
+            self._outcomes.read,
+            drift.state,
+            disk,
+            lambda: self._page,
         ):
             self.health.add(check)
         self.health.add(self._loop_watch.check(settings.max_loop_lag_seconds))
@@ -108,6 +122,11 @@ class Service:
     def snapshot(self) -> ServiceSnapshot:
         """The state of the service, as of the last sampling."""
         return self.health.snapshot()
+
+    def report_page(self, state: PageState) -> None:
+        """Called by the page when its state has changed."""
+        self._page = state
+        self.health.wake()
 
     def stack_dump(self, number: int) -> str | None:
         """The text of a stack dump; None if it is not kept."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from ccmusic.errors import CcmusicError, ModelNotReady
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
+from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.ui import cards, plots
 from ccmusic.ui.explanation import explanation_html
@@ -39,6 +40,8 @@ class PageService(Protocol):
     ) -> TrackResult: ...
 
     def snapshot(self) -> ServiceSnapshot: ...
+
+    def report_page(self, state: PageState) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
