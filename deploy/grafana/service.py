@@ -328,8 +328,13 @@ def _work() -> Iterator[Line]:
         graph(
             "事件循环延迟 Event-loop lag",
             query(f"max(ccmusic_event_loop_lag_seconds{{{JOB}}})", "延迟 lag"),
+            query(f"max(increase(ccmusic_stopped_seconds_total{{{JOB}}}[$__rate_interval]))", "停顿 stopped"),
             limit("loop_lag_seconds"),
             unit="s",
+            description=(
+                "延迟不计停顿：进程被暂停，或没有分到处理器。",
+                "The lag excludes the time in which the process was stopped or got no processor.",
+            ),
             runbooks=["CcmusicLoopLag"],
         ),
     )

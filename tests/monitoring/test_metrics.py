@@ -53,6 +53,7 @@ FULL = snapshot(
         n_quarantined=2,
     ),
     loop_lag_seconds=0.003,
+    stopped_seconds=2.5,
     front_rss_bytes=1000,
     disk=DiskUse(25, 100),
     page=PageState("failed", "a reason", "page_failed", 4),
@@ -89,6 +90,7 @@ def test_every_series_of_a_busy_service():
     assert {name: found[name,] for (name, *labels) in found if name.startswith("ccmusic_") and not labels} == {
         "ccmusic_uptime_seconds": 12.5,
         "ccmusic_event_loop_lag_seconds": 0.003,
+        "ccmusic_stopped_seconds_total": 2.5,
         "ccmusic_queue_waiting": 3,
         "ccmusic_queue_running": 1,
         "ccmusic_queue_oldest_wait_seconds": 0.25,

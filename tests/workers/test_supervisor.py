@@ -18,11 +18,13 @@ from ccmusic.errors import (
     Quarantined,
 )
 from ccmusic.genres import LABELS
+from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.pool import Pool
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor import Supervisor
 from support.bands_model import band_network, write_model
+from support.fake_clock import FakeProcess
 from support.recordings import bin_frequency, tone, wav
 from support.waiting import wait_until
 
@@ -420,3 +422,36 @@ def test_an_answer_of_a_changed_network_is_not_given(start):
     assert supervisor.state().restart_counts["self_test"] == 1
     assert "canary clip" in supervisor.state().restarts[-1].cause
     assert supervisor.state().n_quarantined == 0
+
+
+def test_a_drain_does_not_end_because_of_a_pause(make_settings, monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(supervisor_module, "CLOCK", process.clock)
+    supervisor = Supervisor(make_settings())
+
+    class Answers:
+        """The process is stopped during the first wait; the last recording is answered during the second."""
+
+        def __init__(self, last: int) -> None:
+            self.waits = 0
+            self.last = last
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def wait_for(self, done, seconds: float) -> bool:
+            self.waits += 1
+            if self.waits == 1:
+                process.stop(600.0)
+            elif self.waits == self.last:
+                supervisor._in_system = 0
+            else:
+                process.run(seconds)
+            return done()
+
+    for last, in_time in ((2, True), (3, False)):
+        supervisor._in_system, supervisor._all_answered = 1, Answers(last)
+        assert supervisor.drain(60.0) is in_time

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from ccmusic.health.check import Check, Observation, Probe, failed, passed, warned
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.memory_limits import MemoryUse, memory_stall, memory_use
 
 __all__ = ["MemoryUse", "WriteWatch", "memory_check", "memory_use"]
@@ -13,7 +13,6 @@ __all__ = ["MemoryUse", "WriteWatch", "memory_check", "memory_use"]
 UNWRITTEN_SECONDS = 60.0
 """The kernel writes changed file pages after about 30 s (``vm.dirty_expire_centisecs``)."""
 
-_LONGEST_GAP_SECONDS = 5.0
 _AFFECTS: frozenset[Probe] = frozenset({"health", "readyz"})
 
 
@@ -25,8 +24,7 @@ class WriteWatch:
 
     def __init__(self) -> None:
         self._unwritten_bytes = 0
-        self._seen_at: float | None = None
-        self._seconds = 0.0
+        self._fell_at: float | None = None
 
     def has_stopped(self, unwritten_bytes: int, now: float) -> bool:
         """Whether the number of unwritten bytes has not fallen for `UNWRITTEN_SECONDS`.
@@ -35,13 +33,12 @@ class WriteWatch:
         ----------
         unwritten_bytes : int
         now : float
-            In seconds, on the monotonic clock. A long time without a call counts as 5 s: the process was paused.
+            In seconds, on the clock of this process.
         """
-        gap = 0.0 if self._seen_at is None else min(now - self._seen_at, _LONGEST_GAP_SECONDS)
-        written = unwritten_bytes < self._unwritten_bytes or unwritten_bytes == 0
-        self._seconds = 0.0 if written else self._seconds + gap
-        self._unwritten_bytes, self._seen_at = unwritten_bytes, now
-        return self._seconds >= UNWRITTEN_SECONDS
+        if self._fell_at is None or unwritten_bytes < self._unwritten_bytes or unwritten_bytes == 0:
+            self._fell_at = now
+        self._unwritten_bytes = unwritten_bytes
+        return now - self._fell_at >= UNWRITTEN_SECONDS
 
 
 def memory_check(warn_share: float = 0.9, fail_share: float = 0.97, stall_share: float = 0.5) -> Check:
@@ -64,7 +61,7 @@ def memory_check(warn_share: float = 0.9, fail_share: float = 0.97, stall_share:
         use = memory_use()
         if use is None:
             return passed()
-        if writing.has_stopped(use.unwritten_bytes, time.monotonic()):
+        if writing.has_stopped(use.unwritten_bytes, CLOCK.now()):
             use = replace(use, used_bytes=use.used_bytes + use.unwritten_bytes)
         percent = round(100 * use.share, 1)
         cause = f"{percent:g} % of {use.limit_bytes / 2**30:.2f} GiB in use ({use.limited_by})"

@@ -169,6 +169,11 @@ def _health(snapshot: ServiceSnapshot) -> Iterator[Metric]:
         model.add_metric([served.identity.name, served.identity.version, served.identity.sha256, served.backend], 1)
     yield model
     yield _gauge("ccmusic_event_loop_lag_seconds", "Delay of the HTTP event loop.", snapshot.loop_lag_seconds)
+    yield CounterMetricFamily(
+        "ccmusic_stopped_seconds",
+        "Time in which the front process did not run: it was stopped, or got no processor.",
+        value=snapshot.stopped_seconds,
+    )
 
 
 def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:

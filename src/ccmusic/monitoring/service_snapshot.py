@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ccmusic.health import DiskUse, Health, HealthSnapshot
+from ccmusic.health.clock import CLOCK
 from ccmusic.monitoring.drift_watch import DriftState
 from ccmusic.monitoring.page_state import PageState
 from ccmusic.version import SERVICE, __version__
@@ -28,6 +29,8 @@ class ServiceSnapshot(HealthSnapshot):
         The workers, their model and their queue.
     loop_lag_seconds : float
         Delay of the HTTP event loop.
+    stopped_seconds : float
+        How long the front process did not run since its start; see `ccmusic.health.clock`.
     front_rss_bytes : int or None
         Resident memory of the front process.
     disk : DiskUse or None
@@ -40,6 +43,7 @@ class ServiceSnapshot(HealthSnapshot):
 
     supervisor: SupervisorState = field(default_factory=SupervisorState)
     loop_lag_seconds: float = 0.0
+    stopped_seconds: float = 0.0
     front_rss_bytes: int | None = None
     disk: DiskUse | None = None
     drift: DriftState = field(default_factory=DriftState)
@@ -101,6 +105,7 @@ class ServiceHealth(Health):
             **(fields | {"details": _details(state)}),
             supervisor=state,
             loop_lag_seconds=self._loop_lag(),
+            stopped_seconds=CLOCK.stopped_seconds,
             front_rss_bytes=rss_bytes("self"),
             disk=self._disk(),
             drift=self._drift(),
