@@ -6,12 +6,12 @@ at the limit, the connection that has been idle for the longest time is closed, 
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.system import descriptor_use
 
 CLOSED_AT_ONCE = 16
@@ -114,7 +114,7 @@ def connection_limit(most: int) -> Callable[[int], int]:
 
     def limit(n_open: int) -> int:
         nonlocal counted_at, allowed
-        now = time.monotonic()
+        now = CLOCK.now()
         if now - counted_at > RECOUNT_SECONDS:
             counted_at = now
             allowed = _allowed(most, n_open)

@@ -70,7 +70,7 @@ class Health:
         self._service = service
         self._version = version
         self._period_seconds = period_seconds
-        self._started_at = time.monotonic() if started_at is None else started_at
+        self._started_at = time.monotonic() if started_at is None else started_at  # the system's clock
         self._model_status = model_status or self._status_of_loaders
         self._details: Callable[[], Mapping[str, Any]] = details or dict
         self._lock = threading.Lock()
@@ -262,7 +262,7 @@ class Health:
             model_status=status,
             checks=tuple(results),
             started=self._started,
-            uptime_seconds=time.monotonic() - self._started_at,
+            uptime_seconds=time.monotonic() - self._started_at,  # the system's clock
             details=details,
             sampled_at=sampled_at,
         )

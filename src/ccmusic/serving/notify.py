@@ -87,7 +87,7 @@ class Notifications:
     def _run(self) -> None:
         try:
             while not self._ended.wait(self._turn_seconds):
-                self._turn(time.monotonic())  # not running time: systemd measures by the system's clock
+                self._turn(time.monotonic())  # the system's clock, which systemd measures by
         except Exception:  # no more pings: systemd restarts a service that cannot report its state
             logger.exception("systemd is no longer notified")
 

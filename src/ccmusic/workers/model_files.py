@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import ModelLocation, file_sha256, file_state
 from ccmusic.workers.served_model import WHAT_TO_DO, ServedModel
@@ -64,7 +64,7 @@ class ModelFiles:
         path = location.directory / name
         with self._lock:
             seen = (path, file_state(path))
-            if seen != self._seen or time.monotonic() - self._hashed_at > self._period_seconds:
+            if seen != self._seen or CLOCK.now() - self._hashed_at > self._period_seconds:
                 self._found = file_sha256(path)
-                self._seen, self._hashed_at = seen, time.monotonic()
+                self._seen, self._hashed_at = seen, CLOCK.now()
             return self._found

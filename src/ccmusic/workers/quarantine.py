@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections import OrderedDict
 from pathlib import Path
 
+from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import file_sha256
 
 DEATHS = 2
@@ -46,7 +46,7 @@ class Quarantine:
         with self._lock:
             self._forget()
             count = self._deaths.pop(digest, (0, 0.0))[0] + 1
-            self._deaths[digest] = (count, time.monotonic())
+            self._deaths[digest] = (count, CLOCK.now())
             while len(self._deaths) > MAX_ENTRIES:
                 self._deaths.popitem(last=False)
             return count >= DEATHS
@@ -72,6 +72,6 @@ class Quarantine:
             return self._deaths.get(digest, (0, 0.0))[0] >= DEATHS
 
     def _forget(self) -> None:
-        horizon = time.monotonic() - self._seconds
+        horizon = CLOCK.now() - self._seconds
         while self._deaths and next(iter(self._deaths.values()))[1] < horizon:
             self._deaths.popitem(last=False)

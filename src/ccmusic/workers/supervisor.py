@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -188,7 +187,7 @@ class Supervisor:
             self._swapping.release()
 
     def _swap(self, location: ModelLocation) -> SwapReport:
-        began = time.monotonic()
+        began = CLOCK.now()
         old = self.pool
         candidate = self._candidate = self._new_pool(location)
         candidate.roster.restart_log = RestartLog(lambda: None)  # a failed load of the candidate is no restart
@@ -220,7 +219,7 @@ class Supervisor:
             compared=compared,
             agreement=agreement,
             slowdown=round(slowdown, 3),
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(CLOCK.now() - began, 3),
         )
 
     def _end(self, old: Pool) -> None:

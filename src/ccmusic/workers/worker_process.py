@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -228,7 +227,7 @@ class WorkerProcess:
     def _read_dump(self, timeout_seconds: float) -> str | None:
         text = b""
         fd = self._dump.fileno()
-        deadline = time.monotonic() + timeout_seconds
+        deadline = CLOCK.now() + timeout_seconds
         wait_seconds = timeout_seconds
         with suppress(OSError):
             while select.select([fd], [], [], wait_seconds)[0]:
@@ -236,7 +235,7 @@ class WorkerProcess:
                 if not chunk:
                     break
                 text += chunk
-                wait_seconds = min(0.03, max(0.0, deadline - time.monotonic()))
+                wait_seconds = min(0.03, max(0.0, deadline - CLOCK.now()))
         return text.decode("utf-8", "replace") or None
 
 

@@ -132,8 +132,8 @@ class WorkerSlot(threading.Thread):
         """Pause before the next process. After a failed load it ends early when the model's files have changed."""
         failed = self._roster.record(self._index).state == "failed"
         tried = last = self._files_state  # as they were before the load that has failed, if that is known
-        deadline = time.monotonic() + self._pause
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = CLOCK.now() + self._pause
+        while (left := deadline - CLOCK.now()) > 0:
             if wait([self._wakeup.descriptor], min(left, CHANGED_FILE_SECONDS)):
                 self._wakeup.clear()
                 return
@@ -258,7 +258,8 @@ class WorkerSlot(threading.Thread):
 
     def _work(self, ticket: Ticket, process: WorkerProcess) -> None:
         """Let the process do one job, and answer the ticket."""
-        began, sent_at = CLOCK.now(), time.monotonic()
+        began = CLOCK.now()
+        sent_at = time.monotonic()  # the system's clock, which heartbeats have
         self._roster.change(self._index, state="busy")
         limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
         try:
