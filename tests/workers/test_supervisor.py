@@ -430,11 +430,11 @@ def test_a_drain_does_not_end_because_of_a_pause(make_settings, monkeypatch):
     supervisor = Supervisor(make_settings())
 
     class Answers:
-        """The process is stopped during the first wait; the last recording is answered during the second."""
+        """The process is stopped during the first wait; the last recording is answered during the second, or never."""
 
-        def __init__(self, last: int) -> None:
+        def __init__(self, *, ever: bool) -> None:
             self.waits = 0
-            self.last = last
+            self.ever = ever
 
         def __enter__(self) -> None:
             pass
@@ -446,12 +446,12 @@ def test_a_drain_does_not_end_because_of_a_pause(make_settings, monkeypatch):
             self.waits += 1
             if self.waits == 1:
                 process.stop(600.0)
-            elif self.waits == self.last:
+            elif self.ever:
                 supervisor._in_system = 0
             else:
                 process.run(seconds)
             return done()
 
-    for last, in_time in ((2, True), (3, False)):
-        supervisor._in_system, supervisor._all_answered = 1, Answers(last)
-        assert supervisor.drain(60.0) is in_time
+    for ever in (True, False):
+        supervisor._in_system, supervisor._all_answered = 1, Answers(ever=ever)
+        assert supervisor.drain(60.0) is ever
