@@ -176,6 +176,7 @@ def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):
 
 def test_a_frozen_worker_has_no_heartbeat_and_is_replaced_with_a_stack_dump(start):
     supervisor = ready(start())
+    wait_until(lambda: supervisor.state().workers[0].stage == "idle", "it waits for work")
     os.kill(supervisor.state().workers[0].pid, signal.SIGSTOP)
     wait_until(lambda: supervisor.state().restart_counts["heartbeat"] == 1, "the worker is marked failed")
     wait_until(lambda: bool(supervisor.state().stack_dumps), "its stack is kept")

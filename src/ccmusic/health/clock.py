@@ -40,6 +40,9 @@ TICK_SECONDS = 0.05
 GAP_SECONDS = 0.25
 """A gap between two ticks counts up to this length, whatever its reason: a busy machine delays a thread that much."""
 
+SHORTEST_WAIT_SECONDS = 1e-6
+"""A shorter rest of a wait is left out: it comes from rounding."""
+
 T = TypeVar("T")
 
 
@@ -105,7 +108,7 @@ class RunningClock:
         while True:
             found = wait(left)
             left = deadline - self.now()
-            if found or left <= 0:
+            if found or left < SHORTEST_WAIT_SECONDS:
                 return found
 
     async def sleep(self, seconds: float) -> None:
