@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from ccmusic.health.check import Check, Observation, error_text, failed, passed
+from ccmusic.health.clock import CLOCK
 from ccmusic.health.files import file_check
 
 logger = logging.getLogger(__name__)
@@ -157,9 +157,9 @@ class Loader(Generic[T]):
             stopping.wait(pause)
             return False
         look_seconds = min(LONGEST_LOOK_SECONDS, (self._retry_seconds or pause) / 4)
-        deadline = time.monotonic() + pause
+        deadline = CLOCK.now() + pause
         before = tried
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - CLOCK.now()) > 0:
             if stopping.wait(min(look_seconds, left)):
                 return False
             now = self._file_state()
