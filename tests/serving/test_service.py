@@ -24,6 +24,7 @@ from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.monitoring.page_state import PageState
 from ccmusic.serving.service import Service
 from ccmusic.workers.records import StackDump
+from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
 
 LEAVES = np.eye(16)[3]
@@ -55,12 +56,20 @@ class StubSupervisor:
             future.set_result(self.answer)
         return future
 
+    def load_model(self, name) -> str:
+        self.now = replace(self.now, served=named(name))
+        return name
+
     def refuse_quarantined(self, job) -> None:
         if self.quarantined:
             raise Quarantined("this recording ended two workers and is refused for now")
 
     def inject(self, fault, worker, size) -> int:
         return 3
+
+
+def named(version: str) -> ServedModel:
+    return ServedModel(ModelIdentity("bands", version, "0" * 64), "onnxruntime-cpu")
 
 
 @pytest.fixture
@@ -191,3 +200,37 @@ def test_draining_is_reported_at_once(service):
     service.drain()
     assert service.draining
     assert not service.snapshot().passes("readyz")
+
+
+@pytest.fixture
+def sampled(service, supervisor, monkeypatch):
+    """A service whose health is sampled only when something happens, as far as a test goes."""
+    monkeypatch.setattr(service.health, "_period_seconds", 3600.0)
+    supervisor.now = SupervisorState(served=named("0.0.1"))
+    service.health.start()
+    assert service.snapshot().served.identity.version == "0.0.1"
+    return service
+
+
+def test_health_names_the_new_model_when_the_change_has_been_reported(sampled):
+    assert asyncio.run(sampled.load_model("0.0.2")) == "0.0.2"
+    assert sampled.snapshot().served.identity.version == "0.0.2"
+
+
+def test_health_names_the_new_model_when_it_has_answered(sampled, supervisor):
+    supervisor.now = SupervisorState(served=named("0.0.2"))
+    supervisor.answer = replace(ANSWER, model=named("0.0.2").identity)
+    assert classify(sampled).model.version == "0.0.2"
+    assert sampled.snapshot().served.identity.version == "0.0.2"
+
+
+def test_an_answer_of_the_old_model_after_the_change_is_given(sampled, supervisor):
+    supervisor.answer = replace(ANSWER, model=named("0.0.0").identity)
+    assert classify(sampled).model.version == "0.0.0"
+
+
+def test_an_answer_does_not_wait_for_a_sampling_that_is_stuck(sampled, supervisor, monkeypatch):
+    monkeypatch.setattr("ccmusic.serving.service.SAMPLE_POLLS", 2)
+    monkeypatch.setattr(sampled.health, "wake", lambda: None)
+    supervisor.answer = replace(ANSWER, model=named("0.0.2").identity)
+    assert classify(sampled).model.version == "0.0.2"

@@ -1,14 +1,19 @@
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import ModelFileNotFound, ModelRefused, SwapInProgress
+from ccmusic.errors import ModelFileNotFound, ModelRefused, ModelReplaced, SwapInProgress
 from ccmusic.genres import LABELS, WORLD
+from ccmusic.models.store import locate
 from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
+from ccmusic.workers.restart_log import RestartLog
+from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor import Supervisor
+from ccmusic.workers.swap import wait_until_loaded
 from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
@@ -90,6 +95,13 @@ def test_a_damaged_model_is_refused(supervisor):
         supervisor.load_model("damaged")
     assert supervisor.state().model_status == "ready"
     classify_songs(supervisor, 1)
+
+
+def test_a_model_whose_files_change_while_its_workers_load_them_is_refused(make_settings):
+    roster = Roster(make_settings(workers=2), locate("embedded"), RestartLog(lambda: None))
+    roster.note_load_failure(1, ModelReplaced("a new worker loaded another model"))
+    with pytest.raises(ModelRefused, match="its files changed while its workers loaded them: try again"):
+        wait_until_loaded(SimpleNamespace(roster=roster), 60.0)
 
 
 def test_a_model_with_other_labels_is_refused_with_a_way_to_serve_it(supervisor, tmp_path):

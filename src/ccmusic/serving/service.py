@@ -15,6 +15,7 @@ from typing import Any
 from ccmusic.audio.windows import parse_windows
 from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
 from ccmusic.health import DiskSpace, LoopWatch
+from ccmusic.health.clock import CLOCK
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.drift_watch import Expected
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 SHEDDING = ("memory", "descriptors")
 """While one of these checks fails, new recordings are refused: each would make the problem worse."""
+SAMPLE_POLL_SECONDS = 0.005
+SAMPLE_POLLS = 200
+"""After a change of the model, an answer waits so often for the next sample of health, which takes milliseconds."""
 
 
 class Service:
@@ -198,7 +202,19 @@ class Service:
                 self._outcomes.note(failed_inside=True)
             raise
         self._outcomes.note(failed_inside=False)
+        served = self.snapshot().served
+        if served is not None and served.identity != result.model:  # the model has just changed
+            await self._sampled_again()
         return result
+
+    async def _sampled_again(self) -> None:
+        """Wait until health has been sampled again, so that it names the model in use; not for long, if it is stuck."""
+        called_at = CLOCK.now()
+        self.health.wake()
+        for _ in range(SAMPLE_POLLS):
+            if self.snapshot().sampled_at > called_at:
+                return
+            await asyncio.sleep(SAMPLE_POLL_SECONDS)
 
     def _shed_load(self) -> None:
         for check in self.snapshot().checks:
@@ -208,8 +224,10 @@ class Service:
     # for admins
 
     async def load_model(self, name: str) -> SwapReport:
-        """`Supervisor.load_model`, without blocking the event loop."""
-        return await asyncio.to_thread(self._supervisor.load_model, name)
+        """`Supervisor.load_model`, without blocking the event loop; ``/health`` names the new model when it returns."""
+        report = await asyncio.to_thread(self._supervisor.load_model, name)
+        await self._sampled_again()
+        return report
 
     async def inject(self, fault: str, worker: int = 0, size: float | None = None) -> Mapping[str, Any]:
         """Inject one of `ccmusic.workers.faults.FAULTS`."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import CcmusicError, ModelRefused
+from ccmusic.errors import CcmusicError, ModelRefused, ModelReplaced
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.models.golden import SIGNALS, recording
@@ -84,6 +84,8 @@ def wait_until_loaded(candidate: Pool, timeout_seconds: float) -> None:
     deadline = CLOCK.now() + timeout_seconds
     roster = candidate.roster
     while roster.n_ready < roster.settings.workers:
+        if isinstance(roster.load_failure, ModelReplaced):
+            raise ModelRefused("its files changed while its workers loaded them: try again when they are complete")
         if roster.load_failure is not None:
             raise roster.load_failure
         if CLOCK.now() > deadline:
