@@ -21,7 +21,8 @@ class Entry:
     reds : frozenset of str
         The probes that the fault may turn red until it is over; any other red is false.
     restarts : mapping
-        The most restarts by reason that the fault explains in one repeat; any other restart is false.
+        The most restarts by reason that the fault explains in one repeat; any other restart is false. A load is tried again
+        until its files are back, so a drill that leaves them wrong explains several.
     """
 
     fault: str
@@ -63,7 +64,7 @@ CATALOGUE: dict[str, Entry] = {
     "P22": Entry("front process alone stopped for 2.5 s and 6 s", bound="nothing red, no restart", slow=True),
     "M1": Entry("model file missing at start", 1.0, slow=True),
     "M2": Entry("model file deleted while the service runs", 2.0, reds=HEALTH),
-    "M3": Entry("model file truncated or altered", bound="next load", reds=HEALTH, restarts={"killed": 1, "load": 1}),
+    "M3": Entry("model file truncated or altered", bound="next load", reds=HEALTH, restarts={"killed": 1, "load": 6}),
     "M4": Entry("bit of a weight changed in memory", bound="self-test period", restarts={"self_test": 1}),
     "M5": Entry("NaN in the weights", bound="1 request", reds=NOT_READY, restarts={"non_finite": 1}),
     "M6": Entry("card edited: labels permuted, wrong number of classes", bound="load", slow=True),
