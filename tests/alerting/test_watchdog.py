@@ -1,13 +1,17 @@
 """The watchdog, with a clock that the test controls."""
 
 import asyncio
+import inspect
 
 import pytest
 
 from alerting.running_bridge import HandClock
 from alerting.webhooks import alert_body, webhook_body
+from ccmusic.alerting.app import Bridge
 from ccmusic.alerting.notification import Notification
 from ccmusic.alerting.watchdog import RETRY_SECONDS, Watchdog
+from ccmusic.health.clock import CLOCK
+from support.fake_clock import FakeProcess
 
 WATCHDOG = Notification.model_validate(webhook_body(alert_body("CcmusicWatchdog", severity="none")))
 RESOLVED = Notification.model_validate(webhook_body(alert_body("CcmusicWatchdog", resolved=True)))
@@ -77,6 +81,21 @@ def test_a_prometheus_that_never_started_is_reported(watchdog, clock, sent):
     check(watchdog)
     assert sent.states == ["firing"]
     assert "runbook_url" not in sent.messages[0].alerts[0].annotations
+
+
+def test_a_pause_of_the_machine_is_no_lost_heartbeat(sent):
+    process = FakeProcess()
+    watchdog = Watchdog(300, sent, clock=process.clock.now)
+    process.stop(3600)
+    check(watchdog)
+    assert sent.states == []
+    process.run(301)
+    check(watchdog)
+    assert sent.states == ["firing"]
+
+
+def test_the_bridge_measures_in_running_time():
+    assert inspect.signature(Bridge).parameters["clock"].default == CLOCK.now
 
 
 def test_a_resolved_watchdog_alert_is_not_a_heartbeat(watchdog, clock, sent):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from ccmusic.alerting.robot import Robot
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.alerting.watchdog import Watchdog
 from ccmusic.health import Check, Health, Observation, Probe, failed, install, passed, warned
+from ccmusic.health.clock import CLOCK
 from ccmusic.process.secret_file import read_secret
 from ccmusic.version import __version__
 
@@ -55,7 +55,7 @@ class Bridge:
     first_pause_seconds : float, optional
         Pause between the first two attempts.
     clock, now : callable
-        Monotonic seconds and the time of day, for the watchdog.
+        Seconds in which this process ran, and the time of day, for the watchdog.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Bridge:
         *,
         rate: Rate | None = None,
         first_pause_seconds: float = 1.0,
-        clock: Clock = time.monotonic,
+        clock: Clock = CLOCK.now,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from ccmusic.alerting.messages import Message
 from ccmusic.alerting.notification import Alert, Notification, State
 from ccmusic.alerting.outbox import Clock, Outcome
+from ccmusic.health.clock import CLOCK
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Watchdog:
     deliver : callable
         Sends a message.
     clock : callable
-        Returns monotonic seconds.
+        Returns seconds in which this process ran: after a pause of its machine, Alertmanager has had no time to post.
     now : callable
         Returns the time of day.
     """
@@ -46,7 +46,7 @@ class Watchdog:
         limit_seconds: float,
         deliver: Deliver,
         *,
-        clock: Clock = time.monotonic,
+        clock: Clock = CLOCK.now,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._limit_seconds = limit_seconds
