@@ -21,8 +21,8 @@ class Entry:
     reds : frozenset of str
         The probes that the fault may turn red until it is over; any other red is false.
     restarts : mapping
-        The most restarts by reason that the fault explains in one repeat; any other restart is false. A load is tried again
-        until its files are back, so a drill that leaves them wrong explains several.
+        The most restarts by reason that the fault explains in one repeat; any other restart is false. A load is tried
+        again until its files are back, so a drill that leaves them wrong explains several.
     """
 
     fault: str
