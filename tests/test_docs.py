@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ccmusic.serving.service import Service
+from faults.catalogue import CATALOGUE
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CURRENT_PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # the changelog names what has been removed
@@ -69,6 +72,27 @@ def test_both_readmes_have_the_same_sections_and_links() -> None:
 def test_chinese_text_has_full_width_punctuation() -> None:
     text = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
     assert re.findall(r"[\u4e00-\u9fff][,;:!?].?|[,;:!?][\u4e00-\u9fff]", text) == []
+
+
+def test_every_check_and_every_drill_has_its_promise(make_settings, tmp_path) -> None:
+    """A check that watches nothing that was promised, or a drill that breaks no promise, is missing on the page."""
+    settings = make_settings(page=True, model_repository=tmp_path, management_port=0)
+    service = Service(settings)
+    checks = {watch.check.name for watch in service.health._watches} | {"gpu_memory", "management_port"}
+    added_to_a_snapshot = {"sampling", "draining"}
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = {
+        name
+        for cell in re.findall(r"\bchecks? (`\w+`(?:(?:,| and) `\w+`)*)", text)
+        for name in re.findall(r"\w+", cell)
+    }
+    assert named - {"and"} == checks | added_to_a_snapshot
+
+    first_and_last = [(a[0], int(a[1:]), int(b[1:])) for a, b in re.findall(r"\b([A-Z]\d+) to ([A-Z]\d+)\b", text)]
+    drills = set(re.findall(r"\b[A-Z]\d+[a-z]?\b", text)) | {
+        f"{letter}{number}" for letter, first, last in first_and_last for number in range(first, last + 1)
+    }
+    assert drills == set(CATALOGUE)
 
 
 def test_make_shows_six_words() -> None:

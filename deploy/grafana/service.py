@@ -343,6 +343,25 @@ def _work() -> Iterator[Line]:
 def _resources() -> Iterator[Line]:
     yield "资源 Resources"
     yield line(
+        6,
+        graph(
+            "连接 Connections",
+            query(f"sum(ccmusic_open_connections{{{JOB}}})", "打开 open"),
+            runbooks=["CcmusicRed"],
+        ),
+        graph(
+            "关闭的连接与丢失的日志 Closed connections, lost log lines",
+            query(f"sum(ccmusic_connections_closed_for_room_total{{{JOB}}})", "关闭的连接 closed connections"),
+            query(f"sum(ccmusic_log_dropped_lines_total{{{JOB}}})", "丢失的日志行 lost log lines"),
+            counter=True,
+            description=(
+                "服务启动以来的次数。连接数达到上限时，会关闭最久未用的连接。",
+                "Since the start of the service. At the limit of connections, the oldest idle one is closed.",
+            ),
+            runbooks=["CcmusicRed"],
+        ),
+    )
+    yield line(
         7,
         graph(
             "内存 Memory",

@@ -130,3 +130,18 @@ def test_a_client_whose_head_does_not_arrive_is_disconnected():
             assert client.recv(100) == b""
     finally:
         server.stop()
+
+
+def test_the_check_fails_when_the_server_has_ended_by_itself():
+    server = HealthServer(routes(Health("app", "1")), "127.0.0.1", 0)
+    check = server.check()
+    assert check.affects == {"health"}
+    assert check.observe().status == "pass", "it has not started yet"
+    server.start()
+    assert check.observe().value == server.port
+    wait_until(lambda: server._server.started, "it has started")
+    server._server.should_exit = True  # as after an error in its loop
+    wait_until(lambda: check.observe().status == "fail", "it has ended")
+    assert check.observe().code == "ended"
+    server.stop()
+    assert check.observe().status == "pass", "it was stopped"

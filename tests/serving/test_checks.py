@@ -246,6 +246,21 @@ def test_a_page_that_is_turned_off_is_not_checked(make_settings, tmp_path, page,
     assert affected == [{"health"}] * n_checks
 
 
+def test_a_missing_repository_of_models_is_a_warning(make_settings, tmp_path):
+    made = checks.service_checks(
+        make_settings(model_repository=tmp_path / "models"),
+        SupervisorState,
+        SupervisorState,
+        RecentAnswers,
+        DriftState,
+        DiskSpace(tmp_path),
+    )
+    (check,) = [check for check in made if check.name == "model_repository"]
+    assert (check.observe().status, check.observe().code) == ("warn", "directory_missing")
+    (tmp_path / "models").mkdir()
+    assert check.observe().status == "pass"
+
+
 def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):
     read = []
     made = checks.service_checks(

@@ -1,6 +1,7 @@
 """Routes with a stub service, for cases that a running service shows only by chance."""
 
 import asyncio
+import tempfile
 from types import SimpleNamespace
 
 import httpx
@@ -84,6 +85,8 @@ def test_a_job_is_cancelled_when_the_client_disconnects(make_settings):
     ("error", "status", "slug"),
     [
         (OSError(28, "No space left on device"), 507, "insufficient-storage"),
+        (FileNotFoundError(2, "No such file", f"{tempfile.gettempdir()}/tmpx"), 507, "insufficient-storage"),
+        (FileNotFoundError(2, "No such file", "/secret/model.onnx"), 500, "internal"),
         (RuntimeError("a secret"), 500, "internal"),
     ],
 )

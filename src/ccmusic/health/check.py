@@ -37,6 +37,7 @@ HEALTH_CODES = frozenset(
         "dependency_missing",  # of loaders, files and modules
         "blocked",
         "paused",
+        "ended",
         "not_writable",
         "nearly_full",
         "under_pressure",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from ccmusic.health.check import Check, Observation, failed, passed
 from ccmusic.health.connections import OpenConnections, connection_limit
 from ccmusic.health.listen import listen
 
@@ -61,6 +62,7 @@ class HealthServer:
         self._head_seconds = head_seconds
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Start answering. Does nothing if it runs already."""
@@ -87,8 +89,24 @@ class HealthServer:
         self._thread = threading.Thread(target=self._serve, args=(self._server,), name="health-server", daemon=True)
         self._thread.start()
 
+    def check(self, name: str = "management_port") -> Check:
+        """A check that fails ``/health`` when this server has ended, although nobody has stopped it.
+
+        Parameters
+        ----------
+        name : str
+        """
+
+        def observe() -> Observation:
+            if self._thread is None or self._stopped or self._thread.is_alive():
+                return passed(self.port)
+            return failed(f"the server on port {self.port} has ended; the log has the cause", self.port, code="ended")
+
+        return Check(name, observe, measurement="port", component_type="system")
+
     def stop(self) -> None:
         """Stop answering and release the port."""
+        self._stopped = True
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(JOIN_SECONDS)

@@ -33,6 +33,8 @@ CHECK_CODES = {
     "slow": "the golden clips take much longer than at best",
     "internal_errors": "too large a share of the answers are internal errors",
     "not_writable": "a directory of temporary files cannot be written to",
+    "ended": "the server on the management port has ended",
+    "directory_missing": "a configured directory is missing",
     "page_failed": "the page could not be started, or stopped working",
     "nearly_full": "memory, disk or descriptors are nearly used up",
     "under_pressure": "the processes wait for memory",

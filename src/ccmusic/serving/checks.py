@@ -135,6 +135,8 @@ def service_checks(
         Check("log", lambda: log_check(DROPPED), measurement="lost"),
         Check("drift", lambda: drift_check(drift()), measurement="statistic"),
     ]
+    if (repository := settings.model_repository) is not None:
+        checks.append(Check("model_repository", lambda: repository_check(repository), period_seconds=5.0))
     if settings.page:
         checks.append(Check("page", lambda: page_check(page(), settings)))
     gpu = gpu_memory_check()
@@ -283,6 +285,16 @@ def log_check(dropped: DroppedLines) -> Observation:
         return passed(dropped.total)
     cause = f"{dropped.total} lines of the log were lost: the program that reads it takes none, or its disk is full"
     return warned(cause, dropped.total, code="log_lost")
+
+
+def repository_check(directory: Path) -> Observation:
+    """Warns while the directory of other models is missing. The model in use is not affected."""
+    if directory.is_dir():
+        return passed()
+    return warned(
+        f"no such directory: {directory} (CCMUSIC_MODEL_REPOSITORY); no other model can be loaded",
+        code="directory_missing",
+    )
 
 
 def page_check(state: PageState, settings: Settings) -> Observation:

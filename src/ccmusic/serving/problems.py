@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import tempfile
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,6 +25,9 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Error numbers of a disk that is full, read-only or broken."""
+
+MISSING_ERRNOS = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
+"""The same of a directory of temporary files that is not there; any other file is not of the disk."""
 
 # by slug: HTTP status and title
 PROBLEMS: dict[str, tuple[int, str]] = {
@@ -105,11 +110,18 @@ def problem_response(error: Exception, request_id: str | None = None) -> JSONRes
     return JSONResponse(problem.as_json(request_id), problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
+def _is_storage_error(error: OSError) -> bool:
+    if error.errno in STORAGE_ERRNOS:
+        return True
+    path = error.filename
+    return error.errno in MISSING_ERRNOS and isinstance(path, str) and Path(path).is_relative_to(tempfile.gettempdir())
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Turn every error of the application's routes into a problem response."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+        if isinstance(error, OSError) and _is_storage_error(error):
             error = errors.InsufficientStorage("this server has no disk space to receive the recording")
         return problem_response(error, request.scope.get("request_id"))
 

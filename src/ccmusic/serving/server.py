@@ -109,7 +109,9 @@ def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
         metrics_route(service.metrics),
         Route(f"{STACK_DUMP_PATH}/{{number:int}}", stack_dump),
     ]
-    return HealthServer(routes, settings.management_host, settings.management_port)
+    server = HealthServer(routes, settings.management_host, settings.management_port)
+    service.health.add(server.check())
+    return server
 
 
 class _Server(uvicorn.Server):
