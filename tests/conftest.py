@@ -7,10 +7,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ccmusic.settings import Settings
 from support.bands_model import write_model
+from support.waiting import PATIENCE_SECONDS
 
 # Settings of the shell that runs the tests must not reach them.
 for _name in [name for name in os.environ if name.startswith("CCMUSIC_") and not name.startswith("CCMUSIC_TEST_")]:
@@ -19,6 +21,10 @@ for _name in [name for name in os.environ if name.startswith("CCMUSIC_") and not
 
 # A shell starts a background command with SIGINT ignored, and all child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# By default httpx waits for 5 s, and a busy machine may need more. It has no public setting for that.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_SECONDS)
+
 
 # Files that share something slow, by the name of their group: the served page, and librosa's compilation.
 _SHARED = {

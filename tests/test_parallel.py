@@ -10,6 +10,7 @@ import pytest
 from ccmusic.errors import UndecodableAudio
 from ccmusic.parallel import ParallelMap
 from support import parallel_tasks
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_ctrl_c_ends_the_processes_at_once_and_prints_no_traceback() -> None:
         try:
             assert process.stdout.readline() == "(0, 0)\n"
             os.killpg(process.pid, signal.SIGINT)
-            assert process.communicate(timeout=20) == ("interrupted\n", "")
+            assert process.communicate(timeout=PATIENCE_SECONDS) == ("interrupted\n", "")
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -15,7 +15,7 @@ import uvicorn
 from ccmusic.alerting.app import create_app
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.health import listen
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @dataclass
@@ -43,11 +43,11 @@ class RunningBridge:
 
     def alerts(self, body: Any, **options: Any) -> httpx.Response:
         """``POST /alerts``."""
-        return httpx.post(f"{self.url}/alerts", json=body, timeout=30, **options)
+        return httpx.post(f"{self.url}/alerts", json=body, timeout=PATIENCE_SECONDS, **options)
 
     def get(self, path: str) -> httpx.Response:
         """``GET``."""
-        return httpx.get(self.url + path, timeout=10)
+        return httpx.get(self.url + path, timeout=PATIENCE_SECONDS)
 
     def metric(self, line: str) -> float:
         """The value of one series."""
@@ -65,7 +65,7 @@ def running_bridge(settings: BridgeSettings, **options: Any) -> Iterator[Running
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        wait_until(lambda: server.started, "the bridge", 10)
+        wait_until(lambda: server.started, "the bridge")
         yield RunningBridge(f"http://127.0.0.1:{listener.getsockname()[1]}", app)
     finally:
         server.should_exit = True

@@ -14,7 +14,7 @@ from alerting.running_bridge import HandClock, running_bridge
 from alerting.webhooks import alert_body, webhook_body
 from support.fake_smtp import FakeSmtp
 from support.fake_wecom import KEY
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def test_a_retry_is_not_sent_twice(bridge, wecom):
 def test_a_client_that_disconnects_and_retries(bridge, wecom):
     wecom.delay_seconds = 0.5
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{bridge.url}/alerts", json=webhook_body(), timeout=0.2)
+        httpx.post(f"{bridge.url}/alerts", json=webhook_body(), timeout=httpx.Timeout(PATIENCE_SECONDS, read=0.2))
     assert bridge.alerts(webhook_body()).status_code == 200
     assert len(wecom.robot_messages) == 1
 
 
 def test_without_wecom_a_mail_is_sent(bridge, wecom, smtp, settings):
     wecom.stop()
-    with running_bridge(settings(deadline_seconds=0.3), first_pause_seconds=0.05) as quick:
+    with running_bridge(settings(deadline_seconds=2), first_pause_seconds=0.05) as quick:
         assert quick.alerts(webhook_body()).json() == {"outcome": "mailed"}
         assert "CcmusicRed" in smtp.mails[0]["Subject"]
         assert "找不到模型文件" in smtp.texts[0]
@@ -162,7 +162,7 @@ def test_a_body_that_is_too_long(bridge):
 def test_a_body_that_does_not_arrive(bridge, monkeypatch):
     monkeypatch.setattr("ccmusic.alerting.app.BODY_SECONDS", 0.1)
     host, port = bridge.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), 10) as connection:
+    with socket.create_connection((host, int(port)), PATIENCE_SECONDS) as connection:
         connection.sendall(b"POST /alerts HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
@@ -214,7 +214,7 @@ def test_an_ended_task_fails_livez(bridge):
 
 
 def test_shutdown_does_not_wait_for_an_abandoned_call(settings, wecom):
-    wecom.delay_seconds = 60
+    wecom.delay_seconds = 2 * PATIENCE_SECONDS
 
     def call():
         with suppress(httpx.HTTPError):
@@ -224,5 +224,5 @@ def test_shutdown_does_not_wait_for_an_abandoned_call(settings, wecom):
         caller = threading.Thread(target=call)
         caller.start()
         wait_until(lambda: wecom.attempts == 1, "the try has begun")
-    caller.join(5)
+    caller.join(PATIENCE_SECONDS)
     assert not caller.is_alive()

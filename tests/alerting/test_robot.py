@@ -9,6 +9,7 @@ from ccmusic.alerting.failures import NotSent
 from ccmusic.alerting.robot import Robot
 from support.fake_wecom import KEY
 from support.stub_http import stub_http
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def robot(robot_file):
     return Robot(robot_file)
 
 
-def not_sent(robot, content="x", timeout_seconds=5.0):
+def not_sent(robot, content="x", timeout_seconds=PATIENCE_SECONDS):
     with pytest.raises(NotSent) as caught:
         robot.send(content, timeout_seconds)
     assert KEY not in str(caught.value)
@@ -118,7 +119,7 @@ def test_no_server_listens(robot, wecom):
 
 
 def test_a_server_that_does_not_answer(robot, wecom):
-    wecom.delay_seconds = 60
+    wecom.delay_seconds = 2 * PATIENCE_SECONDS
     assert not_sent(robot, timeout_seconds=0.2).reason == "timeout"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from ccmusic.checkpoints.file_lock import file_lock
 from ccmusic.errors import DependencyUnavailable
+from support.waiting import PATIENCE_SECONDS
 
 
 def test_the_first_holder_does_not_wait_and_releases_the_lock(tmp_path):
@@ -21,11 +22,11 @@ def test_a_second_holder_reports_that_it_waits(tmp_path):
     def hold():
         with file_lock(tmp_path / "lock", lambda: None):
             holding.set()
-            waiting.wait(10)
+            waiting.wait(PATIENCE_SECONDS)
 
     first = threading.Thread(target=hold)
     first.start()
-    assert holding.wait(10)
+    assert holding.wait(PATIENCE_SECONDS)
     with file_lock(tmp_path / "lock", waiting.set):
         assert waiting.is_set()
     first.join()

@@ -8,6 +8,7 @@ import sys
 
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from support.checkpoints import write_checkpoint, write_recordings
+from support.waiting import PATIENCE_SECONDS
 
 
 def start() -> subprocess.Popen[str]:
@@ -60,5 +61,5 @@ def test_it_exits_when_its_standard_input_closes(tmp_path):
         send_request(process, str(write_checkpoint(tmp_path)), tmp_path / "cache")
         assert json.loads(process.stdout.readline())["stage"]
         process.stdin.close()
-        assert process.wait(60) == 1
+        assert process.wait(PATIENCE_SECONDS) == 1
     assert not list((tmp_path / "cache" / "imported").glob("*/card.json"))

@@ -15,6 +15,7 @@ from ccmusic.models.card import read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY, locate
 from support.checkpoints import write_checkpoint, write_recordings
 from support.fake_hub import REPOSITORY, FakeHub
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_two_imports_of_the_same_checkpoint_at_the_same_time_are_one(place, tmp_
     def slow(path, directory, **_):
         made.append(path)
         started.set()
-        proceed.wait(60)
+        proceed.wait(PATIENCE_SECONDS)
         shutil.copytree(cached(checkpoint(place), options(place)), directory)
 
     monkeypatch.setattr(convert, "import_checkpoint", slow)
@@ -92,10 +93,10 @@ def test_two_imports_of_the_same_checkpoint_at_the_same_time_are_one(place, tmp_
 
     first = threading.Thread(target=lambda: found.append(cached(checkpoint(place), how)))
     first.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE_SECONDS)
     second = threading.Thread(target=lambda: found.append(cached(checkpoint(place), how, stage)))
     second.start()
-    assert waiting.wait(60)
+    assert waiting.wait(PATIENCE_SECONDS)
     proceed.set()
     first.join()
     second.join()

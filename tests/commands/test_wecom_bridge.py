@@ -17,7 +17,7 @@ from ccmusic.cli import main
 from ccmusic.commands.exit_codes import ExitCode
 from support.fake_wecom import KEY
 from support.running_server import running_server
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -57,7 +57,7 @@ def test_from_alert_to_message_and_mail(tmp_path):
             (mail,) = map(json.loads, mails.read_text().splitlines())
             assert (mail["to"], mail["subject"]) == (["b@example.com"], "[告警 FIRING] Another")
             bridge.process.send_signal(signal.SIGTERM)
-            assert bridge.process.wait(20) == 0
+            assert bridge.process.wait(PATIENCE_SECONDS) == 0
             assert KEY not in bridge.process.stdout.read()
 
 
@@ -66,13 +66,13 @@ def test_a_message_that_is_being_sent_does_not_delay_the_end(tmp_path):
         url = wecom.split()[1]
         (tmp_path / "robot").write_text(url)
         server = url.partition("/cgi-bin")[0]
-        httpx.post(f"{server}/control", json={"delay_seconds": 60})
+        httpx.post(f"{server}/control", json={"delay_seconds": 2 * PATIENCE_SECONDS})
         arguments = ("--robot-url-file", str(tmp_path / "robot"))
         with running_server(*arguments, command=("-m", "ccmusic.cli", "wecom-bridge")) as bridge:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(f"{bridge.url}/alerts", json=webhook_body(), timeout=1)
             bridge.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: bridge.process.poll() is not None, "the bridge has ended", 20)
+            wait_until(lambda: bridge.process.poll() is not None, "the bridge has ended")
             assert bridge.process.returncode == 0
 
 

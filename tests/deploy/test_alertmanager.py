@@ -478,7 +478,7 @@ def test_an_application_sends_the_first_of_many_and_labels_cannot_forge(tmp_path
 def test_inhibition(tmp_path, posted, silenced):
     with running_alertmanager(tmp_path) as am:
         am.post(*posted)
-        wait_until(lambda: am.suppressed() == silenced, f"only {silenced} are silenced: {am.suppressed()}", 10)
+        wait_until(lambda: am.suppressed() == silenced, f"only {silenced} are silenced: {am.suppressed()}")
 
 
 def test_a_silenced_alert_is_not_sent(tmp_path, wecom):

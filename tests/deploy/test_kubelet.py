@@ -34,7 +34,7 @@ from support.waiting import wait_until
 PRODUCTION_TIMES = os.environ.get("CCMUSIC_TEST_PRODUCTION_TIMES") == "1"
 FACTOR = 1.0 if PRODUCTION_TIMES else 0.2
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy" / "kubernetes"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.waiting import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -60,7 +62,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
     def open_page(url: str, locale: str = "en-US", **options: Any) -> Visit:
         context = browser.new_context(locale=locale, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(1000 * PATIENCE_SECONDS)
         contexts.append(context)
         visit = Visit(context.new_page())
         visit.page.on("console", lambda m: visit.errors.append(m.text) if m.type == "error" else None)

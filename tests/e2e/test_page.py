@@ -15,6 +15,7 @@ from ccmusic.ui.texts import TEXTS, TITLE
 from support.bands_model import write_world_model
 from support.recordings import bin_frequency, tone, wav
 from support.running_server import RunningServer, running_server
+from support.waiting import PATIENCE_SECONDS
 from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:::gradio")]
@@ -223,11 +224,15 @@ def test_the_page_fits_the_width_of_a_phone(server, visit):
 
 
 def test_an_open_tab_does_not_delay_the_shutdown(visit, model_directory):
-    with running_server(CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1") as running:
+    # only a shutdown that waits for the tab would need the whole time of a drain
+    drain = str(2 * PATIENCE_SECONDS)
+    with running_server(
+        CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="1", CCMUSIC_DRAIN_SECONDS=drain
+    ) as running:
         wait_for_page(running.url)
         visit(running.url)
         running.process.terminate()
-        assert running.process.wait(15) == 0
+        assert running.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_the_api_documentation_loads_only_from_its_own_origin(server, browser):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ccmusic.health import listen
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "health_of_your_own"
 RULE = "# " + 118 * "-"
@@ -33,7 +33,7 @@ def running(*command, cwd, **environment):
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -41,7 +41,7 @@ def running(*command, cwd, **environment):
 
 def status(url):
     try:
-        return httpx.get(url, timeout=5).status_code
+        return httpx.get(url, timeout=PATIENCE_SECONDS).status_code
     except httpx.TransportError:
         return None
 
@@ -57,14 +57,14 @@ def test_fastapi(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with running("-m", "uvicorn", "fastapi_app:app", "--port", str(port), cwd=tmp_path):
-        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200", 60)
+        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200")
         assert httpx.get(f"{url}/health").json()["service"] == "word-counter"
         assert httpx.get(f"{url}/count?word=so").json() == 2
         assert "[+]shelf ok\n" in httpx.get(f"{url}/readyz?verbose").text
         answer = httpx.get(f"{url}/health", headers={"Accept": "application/health+json"})
         assert answer.headers["content-type"] == "application/health+json"
         (tmp_path / "model.txt").unlink()
-        wait_until(lambda: status(f"{url}/health") == 503, "/health is 503", 5)
+        wait_until(lambda: status(f"{url}/health") == 503, "/health is 503")
         assert httpx.get(f"{url}/health").json()["message"] == "Model file not found: model.txt"
         assert [status(f"{url}/{probe}") for probe in ("startupz", "livez", "readyz")] == [200, 200, 200]
 
@@ -88,12 +88,11 @@ def test_gradio(tmp_path):
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "MANAGEMENT_PORT": str(management),
-        "LOAD_SECONDS": "4",
+        "LOAD_SECONDS": "10",
     }
     with running(str(EXAMPLES / "gradio_app.py"), cwd=tmp_path, **environment):
-        wait_until(lambda: status(f"{url}/health") == 503, "/health answers while the model loads", 90)
+        wait_until(lambda: status(f"{url}/livez") == 200, "/livez answers while the model loads")
         assert httpx.get(f"{url}/health").json()["message"] == "Model is still loading..."
-        assert status(f"{url}/livez") == 200
         assert httpx.get(url).status_code == 200  # the page is there already
-        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200", 30)
+        wait_until(lambda: status(f"{url}/health") == 200, "/health is 200")
         assert status(f"http://127.0.0.1:{management}/readyz") == 200

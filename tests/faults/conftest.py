@@ -17,7 +17,7 @@ from faults.service import Service
 from faults.traffic import Traffic
 
 ROWS: list[Row] = []
-SECONDS_PER_REPEAT = 180
+SECONDS_PER_REPEAT = 900
 """Timeout of a drill that hangs. It is not a limit for what the drill measures."""
 
 

@@ -16,16 +16,16 @@ from faults.false_alarms import Red, false_reds, false_restarts
 from faults.look import Look
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
-DETECT_SECONDS = 45
-RECOVER_SECONDS = 90
+DETECT_SECONDS = RECOVER_SECONDS = PATIENCE_SECONDS
+"""When a drill gives up. The bounds of the catalogue are measured, and the matrix marks each that was missed."""
 SLOW_REPEATS = 5
 
 
 def prove(condition: Callable[[], bool], what: str) -> None:
     """Wait until something other than the service's own reports shows that the fault was injected."""
-    wait_until(condition, f"the injection shows: {what}", 30)
+    wait_until(condition, f"the injection shows: {what}")
 
 
 @dataclass

@@ -19,10 +19,9 @@ from faults.client import Answer, Client
 from faults.false_alarms import ProbeWatch
 from faults.look import Look
 from faults.processes import descendants, has_ended
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 TOKEN = "drill"
-START_SECONDS = 120
 STOP_SECONDS = 90
 WITH_PAGE = (sys.executable, "-m", "ccmusic.cli", "serve", "--host", "127.0.0.1")
 COMMAND = (*WITH_PAGE, "--no-page")
@@ -97,7 +96,7 @@ class Service:
         self._side_watcher = Client(self.management, 10)
 
     def _named(self, pattern: bytes) -> str:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         output = self.process.stdout.fileno()
         while (found := re.search(pattern, self._lines)) is None:
             readable, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
@@ -125,7 +124,7 @@ class Service:
         """Reads the probes all the time while its context is open."""
         return ProbeWatch(self.address, lambda: self.process.poll() is not None)
 
-    def wait_green(self, timeout_seconds: float = 120) -> None:
+    def wait_green(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Return when all probes are true and every worker is up."""
         try:
             wait_until(lambda: self.look().green, "the service is green", timeout_seconds)
@@ -172,7 +171,7 @@ class Service:
             ]
             return bool(found)
 
-        wait_until(search, f"the stack of process {pid} was kept", 10)
+        wait_until(search, f"the stack of process {pid} was kept")
         return self._side_watcher.get(re.sub(r"^https?://[^/]+", "", found[-1])).text
 
     @property

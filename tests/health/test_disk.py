@@ -7,11 +7,14 @@ import sys
 import pytest
 
 from ccmusic.health import DiskSpace, disk, disk_check
+from support.waiting import PATIENCE_SECONDS
 
 
 def printed(code):
     """What a Python of its own prints, for what would harm this one."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -62,14 +65,17 @@ def test_a_full_file_system(tmp_path):
     mounted = f'mount -t tmpfs -o size=32k none "{tmp_path}"'
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     try:
-        possible = subprocess.run([*inside, mounted], capture_output=True, timeout=60, check=False).returncode == 0
+        possible = (
+            subprocess.run([*inside, mounted], capture_output=True, timeout=PATIENCE_SECONDS, check=False).returncode
+            == 0
+        )
     except FileNotFoundError:
         possible = False
     if not possible:
         pytest.skip("no mount of its own is allowed here")
     code = f"from ccmusic.health import disk_check; print(disk_check({str(tmp_path)!r}).observe().cause)"
     command = [*inside, f"{mounted} && exec '{sys.executable}' -c \"{code}\""]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
     assert done.stdout == f"no space left (ENOSPC) in {tmp_path}\n"
 
 

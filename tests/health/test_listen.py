@@ -11,12 +11,13 @@ import pytest
 
 from ccmusic.health import CannotListen, listen
 from ccmusic.health.listen import SPARE_DESCRIPTORS
+from support.waiting import PATIENCE_SECONDS
 
 
 def test_it_listens_at_once_without_the_delay_of_nagle():
     with listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP  # what asyncio looks at before it turns the delay off
-        with socket.create_connection(listener.getsockname(), timeout=5):
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS):
             pass
 
 
@@ -60,7 +61,7 @@ def no_descriptor_left() -> Iterator[list[int]]:
 def test_a_connection_is_accepted_when_no_descriptor_is_left():
     with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
         for _ in range(SPARE_DESCRIPTORS + 1):
-            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS))
         with no_descriptor_left():
             accepted = [clients.enter_context(listener.accept()[0]) for _ in range(SPARE_DESCRIPTORS)]
             with pytest.raises(OSError, match="Too many open files"):
@@ -73,7 +74,7 @@ def test_a_connection_is_accepted_when_no_descriptor_is_left():
 def test_without_a_spare_descriptor_the_server_makes_room_and_accepts_soon():
     with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
         for _ in range(SPARE_DESCRIPTORS + 1):
-            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS))
         with no_descriptor_left():
             accepted = [clients.enter_context(listener.accept()[0]) for _ in range(SPARE_DESCRIPTORS)]
 
@@ -91,7 +92,7 @@ def test_asyncio_cannot_shorten_the_backlog():
     with listen("127.0.0.1", 0) as listener, ExitStack() as clients:
         listener.listen(1)
         for _ in range(50):
-            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+            clients.enter_context(socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS))
 
 
 def test_closing_releases_the_spare_descriptors():

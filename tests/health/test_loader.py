@@ -33,7 +33,7 @@ def test_loading_and_then_ready(health):
     with pytest.raises(LoaderNotReady, match=r"Model is still loading\.\.\."):
         _ = model.value
     go.set()
-    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    wait_until(lambda: health.snapshot().healthy, "healthy")
     assert model.value == "the model"
     assert health.snapshot().model_status == "ready"
     assert probes(health) == [True] * 4
@@ -50,14 +50,14 @@ def test_a_failure_is_kept_until_a_loading_succeeds(health):
 
     model = health.load("model", load, retry_seconds=0.01)
     health.start()
-    wait_until(lambda: len(tries) >= 3, "tries", 5)
+    wait_until(lambda: len(tries) >= 3, "tries")
     assert health.snapshot().message == "Model loading failed: bad hash"
     assert health.snapshot().model_status == "error"
     assert probes(health) == [False, False, True, False]
     with pytest.raises(LoaderNotReady, match="Model loading failed: bad hash"):
         _ = model.value
     broken.clear()
-    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    wait_until(lambda: health.snapshot().healthy, "healthy")
     assert model.value is None
     assert model.error is None
 
@@ -71,7 +71,7 @@ def test_without_retries_a_failure_is_final(health):
 
     health.load("model", load)
     health.start()
-    wait_until(lambda: health.snapshot().message == "Model loading failed: no licence", "the failure", 5)
+    wait_until(lambda: health.snapshot().message == "Model loading failed: no licence", "the failure")
     threading.Event().wait(0.1)
     assert len(tries) == 1
 
@@ -84,9 +84,9 @@ def test_a_missing_file_is_named_as_configured(health, tmp_path, monkeypatch, ca
 
     health.load("model", load, path="./m/save.pt")
     health.start()
-    wait_until(lambda: health.snapshot().message == "Model file not found: ./m/save.pt", "the message", 5)
+    wait_until(lambda: health.snapshot().message == "Model file not found: ./m/save.pt", "the message")
     assert health.snapshot().model_status == "error"
-    wait_until(lambda: str(tmp_path / "m/save.pt") in caplog.text, "the absolute path in the log", 5)
+    wait_until(lambda: str(tmp_path / "m/save.pt") in caplog.text, "the absolute path in the log")
     assert f"seen from {tmp_path}" in caplog.text
 
 
@@ -95,13 +95,13 @@ def test_a_file_removed_after_loading_fails_only_health(health, tmp_path):
     path.touch()
     health.load("model", lambda: "loaded", path=path)
     health.start()
-    wait_until(lambda: health.snapshot().healthy, "healthy", 5)
+    wait_until(lambda: health.snapshot().healthy, "healthy")
     path.unlink()
-    wait_until(lambda: health.snapshot().message == f"Model file not found: {path}", "the message", 5)
+    wait_until(lambda: health.snapshot().message == f"Model file not found: {path}", "the message")
     assert probes(health) == [False, True, True, True]
     assert health.snapshot().model_status == "ready"
     path.touch()
-    wait_until(lambda: health.snapshot().healthy, "healthy again", 5)
+    wait_until(lambda: health.snapshot().healthy, "healthy again")
 
 
 def test_a_loading_is_retried_soon_after_its_file_is_back_or_changed(health, tmp_path):
@@ -164,7 +164,7 @@ def test_the_pause_of_a_loading_ends_when_the_loader_is_stopped(health, tmp_path
 def test_a_loader_added_to_a_running_health_starts_at_once(health):
     health.start()
     model = health.load("model", lambda: 3)
-    wait_until(lambda: model.state == "ready", "ready", 5)
+    wait_until(lambda: model.state == "ready", "ready")
 
 
 def test_the_model_status_is_that_of_the_worst_loader(health):
@@ -174,5 +174,5 @@ def test_the_model_status_is_that_of_the_worst_loader(health):
     health.start()
     assert health.snapshot().model_status == "loading"
     health.load("three", lambda: 1 / 0)
-    wait_until(lambda: health.snapshot().model_status == "error", "the error", 5)
+    wait_until(lambda: health.snapshot().model_status == "error", "the error")
     go.set()

@@ -3,7 +3,7 @@ import time
 
 from ccmusic.health import Check, state
 from support.fake_clock import FakeProcess
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 SLOW = 3600.0
 """A period longer than any test: each sampling in a test was requested."""
@@ -13,16 +13,17 @@ def test_waking_samples_within_milliseconds(make_health):
     sampled = threading.Event()
     health = make_health(Check("a", sampled.set), period_seconds=SLOW)
     health.start()
-    took = []
     pause = threading.Event()
-    for _ in range(20):
+
+    def samples_soon() -> bool:
         pause.wait(2 * state.BURST_SECONDS)
         sampled.clear()
         begun = time.perf_counter()
         health.wake()
-        assert sampled.wait(5)
-        took.append(time.perf_counter() - begun)
-    assert min(took) < 0.02
+        assert sampled.wait(PATIENCE_SECONDS)
+        return time.perf_counter() - begun < 0.02
+
+    wait_until(samples_soon, "one sample within 20 ms; on a busy machine others come later")
 
 
 def test_many_wakes_cause_few_samplings(make_health):
@@ -30,9 +31,10 @@ def test_many_wakes_cause_few_samplings(make_health):
     health = make_health(Check("a", lambda: times.append(time.monotonic())), period_seconds=SLOW)
     health.start()
     begun = time.monotonic()
-    while time.monotonic() - begun < 0.2:
+    while len(times) <= 2 or time.monotonic() - begun < 0.2:
         health.wake()
-    assert 2 < len(times) <= 0.2 / state.BURST_SECONDS + 3
+    count = len(times)
+    assert count <= (time.monotonic() - begun) / state.BURST_SECONDS + 3
 
 
 def test_a_stopped_sampling_fails(make_health, monkeypatch):
@@ -46,9 +48,9 @@ def test_a_stopped_sampling_fails(make_health, monkeypatch):
         release.wait()
 
     health.add(Check("blocks", observe))
-    assert stuck.wait(5)
+    assert stuck.wait(PATIENCE_SECONDS)
     monkeypatch.setattr(state, "STALE_SECONDS", 0.1)
-    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot", 5)
+    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot")
     snapshot = health.snapshot()
     assert snapshot.message.startswith("Health check failed: sampling: no sample for ")
     assert snapshot.message.endswith(" seconds")
@@ -75,9 +77,9 @@ def test_after_a_failed_sampling_the_last_snapshot_becomes_stale(make_health, mo
     assert health.snapshot().healthy
     monkeypatch.setattr(health, "make_snapshot", lambda **_: 1 / 0)
     monkeypatch.setattr(state, "STALE_SECONDS", 0.2)
-    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot", 5)
+    wait_until(lambda: not health.snapshot().healthy, "a stale snapshot")
     monkeypatch.undo()
-    wait_until(lambda: health.snapshot().healthy, "sampling again", 5)
+    wait_until(lambda: health.snapshot().healthy, "sampling again")
 
 
 def test_it_can_be_started_again(make_health):
@@ -86,7 +88,7 @@ def test_it_can_be_started_again(make_health):
         health.start()
         first = health.snapshot()
         health.wake()
-        wait_until(lambda first=first: health.snapshot() is not first, "sampling", 5)
+        wait_until(lambda first=first: health.snapshot() is not first, "sampling")
         health.stop()
 
 
@@ -95,7 +97,7 @@ def test_a_clock_that_jumps_changes_nothing(make_health, monkeypatch):
     health.start()
     before = health.snapshot()
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    wait_until(lambda: health.snapshot() is not before, "sampling", 5)
+    wait_until(lambda: health.snapshot() is not before, "sampling")
     snapshot = health.snapshot()
     assert snapshot.healthy
-    assert 0 <= snapshot.uptime_seconds < 30
+    assert 0 <= snapshot.uptime_seconds < 2 * PATIENCE_SECONDS

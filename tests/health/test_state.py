@@ -92,7 +92,7 @@ def test_startup_waits_for_the_first_observation(make_health):
     assert not snapshot.passes("startupz")
     assert "not every check has been observed yet" in snapshot.message_of("startupz")
     go.set()
-    wait_until(lambda: health.snapshot().passes("startupz"), "startup", 5)
+    wait_until(lambda: health.snapshot().passes("startupz"), "startup")
 
 
 def test_all_probes_fail_before_the_start():

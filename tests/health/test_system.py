@@ -6,11 +6,14 @@ import types
 import pytest
 
 from ccmusic.health import dependency_check, descriptor_check, gpu_memory_check
+from support.waiting import PATIENCE_SECONDS
 
 
 def printed(code):
     """What a Python of its own prints, for what would harm this one."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -1,3 +1,4 @@
+import re
 import threading
 
 import pytest
@@ -23,14 +24,14 @@ def test_a_periodic_check_passes_until_it_was_observed(health):
     assert (result.status, result.value) == ("pass", "not yet observed")
     go.set()
     # The sampler's own period never comes: the change itself called for the sample.
-    wait_until(lambda: health.snapshot().message == "Health check failed: a: down", "the failure", 5)
+    wait_until(lambda: health.snapshot().message == "Health check failed: a: down", "the failure")
 
 
 def test_a_periodic_check_is_observed_repeatedly(health):
     count = []
     health.add(Check("a", lambda: count.append(1), period_seconds=0.01))
     health.start()
-    wait_until(lambda: len(count) > 3, "observations", 5)
+    wait_until(lambda: len(count) > 3, "observations")
     health.stop()
     stopped_at = len(count)
     threading.Event().wait(0.1)
@@ -50,10 +51,10 @@ def test_a_stuck_check_fails_with_its_stack(health):
         health.wake()
         return health.snapshot().message or ""
 
-    wait_until(lambda: message() == "Health check failed: a: stuck for 0 s", "stuck", 5)
+    wait_until(lambda: re.fullmatch(r"Health check failed: a: stuck for \d+ s", message()) is not None, "stuck")
     assert "in hangs" in health.snapshot().checks[0].output
     go.set()
-    wait_until(lambda: not message(), "all well again", 5)
+    wait_until(lambda: not message(), "all well again")
 
 
 def test_one_stuck_check_delays_no_other(health):
@@ -63,14 +64,14 @@ def test_one_stuck_check_delays_no_other(health):
     health.start()
     seen[0] = failed("down")
     health.wake()
-    wait_until(lambda: not health.snapshot().healthy, "the other check's failure", 5)
+    wait_until(lambda: not health.snapshot().healthy, "the other check's failure")
     go.set()
 
 
 def test_a_periodic_check_that_raises_has_not_passed(health, caplog):
     health.add(Check("a", lambda: 1 / 0, period_seconds=0.01))
     health.start()
-    wait_until(lambda: health.snapshot().message == "Health check failed: division by zero", "the failure", 5)
+    wait_until(lambda: health.snapshot().message == "Health check failed: division by zero", "the failure")
 
 
 def test_a_change_is_logged_once_even_if_a_number_varies(health, caplog):
@@ -80,5 +81,5 @@ def test_a_change_is_logged_once_even_if_a_number_varies(health, caplog):
     for _ in range(3):
         before = health.snapshot()
         health.wake()
-        wait_until(lambda before=before: health.snapshot() is not before, "a sample", 5)
+        wait_until(lambda before=before: health.snapshot() is not before, "a sample")
     assert [record.getMessage() for record in caplog.records] == ["check a: fail: 100 s late"]

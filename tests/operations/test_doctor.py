@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections import namedtuple
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +16,10 @@ from ccmusic.operations import machine
 from ccmusic.operations.doctor import diagnose
 from ccmusic.operations.drill import DrillOutcome, run_drill
 from support.bands_model import write_model
+from support.ending_clock import LONG_SECONDS
 from support.running_server import running_server
 from support.stub_http import stub_http
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 TOKEN = "secret"
 GREEN = {
@@ -293,7 +295,8 @@ def test_a_slow_service(lines, monkeypatch):
     ],
 )
 def test_a_fault_is_noticed_and_the_service_recovers(lines, server, fault, cause):
-    assert run_drill(server.url, fault, TOKEN, worker=1, echo=lines.append) == DrillOutcome.PASSED
+    outcome = run_drill(server.url, fault, TOKEN, worker=1, timeout_seconds=PATIENCE_SECONDS, echo=lines.append)
+    assert outcome == DrillOutcome.PASSED
     assert f"{fault} injected" in lines[0]
     assert any(cause in line for line in lines[1:])
     assert "recovered after" in lines[-1]
@@ -346,14 +349,17 @@ def test_no_fault_is_injected_into_a_service_that_is_not_green(lines):
 
 
 class Breaking:
-    """A service that turns red at a fault. It turns green when the fault is cleared, or never."""
+    """A service that turns red at a fault. It turns green when the fault is cleared, or not before `end` is called."""
 
-    def __init__(self, recovers: bool) -> None:
+    def __init__(self, recovers: bool, end: Callable[[], None] = lambda: None) -> None:
         self.recovers = recovers
+        self.end = end
         self.red = False
         self.cleared = 0
 
     def __call__(self, method, path):
+        if self.cleared and method == "GET":
+            self.end()
         if method == "POST" and path.startswith("/debug/faults/"):
             self.red = True
         elif method == "DELETE":
@@ -362,10 +368,11 @@ class Breaking:
         return (503, GREEN | {"message": "out of order"}) if self.red and method == "GET" else (200, GREEN)
 
 
-def test_a_service_that_does_not_recover(lines):
-    service = Breaking(recovers=False)
+def test_a_service_that_does_not_recover(lines, clock):
+    service = Breaking(recovers=False, end=clock.end)
     with stub_http(service) as url:
-        assert run_drill(url, "kill", TOKEN, timeout_seconds=1.0, echo=lines.append) == DrillOutcome.NOT_RECOVERED
+        outcome = run_drill(url, "kill", TOKEN, timeout_seconds=LONG_SECONDS, echo=lines.append)
+    assert outcome == DrillOutcome.NOT_RECOVERED
     assert any("/health red: out of order" in line for line in lines)
     assert service.cleared == 1
 
@@ -373,18 +380,22 @@ def test_a_service_that_does_not_recover(lines):
 def test_a_fault_is_cleared_once_it_is_noticed(lines):
     service = Breaking(recovers=True)
     with stub_http(service) as url:
-        assert run_drill(url, "error", TOKEN, timeout_seconds=10.0, echo=lines.append) == DrillOutcome.PASSED
+        assert run_drill(url, "error", TOKEN, echo=lines.append) == DrillOutcome.PASSED
     assert service.cleared == 1
 
 
-def test_a_worker_that_is_not_up_is_not_green(lines):
-    state = {"injected": False}
+def test_a_worker_that_is_not_up_is_not_green(lines, clock):
+    state = {"injected": False, "cleared": False}
 
     def answer(method, path):
+        state["cleared"] = state["cleared"] or method == "DELETE"
+        if state["cleared"] and method == "GET":
+            clock.end()
         state["injected"] = state["injected"] or method == "POST"
         workers = [{"state": "failed" if state["injected"] else "idle"}]
         return 200, GREEN | {"workers": workers, "restarts": {"total": int(state["injected"])}}
 
     with stub_http(answer) as url:
-        assert run_drill(url, "kill", TOKEN, timeout_seconds=1.5, echo=lines.append) == DrillOutcome.NOT_RECOVERED
+        outcome = run_drill(url, "kill", TOKEN, timeout_seconds=LONG_SECONDS, echo=lines.append)
+    assert outcome == DrillOutcome.NOT_RECOVERED
     assert any("a worker was replaced (0 -> 1)" in line for line in lines)

@@ -15,6 +15,7 @@ from ccmusic.models.card import CARD_NAME, read_card
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.operations.gate import GateOutcome, gate
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
+from support.ending_clock import LONG_SECONDS
 from support.running_server import running_server
 from support.stub_http import stub_http
 from support.waiting import wait_until
@@ -125,10 +126,14 @@ def test_a_model_with_its_own_labels(tmp_path, lines):
     assert lines[-1].startswith("gate: 2 golden answers of bands")
 
 
-def test_the_real_service_without_its_model_never_becomes_green(tmp_path, lines):
+def test_the_real_service_without_its_model_never_becomes_green(tmp_path, lines, clock):
+    def echo(line):
+        lines.append(line)
+        clock.end()
+
     with running_server("--no-page", CCMUSIC_WORKERS="1", CCMUSIC_MODEL=str(tmp_path / "nowhere")) as running:
         wait_until(lambda: "not found" in httpx.get(f"{running.url}/readyz").text, "the first load has failed")
-        assert gate(running.url, timeout_seconds=1, echo=lines.append) == GateOutcome.NOT_GREEN
+        assert gate(running.url, timeout_seconds=LONG_SECONDS, echo=echo) == GateOutcome.NOT_GREEN
     assert f"Model file not found: {tmp_path / 'nowhere'}" in lines[-1]
 
 
@@ -159,9 +164,17 @@ def test_a_port_that_accepts_and_never_answers_is_unreachable(lines):
         ({"/readyz": (200, OK), "/health": (200, OK | {"status": "error"})}, "not CCMusic"),
     ],
 )
-def test_never_green(replies, message, lines):
-    with stub_http(lambda method, path: replies[path]) as url:
-        assert gate(url, timeout_seconds=0.6, echo=lines.append) == GateOutcome.NOT_GREEN
+def test_never_green(replies, message, lines, clock):
+    seen = []
+
+    def answer(method, path):
+        seen.append(path)
+        if seen.count(list(replies)[-1]) == 3:  # all that the gate asks for, three times
+            clock.end()
+        return replies[path]
+
+    with stub_http(answer) as url:
+        assert gate(url, timeout_seconds=LONG_SECONDS, echo=lines.append) == GateOutcome.NOT_GREEN
     assert message in lines[-1]
     assert len(lines) == 2  # the cause once, although it was requested several times, and the outcome
 
@@ -240,9 +253,18 @@ def test_green_without_a_model_is_a_wrong_answer(models, lines):
         assert gate(url, echo=lines.append) == GateOutcome.WRONG_ANSWER
 
 
-def test_always_busy_is_not_green_in_time(lines):
-    with stub_http(classifying([(503, {})])) as url:
-        assert gate(url, timeout_seconds=0.8, echo=lines.append) == GateOutcome.NOT_GREEN
+def test_always_busy_is_not_green_in_time(lines, clock):
+    busy = classifying([(503, {})])
+    asked = []
+
+    def answer(method, path):
+        asked.append(method)
+        if asked.count("POST") == 3:
+            clock.end()
+        return busy(method, path)
+
+    with stub_http(answer) as url:
+        assert gate(url, timeout_seconds=LONG_SECONDS, echo=lines.append) == GateOutcome.NOT_GREEN
     assert "did not answer a golden clip" in lines[-1]
 
 
@@ -283,6 +305,11 @@ def test_proxies_are_not_used(lines, monkeypatch):
         assert gate(url, golden=False, echo=lines.append) == GateOutcome.GREEN
 
 
-def test_deeply_nested_json_does_not_crash_the_gate(lines):
-    with stub_http(lambda method, path: (200, b"[" * 100_000)) as url:
-        assert gate(url, timeout_seconds=0.4, echo=lines.append) == GateOutcome.NOT_GREEN
+def test_deeply_nested_json_does_not_crash_the_gate(lines, clock):
+    def answer(method, path):
+        if path == "/health":
+            clock.end()
+        return 200, b"[" * 100_000
+
+    with stub_http(answer) as url:
+        assert gate(url, timeout_seconds=LONG_SECONDS, echo=lines.append) == GateOutcome.NOT_GREEN

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from ccmusic.process.log_output import DroppedLines, LogBuffer
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 WRITES = """
 import os, sys, threading
@@ -49,7 +49,7 @@ def test_nothing_lost_is_nothing_recent():
 
 def test_all_that_is_written_arrives_in_order():
     code = [sys.executable, "-c", WRITES, "20000"]
-    ended = subprocess.run(code, capture_output=True, check=True, timeout=120)
+    ended = subprocess.run(code, capture_output=True, check=True, timeout=PATIENCE_SECONDS)
     *lines, child, after = ended.stderr.splitlines()
     assert ended.stdout == b"done 0\n"
     assert [int(line.split()[1]) for line in lines] == list(range(20000))
@@ -63,7 +63,7 @@ def test_a_reader_that_takes_nothing_blocks_nobody():
     os.close(writing)
     try:
         assert int(process.stdout.readline().split()[1]) > 0
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.communicate()
@@ -76,7 +76,7 @@ def test_a_reader_that_has_ended_and_a_full_disk_lose_lines_only():
     with Path("/dev/full").open("wb") as full:
         for end in (writing, full.fileno()):
             code = [sys.executable, "-c", WRITES.replace('os.write(2, b"after\\n")', ""), "100"]
-            ended = subprocess.run(code, stdout=subprocess.PIPE, stderr=end, check=True, timeout=120)
+            ended = subprocess.run(code, stdout=subprocess.PIPE, stderr=end, check=True, timeout=PATIENCE_SECONDS)
             assert ended.stdout.startswith(b"done ")
     os.close(writing)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from ccmusic.process.orphans import Orphans
+from support.waiting import PATIENCE_SECONDS
 
 SUBREAPER = """
 import ctypes, os, subprocess, sys
 from ccmusic.process.orphans import orphans_reaped, read_processes
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to this process, as to process 1
 def zombies():
     return [pid for pid, (parent, state) in read_processes().items() if (parent, state) == (os.getpid(), "Z")]
@@ -21,7 +22,7 @@ orphan()
 with orphans_reaped(period_seconds=0.05, patience_seconds=0.1):
     wait_until(lambda: not zombies(), "no zombie is left")
     mine = subprocess.Popen(["sh", "-c", "exit 7"])
-    assert mine.wait(30) == 7
+    assert mine.wait(PATIENCE_SECONDS) == 7
 """
 
 
@@ -50,4 +51,6 @@ def test_a_child_of_another_process_before_is_due_at_once():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 def test_orphans_are_waited_for():
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    subprocess.run([sys.executable, "-c", SUBREAPER], check=True, timeout=120, env=os.environ | {"PYTHONPATH": paths})
+    subprocess.run(
+        [sys.executable, "-c", SUBREAPER], check=True, timeout=PATIENCE_SECONDS, env=os.environ | {"PYTHONPATH": paths}
+    )

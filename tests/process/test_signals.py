@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE_SECONDS
+
 EARLY = (
     "import os, signal, sys; from ccmusic.process.signals import set_early_handlers\n"
     "set_early_handlers(serves=sys.argv[1] == 'serve'); print(os.getpid(), flush=True); sys.stdin.read()"
@@ -26,7 +28,7 @@ def started(command: str, *wrapper: str) -> subprocess.Popen:
 def ended(process: subprocess.Popen) -> int:
     with process:  # which closes its pipes
         try:
-            return process.wait(60)
+            return process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE_SECONDS
+
 ANNOUNCE = (
     "import sys; from ccmusic.process.streams import announce, open_standard_streams; open_standard_streams()\n"
     "try: announce('the address')\n"
@@ -16,7 +18,12 @@ ANNOUNCE = (
 
 def announced(**streams) -> tuple[int, str]:
     ended = subprocess.run(
-        [sys.executable, "-c", ANNOUNCE], stderr=subprocess.PIPE, text=True, check=False, timeout=60, **streams
+        [sys.executable, "-c", ANNOUNCE],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+        **streams,
     )
     return ended.returncode, ended.stderr.strip()
 
@@ -63,12 +70,16 @@ def test_no_socket_gets_the_number_of_a_closed_stream():
         "os._exit(7)"
     )
     command = f'exec {sys.executable} -c "$PROGRAM" <&- >&- 2>&-'
-    ended = subprocess.run(["sh", "-c", command], env=os.environ | {"PROGRAM": program}, check=False, timeout=60)
+    ended = subprocess.run(
+        ["sh", "-c", command], env=os.environ | {"PROGRAM": program}, check=False, timeout=PATIENCE_SECONDS
+    )
     assert ended.returncode == 7
 
 
 def test_chinese_text_in_an_ascii_locale():
     code = "from ccmusic.process.streams import open_standard_streams as o; o(); print('\\u6447\\u6eda')"
     environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=PATIENCE_SECONDS
+    )
     assert ended.stdout == rb"\u6447\u6eda" + b"\n"

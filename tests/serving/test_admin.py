@@ -14,7 +14,7 @@ from ccmusic.workers.faults import FAULTS
 from ccmusic.workers.swap import SwapReport
 from support.bands_model import band_network, write_model
 from support.running_server import running_server
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 TOKEN = "a-tökén"  # not ASCII on purpose
 BEARER = {"Authorization": f"Bearer {TOKEN}".encode()}
@@ -253,7 +253,7 @@ def test_a_good_model_takes_over(client, server):
 
 
 def test_the_stack_dump_of_a_lost_worker_can_be_read(server):
-    assert httpx.post(f"{server.url}/debug/faults/freeze", headers=REAL, timeout=60).status_code == 200
+    assert httpx.post(f"{server.url}/debug/faults/freeze", headers=REAL, timeout=PATIENCE_SECONDS).status_code == 200
 
     def dumps():
         return httpx.get(f"{server.url}/health").json()["stack_dumps"]

@@ -18,7 +18,7 @@ from ccmusic.settings import Settings
 from support.bands_model import write_model
 from support.recordings import bin_frequency, tone, wav
 from support.running_server import running_server
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 MAX_UPLOAD_BYTES = 1_000_000
 RECORDING = wav(tone(bin_frequency(42), 4.0))
@@ -39,7 +39,7 @@ def server(model_directory):
 
 @pytest.fixture
 def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -151,7 +151,9 @@ def test_an_endless_upload_is_stopped_at_the_limit(client):
             yield bytes(65536)
 
     try:
-        response = client.post("/v1/classify", content=endless(), headers={"content-type": "audio/wav"}, timeout=20)
+        response = client.post(
+            "/v1/classify", content=endless(), headers={"content-type": "audio/wav"}, timeout=PATIENCE_SECONDS
+        )
     except httpx.TransportError:
         pass  # the server closed the connection before the client read the response; that is a stop, too
     else:
@@ -274,7 +276,7 @@ def test_app_py_starts_the_same_service_from_any_directory(model_directory):
 
 def test_a_too_large_declared_length_is_refused_before_the_body_is_sent(server):
     address = urlsplit(server.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(
             b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: 9999999999\r\n\r\n"
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
-from support.checkpoints import write_checkpoint, write_recordings
+from support.checkpoints import IMPORT_SECONDS, write_checkpoint, write_recordings
 from support.recordings import tone, wav
 from support.running_server import running_server
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
+@pytest.mark.timeout(2 * IMPORT_SECONDS)
 def test_health_reports_loading_until_a_checkpoint_is_the_model(tmp_path):
     audio, cache = write_recordings(tmp_path / "audio", 1), tmp_path / "cache"
     seen = []
@@ -28,9 +30,9 @@ def test_health_reports_loading_until_a_checkpoint_is_the_model(tmp_path):
             seen.append((answer.status_code, body["model_status"], body.get("message")))
             return answer.status_code == 200
 
-        wait_until(healthy, "/health is 200")
+        wait_until(healthy, "/health is 200", IMPORT_SECONDS)
         song = {"audio": ("tone.wav", wav(tone(440, 12.0)), "audio/wav")}
-        answer = httpx.post(f"{server.url}/v1/classify", files=song, timeout=60)
+        answer = httpx.post(f"{server.url}/v1/classify", files=song, timeout=PATIENCE_SECONDS)
         running = server.health().json()["checks"]
     assert set(seen[:-1]) == {(503, "loading", "Model is still loading...")}
     assert seen[-1][1] == "ready"

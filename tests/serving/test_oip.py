@@ -23,6 +23,7 @@ from ccmusic.workers.supervisor_state import SupervisorState
 from support.bands_model import write_model
 from support.recordings import bin_frequency, tone, wav
 from support.running_server import running_server
+from support.waiting import PATIENCE_SECONDS
 
 RECORDING = wav(tone(bin_frequency(42), 4.0))
 MAX_UPLOAD_BYTES = 20_000_000
@@ -64,7 +65,10 @@ def audio(content: bytes = RECORDING, *, binary: bool = True) -> triton.InferInp
 
 def classified(server) -> dict[str, float]:
     response = httpx.post(
-        f"{server.url}/v1/classify?top_k=16", content=RECORDING, headers={"content-type": "audio/wav"}, timeout=60
+        f"{server.url}/v1/classify?top_k=16",
+        content=RECORDING,
+        headers={"content-type": "audio/wav"},
+        timeout=PATIENCE_SECONDS,
     )
     return {p["genre"]: p["probability"] for p in response.json()["predictions"]}
 
@@ -171,7 +175,7 @@ def test_requested_outputs_come_in_the_requested_order_and_form(client):
 
 
 def test_a_request_in_json_gets_a_response_in_json(server):
-    response = httpx.post(f"{server.url}/v2/models/bands/versions/0.0.1/infer", json=body(), timeout=60)
+    response = httpx.post(f"{server.url}/v2/models/bands/versions/0.0.1/infer", json=body(), timeout=PATIENCE_SECONDS)
     assert response.headers["content-type"] == "application/json"
     assert "inference-header-content-length" not in response.headers
     assert [len(tensor["data"]) for tensor in response.json()["outputs"]] == [16, 16, 5, 5]
@@ -245,13 +249,17 @@ def test_a_binary_element_with_a_wrong_length_is_refused(server):
 )
 def test_bad_or_too_large_compressed_bodies_are_refused(server, content, encoding, status, words):
     headers = {"Content-Encoding": encoding}
-    response = httpx.post(f"{server.url}/v2/models/bands/infer", content=content, headers=headers, timeout=60)
+    response = httpx.post(
+        f"{server.url}/v2/models/bands/infer", content=content, headers=headers, timeout=PATIENCE_SECONDS
+    )
     assert response.status_code == status
     assert words in error_of(response)
 
 
 def test_json_has_its_own_size_limit(server):
-    response = httpx.post(f"{server.url}/v2/models/bands/infer", content=b" " * (MAX_JSON_BYTES + 1), timeout=60)
+    response = httpx.post(
+        f"{server.url}/v2/models/bands/infer", content=b" " * (MAX_JSON_BYTES + 1), timeout=PATIENCE_SECONDS
+    )
     assert response.status_code == 413
     assert "binary tensor" in error_of(response)
 

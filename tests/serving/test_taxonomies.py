@@ -11,6 +11,7 @@ from ccmusic.serving.schemas import Classification, Genres, Models
 from support.bands_model import write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
 from support.running_server import running_server
+from support.waiting import PATIENCE_SECONDS
 
 BAND = 1
 RECORDING = wav(tone(bin_frequency(5 * BAND + 2), 4.0))
@@ -20,7 +21,7 @@ OWN_LABELS = ("Sea", "Wind & rain", "雷")
 def served(directory):
     with running_server("--no-page", CCMUSIC_MODEL=str(directory), CCMUSIC_WORKERS="1") as running:
         running.wait_healthy()
-        with httpx.Client(base_url=running.url, timeout=60) as client:
+        with httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client:
             yield client
 
 

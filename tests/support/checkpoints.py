@@ -10,9 +10,12 @@ from computed_weights import pictures, state
 from ccmusic.checkpoints.architectures import manifest
 from support.recordings import tone, wav
 from support.state_dict_file import write_state_dict
+from support.waiting import PATIENCE_SECONDS
 
 __all__ = ["WIDTH", "narrow_state", "pictures", "write_checkpoint", "write_recordings"]
 
+IMPORT_SECONDS = 4 * PATIENCE_SECONDS
+"""An import is the longest work of all tests, and its processes have a low priority beside other programs."""
 WIDTH = 1 / 16
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 STOP_SECONDS = 60
 
@@ -29,7 +29,7 @@ class RunningServer:
 
     def health(self) -> httpx.Response:
         """``GET /health``."""
-        return httpx.get(f"{self.url}/health", timeout=10)
+        return httpx.get(f"{self.url}/health", timeout=PATIENCE_SECONDS)
 
     def wait_healthy(self) -> None:
         """Wait until /health is 200."""

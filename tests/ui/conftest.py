@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from ccmusic.settings import Settings
+from support.waiting import PATIENCE_SECONDS
 from ui.stub_service import StubService, serving, stub_app, track_result, wait_for_page
 
 if importlib.util.find_spec("gradio") is None:
@@ -52,5 +53,5 @@ def page_server(_page_server: PageServer) -> PageServer:
 @pytest.fixture
 def client(page_server: PageServer) -> Iterator[httpx.Client]:
     """An HTTP client for the served page."""
-    with httpx.Client(base_url=page_server.url, timeout=30) as client:
+    with httpx.Client(base_url=page_server.url, timeout=PATIENCE_SECONDS) as client:
         yield client

@@ -149,4 +149,4 @@ def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
 
 def wait_for_page(url: str) -> None:
     """Wait until Gradio answers at the root."""
-    wait_until(lambda: "gradio_config" in httpx.get(url).text, "the page is open", 120)
+    wait_until(lambda: "gradio_config" in httpx.get(url).text, "the page is open")

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ccmusic.settings import Settings
 from ccmusic.ui import mount, waiting
 from ccmusic.ui.upload_directory import PREFIX
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 
@@ -249,16 +249,16 @@ def test_open_tabs_do_not_delay_the_shutdown():
         alive = threading.Event()
 
         def listen():
-            with httpx.stream("GET", f"{url}/gradio_api/heartbeat/tab", timeout=60) as stream:
+            with httpx.stream("GET", f"{url}/gradio_api/heartbeat/tab", timeout=PATIENCE_SECONDS) as stream:
                 for _ in stream.iter_bytes():
                     alive.set()
             ended.set()
 
         thread = threading.Thread(target=listen)
         thread.start()
-        alive.wait(30)
+        alive.wait(PATIENCE_SECONDS)
         app.state.page.end_streams()
-        assert ended.wait(30)
+        assert ended.wait(PATIENCE_SECONDS)
         thread.join()
 
 

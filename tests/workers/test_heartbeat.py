@@ -3,13 +3,13 @@ import threading
 import time
 
 from ccmusic.workers.heartbeat import Heartbeat
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def _beat_once(heartbeat: Heartbeat, read: threading.Event) -> None:
     heartbeat.enter("decode")
     heartbeat.beat()
-    read.wait(30)
+    read.wait(PATIENCE_SECONDS)
 
 
 def test_another_process_sees_heartbeat_and_stage():
@@ -25,7 +25,7 @@ def test_another_process_sees_heartbeat_and_stage():
     wait_until(lambda: heartbeat.age_seconds > age, "it gets old again")
     assert heartbeat.stage_seconds >= heartbeat.age_seconds
     read.set()
-    process.join(30)
+    process.join(PATIENCE_SECONDS)
     assert process.exitcode == 0
     heartbeat.close()
 

@@ -16,11 +16,13 @@ from ccmusic.workers import preparation
 from ccmusic.workers.channel import Job
 from ccmusic.workers.preparation import run_importing
 from ccmusic.workers.supervisor import Supervisor
-from support.checkpoints import write_checkpoint, write_recordings
+from support.checkpoints import IMPORT_SECONDS, write_checkpoint, write_recordings
 from support.recordings import tone, wav
 from support.waiting import wait_until
 
 JOB = Job(wav(tone(440, 12.0)), WindowPlan(), False)
+
+pytestmark = pytest.mark.timeout(2 * IMPORT_SECONDS)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def start(make_settings, tmp_path):
 def answer(supervisor: Supervisor):
     future = supervisor.submit(JOB)
     assert isinstance(future, Future)
-    return future.result(60)
+    return future.result(IMPORT_SECONDS)
 
 
 def test_a_checkpoint_becomes_the_model_in_use(start, tmp_path):
@@ -53,8 +55,8 @@ def test_a_checkpoint_becomes_the_model_in_use(start, tmp_path):
     assert supervisor.state().model_status == "loading"
     with pytest.raises(ModelNotReady, match=r"Model is still loading\.\.\."):
         supervisor.submit(JOB)
-    wait_until(lambda: supervisor.state().preparing is not None, "a stage is reported")
-    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().preparing is not None, "a stage is reported", IMPORT_SECONDS)
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready", IMPORT_SECONDS)
     assert (supervisor.state().preparing, supervisor.state().caveat) == (None, None)
     assert answer(supervisor).model.name == "vgg19-bn-cqt"
 
@@ -64,7 +66,7 @@ def test_a_checkpoint_that_appears_later_is_used(start, tmp_path):
     wait_until(lambda: supervisor.state().model_status == "error", "the missing file is reported")
     assert isinstance(supervisor.state().load_failure, ModelFileNotFound)
     write_checkpoint(tmp_path)
-    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready", IMPORT_SECONDS)
 
 
 def test_a_refused_checkpoint_is_reported_and_tried_again_when_it_changes(start, tmp_path, monkeypatch):
@@ -73,16 +75,16 @@ def test_a_refused_checkpoint_is_reported_and_tried_again_when_it_changes(start,
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
     supervisor = start(path)
-    wait_until(lambda: supervisor.state().model_status == "error", "the damage is reported")
+    wait_until(lambda: supervisor.state().model_status == "error", "the damage is reported", IMPORT_SECONDS)
     assert isinstance(supervisor.state().load_failure, ModelRefused)
     assert str(path) in str(supervisor.state().load_failure)
     path.write_bytes(good)
-    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready", IMPORT_SECONDS)
 
 
 def test_without_a_network_the_embedded_model_is_served_with_a_caveat(start):
     supervisor = start("hf://owner/name", hub_offline=True)
-    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready", IMPORT_SECONDS)
     assert supervisor.state().served.identity.name != "vgg19-bn-cqt"
     assert "hf://owner/name could not be fetched, so the embedded model serves" in supervisor.state().caveat
 
@@ -114,9 +116,9 @@ def stopped_child(monkeypatch):
 
 
 def test_an_import_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child):
-    settings = make_settings(model_cache=tmp_path, import_timeout_seconds=2.0, import_audio=tmp_path / "audio")
+    settings = make_settings(model_cache=tmp_path, import_timeout_seconds=5.0, import_audio=tmp_path / "audio")
     write_recordings(tmp_path / "audio", 1)
-    with pytest.raises(ModelRefused, match="importing took longer than 2 seconds"):
+    with pytest.raises(ModelRefused, match="importing took longer than 5 seconds"):
         run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), stopped_child)
     assert not importing_children()
 

@@ -14,6 +14,7 @@ from ccmusic.workers.process_info import (
     rss_bytes,
     run_delays,
 )
+from support.waiting import PATIENCE_SECONDS
 
 
 def test_what_the_system_knows_about_a_process():
@@ -53,7 +54,7 @@ def test_a_signal_to_a_process_that_has_ended_does_nothing():
     process = subprocess.Popen(["sleep", "60"])
     handle = ProcessHandle(process.pid)
     handle.send_signal(signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     handle.send_signal(signal.SIGKILL)
     handle.close()
     handle.close()
@@ -69,7 +70,7 @@ def test_a_signal_without_pidfd(monkeypatch, call):
     process = subprocess.Popen(["sleep", "60"])
     handle = ProcessHandle(process.pid)
     handle.send_signal(signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     handle.send_signal(signal.SIGKILL)
     handle.close()
 

@@ -17,7 +17,7 @@ from ccmusic.workers.swap import wait_until_loaded
 from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def song(index: int) -> Job:
@@ -40,7 +40,7 @@ def supervisor(make_settings, tmp_path):
 
 def classify_songs(supervisor: Supervisor, n: int = 8) -> None:
     for index in range(n):
-        assert supervisor.submit(song(index)).result(30).predictions()[0].genre == LABELS[index]
+        assert supervisor.submit(song(index)).result(PATIENCE_SECONDS).predictions()[0].genre == LABELS[index]
 
 
 def test_a_model_that_agrees_takes_over_while_requests_are_served(supervisor):
@@ -49,7 +49,7 @@ def test_a_model_that_agrees_takes_over_while_requests_are_served(supervisor):
 
     def send() -> None:
         while not stop.is_set():
-            answers.append(supervisor.submit(song(3)).result(30))
+            answers.append(supervisor.submit(song(3)).result(PATIENCE_SECONDS))
 
     sending = threading.Thread(target=send)
     sending.start()
@@ -117,7 +117,7 @@ def test_a_model_with_a_further_output_takes_over(supervisor, tmp_path):
     classify_songs(supervisor)
     assert supervisor.load_model("world").agreement == 1.0
     assert [taxonomy.name for taxonomy in supervisor.state().served.taxonomies] == ["ccmusic", "world"]
-    answer = supervisor.submit(song(3)).result(30)
+    answer = supervisor.submit(song(3)).result(PATIENCE_SECONDS)
     assert (answer.predictions()[0].genre, answer.under("world").predictions()[0].genre) == (
         LABELS[3],
         WORLD.labels[15 - 3],
@@ -147,7 +147,7 @@ def test_a_recording_whose_worker_is_lost_at_the_change_is_answered_by_the_new_m
 ):
     changed = threading.Event()
     answer = WorkerSlot._answer
-    monkeypatch.setattr(WorkerSlot, "_answer", lambda *reply: changed.wait(60) and answer(*reply))
+    monkeypatch.setattr(WorkerSlot, "_answer", lambda *reply: changed.wait(PATIENCE_SECONDS) and answer(*reply))
     monkeypatch.setattr(supervisor_module, "compare", lambda *_: (8, 1.0, 1.0))
     write_model(tmp_path / "same", version="0.0.2")
     supervisor = Supervisor(make_settings(model_repository=tmp_path, fault_injection=True, self_test_seconds=600.0))
@@ -159,7 +159,7 @@ def test_a_recording_whose_worker_is_lost_at_the_change_is_answered_by_the_new_m
         wait_until(lambda: supervisor.state().workers[0].state == "busy", "the recording is processed")
         supervisor.load_model("same")
         changed.set()
-        assert future.result(30).model.version == "0.0.2"
+        assert future.result(PATIENCE_SECONDS).model.version == "0.0.2"
     finally:
         supervisor.stop()
 

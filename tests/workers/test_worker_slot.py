@@ -32,9 +32,11 @@ from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import write_model
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 READY = Ready(ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu"), 0.01)
+GROWTH = 64 * 2**20
+"""The least growth for which a worker may be replaced."""
 CRASH = "crash"
 HANG = "hang"
 ENDED = EmptyAudio("an answer")
@@ -113,7 +115,7 @@ class Pool:
         return ticket
 
     def error_of(self, ticket: Ticket) -> BaseException | None:
-        return ticket.future.exception(30)
+        return ticket.future.exception(PATIENCE_SECONDS)
 
     def restarts(self) -> list[str]:
         return [restart.reason for restart in self.roster.restart_log.read()[1]]
@@ -121,7 +123,7 @@ class Pool:
     def stop(self) -> None:
         self.roster.closing.set()
         self.slot.wake()
-        self.slot.join(30)
+        self.slot.join(PATIENCE_SECONDS)
         assert not self.slot.is_alive()
 
 
@@ -249,12 +251,12 @@ def test_a_load_is_tried_again_as_soon_as_the_files_have_changed(make_pool, monk
 
 def test_a_command_returns_the_number_of_changes(make_pool):
     pool = make_pool({Inject: Injected(3)})
-    assert pool.slot.send_command(Inject("nan-weights", 1.0)).result(30) == 3
+    assert pool.slot.send_command(Inject("nan-weights", 1.0)).result(PATIENCE_SECONDS) == 3
 
 
 def test_a_command_that_ends_the_worker_fails(make_pool):
     pool = make_pool({Inject: CRASH})
-    assert isinstance(pool.slot.send_command(Inject("hold-gil", 1.0)).exception(30), WorkerDied)
+    assert isinstance(pool.slot.send_command(Inject("hold-gil", 1.0)).exception(PATIENCE_SECONDS), WorkerDied)
 
 
 def test_a_worker_is_replaced_after_its_job_when_it_should_retire(make_pool):
@@ -271,14 +273,14 @@ def test_a_worker_is_replaced_after_its_job_when_it_should_retire(make_pool):
 
 @pytest.mark.parametrize(
     ("bytes_per_reply", "disk_holds_served", "restarts"),
-    [(100, True, []), (101, True, ["memory_growth"]), (101, False, [])],
+    [(GROWTH, True, []), (GROWTH + 1, True, ["memory_growth"]), (GROWTH + 1, False, [])],
 )
 def test_a_worker_whose_own_memory_has_grown_is_replaced_after_its_job_if_its_successor_can_load_the_model(
     make_pool, monkeypatch, bytes_per_reply, disk_holds_served, restarts
 ):
     monkeypatch.setattr(StubProcess, "grows_bytes", bytes_per_reply)
     monkeypatch.setattr(Roster, "disk_holds_served", lambda self: disk_holds_served)
-    pool = make_pool({Job: Failed(ENDED)}, recycle_growth_bytes=100)
+    pool = make_pool({Job: Failed(ENDED)}, recycle_growth_bytes=GROWTH)
     assert pool.error_of(pool.submit()) is ENDED
     wait_until(lambda: pool.roster.record(0).jobs == 1, "the job is over")
     pool.stop()

@@ -21,7 +21,7 @@ FILES = {
     "vit_b_16_mel_16cls_2023-05-01/save.pt": CHECKPOINT[:2000],
     "vit_b_16_mel_16cls_2024-11-30/save.pt": CHECKPOINT[:4000],
 }
-FAST_RETRY = RetryPolicy(timeout_seconds=5.0, attempts=3, pause_seconds=0.0)
+FAST_RETRY = RetryPolicy(timeout_seconds=60.0, attempts=3, pause_seconds=0.0)
 
 
 @pytest.fixture(autouse=True)
