@@ -135,7 +135,7 @@ def test_a_file_with_a_byte_order_mark(monkeypatch, tmp_path):
         ("self_test_seconds", "0.01"),
         ("self_test_seconds", "1e10"),  # longer than a system call can wait
         ("recycle_growth_bytes", "1"),
-        ("import_timeout_seconds", "1"),
+        ("import_timeout_seconds", "0.5"),
         ("drain_seconds", "inf"),
         ("heartbeat_seconds", "nan"),
     ],

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     model_cache: Path = Field(
         default_factory=_default_cache, description="Directory of fetched checkpoints and imported models."
     )
-    import_timeout_seconds: Annotated[float, Field(ge=5, le=LONGEST)] = Field(
+    import_timeout_seconds: Annotated[float, Field(ge=1, le=LONGEST)] = Field(
         1800.0, description="Longest time to fetch and import a checkpoint."
     )
     import_audio: Path | None = Field(

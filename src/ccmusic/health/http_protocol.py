@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -16,7 +17,9 @@ REGULAR_ANSWERS = 2
 """A connection with so many answers is in regular use: the ones of a client that only opens them are closed before."""
 
 
-def limited_protocol(connections: OpenConnections, head_seconds: float) -> type[H11Protocol]:
+def limited_protocol(
+    connections: OpenConnections, head_seconds: float, *, access_log: bool = True
+) -> type[H11Protocol]:
     """The protocol class of one server, for `uvicorn.Config(http=...)`.
 
     Parameters
@@ -25,10 +28,17 @@ def limited_protocol(connections: OpenConnections, head_seconds: float) -> type[
         Each connection is added to it.
     head_seconds : float
         A client whose request line and headers do not arrive within this time is disconnected.
+    access_log : bool
+        Whether its requests are written to the log of accesses, if there is one. uvicorn's own setting of this name
+        would end that log for every server of the process.
     """
 
     class LimitedProtocol(H11Protocol):
         _answers = 0
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.access_log = self.access_log and access_log
 
         @property
         def phase(self) -> Phase:

@@ -75,12 +75,11 @@ class HealthServer:
         # No logging configuration: it would replace that of the main server, which uses the same loggers.
         config = uvicorn.Config(
             self._app,
-            http=limited_protocol(self._connections, self._head_seconds),
+            http=limited_protocol(self._connections, self._head_seconds, access_log=False),
             ws="none",
             loop="asyncio",  # another loop would not use the listener's own `accept`
             backlog=ACCEPTED_AT_ONCE,
             log_config=None,
-            access_log=False,
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
