@@ -114,4 +114,8 @@ CATALOGUE: dict[str, Entry] = {
     "O2": Entry("self-test itself stuck", bound="3 periods", slow=True, reds=NOT_READY),
     "O3": Entry("fast-failing replica", 10.0, slow=True, reds=NOT_READY),
     "O4": Entry("bad configuration, port taken", bound="start", slow=True),
+    "O5": Entry(
+        "log that is not read: its pipe is full", bound="no recording waits", slow=True, restarts={"killed": 1}
+    ),
+    "O6": Entry("signals of log rotation to every process", bound="nothing ends"),
 }

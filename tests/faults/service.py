@@ -56,6 +56,8 @@ class Service:
         A command that runs the service (`unshare ...`).
     with_page : bool
         Whether it serves the page.
+    stderr : int, optional
+        Descriptor that gets its log; by default a file in `directory`.
     **settings
         Settings have names in lower case; names in capitals are environment variables.
     """
@@ -67,6 +69,7 @@ class Service:
         port: int = 0,
         wrapper: tuple[str, ...] = (),
         with_page: bool = False,
+        stderr: int | None = None,
         **settings: object,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,7 @@ class Service:
             self.process = subprocess.Popen(
                 [*wrapper, *(WITH_PAGE if with_page else COMMAND), "--port", str(port)],
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log if stderr is None else stderr,
                 cwd=directory,
                 env=environment(self._temporary.name, **settings),
             )
