@@ -17,6 +17,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -164,9 +165,17 @@ def one(
 
 def report(pauses: list[Pause]) -> str:
     """The table."""
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    verdict = "nothing was red, replaced, lost or wrong" if all(p.clean for p in pauses) else "**not clean**, see below"
     lines = [
-        f"{len(pauses)} pauses, measured by `bench/pauses.py` on {datetime.datetime.now(datetime.UTC).date()}: "
-        f"{machine()}.",
+        "# Pauses",
+        "",
+        f"The service was stopped {len(pauses)} times for a random time and continued: {verdict}.",
+        "",
+        f"Measured by `bench/pauses.py` on {datetime.datetime.now(datetime.UTC).date()} at commit "
+        f"{described.stdout.strip() or 'unknown'}: {machine()}. Each pause begins while the service is idle, or while "
+        f"{2 * CLIENTS} clients wait for an answer. Some probes are sent during the pause, and all three are read for "
+        f"{AFTER_SECONDS:g} s after it.",
         "",
         "| stopped | while | pauses | seconds | probes read | red | restarts | answered | lost | wrong |",
         "|---|---|---|---|---|---|---|---|---|---|",
