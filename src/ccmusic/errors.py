@@ -244,9 +244,16 @@ class Overloaded(ServiceError):
 
 
 class InferenceTimeout(ServiceError):
-    """The deadline of the job has passed."""
+    """The deadline of the job has passed.
+
+    Attributes
+    ----------
+    by_recording : bool
+        Whether this recording may be the cause, and not the service.
+    """
 
     slug = "inference-timeout"
+    by_recording = False
 
 
 class OutOfMemory(ServiceError):

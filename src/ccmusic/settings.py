@@ -205,6 +205,11 @@ class Settings(BaseSettings):
     quarantine_seconds: Seconds = Field(
         3600.0, description="Time for which a recording that ended two workers is refused."
     )
+    suspect_recordings: Annotated[int, Field(ge=1)] = Field(
+        2,
+        description="After so many different recordings that ended a worker, those of the same client are tried one at "
+        "a time, and only while another worker can answer.",
+    )
     recycle_growth_bytes: Annotated[int, Field(ge=64 * 2**20)] = Field(
         1024 * 2**20, description="A worker whose memory has grown by this much is replaced after its job."
     )

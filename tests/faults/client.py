@@ -46,14 +46,15 @@ class Answer:
 
 
 class Client:
-    """One kept connection to one address.
+    """One kept connection to one address; `source` is the local address, if another than the usual one.
 
     If the server has closed the connection meanwhile, it is opened again once, but only for `GET`. A `POST` that fails
     is an error that a client sees, so it must be counted.
     """
 
-    def __init__(self, address: str, timeout: float = 60.0) -> None:
+    def __init__(self, address: str, timeout: float = 60.0, source: str = "") -> None:
         self._address = address
+        self._source = (source, 0) if source else None
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
 
@@ -78,7 +79,9 @@ class Client:
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._address, timeout=self._timeout)
+            self._connection = http.client.HTTPConnection(
+                self._address, timeout=self._timeout, source_address=self._source
+            )
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

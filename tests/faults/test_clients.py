@@ -196,6 +196,92 @@ def test_a_recording_that_ends_two_workers_is_not_tried_again(row, under_traffic
     row.remark("the same recording 11 times: 422 each time, it ended two workers in total")
 
 
+@pytest.mark.fault("T11a")
+def test_a_client_whose_files_end_workers_turns_no_probe_false(row, under_traffic):
+    kinds = ("segfault", "exit", "hang")
+    n_files, n_connections = 12, 3
+    with under_traffic(job_timeout_seconds=1.0) as (service, traffic):
+        for once in row.repeats(service, traffic):
+            # first from an address of its own, then from the one of the other clients, as behind a proxy
+            source = ("127.0.0.2", "")[once.number % 2]
+            files = iter(range(100 * (once.number + 1), 100 * (once.number + 1) + n_files))
+            lock, sent, answers = threading.Lock(), [], Counter()
+
+            def send(source=source, files=files, lock=lock, sent=sent, answers=answers) -> None:
+                client = Client(service.address, 120, source)
+                while True:
+                    with lock:
+                        if (number := next(files, None)) is None:
+                            break
+                        sent.append(number)
+                    recording = trailer(distinct(number), kinds[number % len(kinds)])
+                    answer = client.ask("POST", "/v1/classify", recording, {"Content-Type": "audio/wav"})
+                    with lock:
+                        answers[f"{answer.status} {answer.problem}"] += 1
+                client.close()
+
+            before = service.look().body["restarts"]["total"]
+            codes: set[str] = set()
+            with Prober(service) as prober:
+                once.begin()
+                threads = [threading.Thread(target=send, daemon=True) for _ in range(n_connections)]
+                for thread in threads:
+                    thread.start()
+                once.detected_when(
+                    lambda now, before=before: now.body["restarts"]["total"] >= before + 3,
+                    lambda now: now.reports("crash_loop", "warn", "lost to recordings of 1 client"),
+                    lambda now: now.measures("crash_loop", "warn"),
+                )
+                if source:
+                    prove(lambda: service.look().metric("ccmusic_suspect_clients") >= 1, "the client is a suspect")
+
+                def over(threads=threads, codes=codes) -> bool:
+                    codes.add(service.look().check("crash_loop")[0])
+                    return not any(thread.is_alive() for thread in threads)
+
+                wait_until(over, "every file has an answer", 170)
+            assert set(answers) <= {"422 undecodable-audio", "504 inference-timeout", "503 overloaded"}, answers
+            assert "fail" not in codes
+            assert set(prober.statuses) == {"200"}, prober.statuses
+            once.within = True
+            row.figure("restarts by its files", service.look().body["restarts"]["total"] - before)
+            once.recovered_when()
+        assert not traffic.counts()[2], traffic.counts()[2]
+    row.remark(
+        f"{n_files} files on {n_connections} connections: {', '.join(kinds)} in turn; every probe at both ports: 200"
+    )
+
+
+@pytest.mark.fault("T11b")
+def test_workers_that_end_on_known_recordings_are_a_crash_loop(row, start):
+    with start(workers=1) as service:
+        reference = probabilities(service.classify(SHORT))
+        for once in row.repeats(service):
+            before = service.look().body["restarts"]["total"]
+            reported: list[int] = []
+            once.begin()
+            for _ in range(3):
+                seen = service.look().body["restarts"]["total"]
+                service.inject("segfault-next", worker=0)
+                answer = service.classify_later(SHORT)
+
+                def over(before=before, seen=seen, reported=reported, answer=answer) -> bool:
+                    now = service.look()
+                    if now.unready(r"crash_loop: \S"):
+                        reported.append(now.body["restarts"]["total"] - before)
+                    return now.body["restarts"]["total"] > seen and answer.done()
+
+                wait_until(over, "the worker has ended, and the next one has answered")
+                assert not differs(answer.result(), reference)
+            once.detected_now()
+            assert reported
+            once.within = reported[0] <= 3
+            row.figure("restarts until it is reported", reported[0])
+            assert service.look().measures("crash_loop", "warn")
+            once.recovered_when()
+    row.remark("one worker, which a fault ends three times on the same recording; a successor answers it each time")
+
+
 DESCRIPTORS = 256
 PROBES = ("/livez", "/readyz", "/health", "/startupz")
 WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -231,7 +317,8 @@ class Prober:
                 client = Client(address, 20)
                 begun = time.monotonic()
                 try:
-                    kind = str(client.get(path).status)
+                    answer = client.get(path)
+                    kind = "200" if answer.status == 200 else f"{answer.status} {answer.text[:200]}"
                 except Exception as error:  # every kind of missing answer counts
                     kind = type(error).__name__
                 client.close()

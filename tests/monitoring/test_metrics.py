@@ -95,6 +95,7 @@ def test_every_series_of_a_busy_service():
         "ccmusic_queue_running": 1,
         "ccmusic_queue_oldest_wait_seconds": 0.25,
         "ccmusic_quarantined_recordings": 2,
+        "ccmusic_suspect_clients": 0,
         "ccmusic_self_test_age_seconds": 4.0,
         "ccmusic_self_test_seconds": 0.05,
         "ccmusic_self_test_failures_total": 6,

@@ -125,6 +125,56 @@ def test_a_crash_loop_is_three_unplanned_restarts_within_a_minute(last, workers,
     assert checks.crash_loop_check(replace(READY, restarts=last, workers=workers)).status == status
 
 
+def lost(*ages: float, client: str = "client", worker: int = 0) -> tuple[Restart, ...]:
+    """Restarts that recordings have caused."""
+    return tuple(Restart(worker, "crashed", "ended by SIGSEGV", READY.read_at - age, int(age), client) for age in ages)
+
+
+FROM_THREE = tuple(lost(age, client=name)[0] for age, name in ((3, "a"), (2, "b"), (1, "c")))
+
+
+@pytest.mark.parametrize(
+    ("last", "workers", "answered", "status", "code"),
+    [
+        (lost(2, 1), (STARTING,), 0, "pass", "ok"),
+        (lost(3, 2, 1), (STARTING,), 0, "warn", "recordings_end_workers"),
+        (lost(3, 2, 1), (IDLE,), 0, "warn", "recordings_end_workers"),
+        # others cause no crash loop by themselves, and do not hide one
+        (lost(3, 2, 1) + restarts(0.9, 0.8), (STARTING,), 0, "warn", "recordings_end_workers"),
+        (lost(3, 2) + restarts(0.9), (STARTING,), 0, "pass", "ok"),
+        (lost(3, 2, 1) + restarts(0.9, 0.8, 0.7), (STARTING,), 0, "fail", "crash_loop"),
+        # the recordings of three clients end workers: they are the cause only if others are answered
+        (FROM_THREE, (STARTING,), READY.read_at - 2.5, "warn", "recordings_end_workers"),
+        (FROM_THREE, (STARTING,), READY.read_at - 3.5, "fail", "crash_loop"),
+        (FROM_THREE, (IDLE,), READY.read_at - 3.5, "warn", "crash_loop"),
+    ],
+)
+def test_recordings_that_end_workers_are_no_crash_loop(last, workers, answered, status, code):
+    state = replace(READY, restarts=last, workers=workers, answered_at=answered)
+    observation = checks.crash_loop_check(state)
+    assert (observation.status, observation.code) == (status, code)
+
+
+FIRST = replace(STARTING, index=0)
+
+
+@pytest.mark.parametrize(
+    ("last", "workers", "status"),
+    [
+        (lost(1), (FIRST,), "warn"),
+        (lost(11), (FIRST,), "fail"),  # it should be ready again
+        (lost(1), (FAILED,), "fail"),  # its model cannot be loaded
+        (lost(2) + restarts(1), (FIRST,), "fail"),
+        (restarts(2) + lost(1), (FIRST,), "warn"),
+        (lost(1), (FIRST, STARTING), "fail"),  # nothing explains why the second one is not ready
+        (lost(1) + lost(1, worker=1), (FIRST, STARTING), "warn"),
+        ((), (FIRST,), "fail"),
+    ],
+)
+def test_workers_that_recordings_have_ended_have_a_moment_to_be_replaced(settings, last, workers, status):
+    assert checks.workers_check(replace(READY, restarts=last, workers=workers), settings).status == status
+
+
 def test_the_queue_fails_when_recordings_wait_too_long(settings):
     assert checks.queue_check(replace(READY, queue=QueueState(1, 1, 19.0)), settings).value == 19.0
     assert checks.queue_check(replace(READY, queue_overdue=True), settings).status == "fail"

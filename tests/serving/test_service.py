@@ -22,6 +22,7 @@ from ccmusic.genres import roll_up
 from ccmusic.health import Check, failed
 from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.monitoring.page_state import PageState
+from ccmusic.serving.limits import client_of_request
 from ccmusic.serving.service import Service
 from ccmusic.workers.records import StackDump
 from ccmusic.workers.served_model import ServedModel
@@ -181,6 +182,27 @@ def test_only_internal_errors_and_timeouts_count_for_the_check_of_errors(service
     service.health.start()
     (errors,) = [check for check in service.snapshot().checks if check.name == "errors"]
     assert errors.status == status
+
+
+def test_recordings_that_take_too_long_do_not_count_for_the_check_of_errors(service, supervisor):
+    supervisor.answer = InferenceTimeout("stopped")
+    supervisor.answer.by_recording = True
+    for _ in range(10):
+        with pytest.raises(InferenceTimeout):
+            classify(service)
+    service.health.start()
+    (errors,) = [check for check in service.snapshot().checks if check.name == "errors"]
+    assert errors.status == "pass"
+
+
+def test_a_job_names_the_client_of_its_request(service, supervisor):
+    token = client_of_request.set("192.0.2.7")
+    try:
+        classify(service)
+    finally:
+        client_of_request.reset(token)
+    classify(service)
+    assert [job.client for job in supervisor.jobs] == ["192.0.2.7", ""]
 
 
 def test_a_stack_dump_is_found_by_its_id(service, supervisor):

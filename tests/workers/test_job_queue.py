@@ -113,3 +113,60 @@ def test_a_job_that_has_waited_too_long_is_refused(late):
     assert queue.waiting()[0] == 1
     assert 1.0 <= queue.waiting()[1] < 10.0
     assert queue.overdue
+
+
+def of(client: str) -> Ticket:
+    now = CLOCK.now()
+    return Ticket(Job(b"x", WindowPlan(), False, client=client), Future(), now, now + 60.0)
+
+
+def test_the_jobs_of_a_suspect_client_come_last_and_one_at_a_time(wakeup):
+    queue = JobQueue(10.0, {"suspect"})
+    risky, another, regular = of("suspect"), of("suspect"), of("client")
+    for each in (risky, another, regular):
+        queue.put(each)
+    assert queue.by_suspects() == 2
+    assert [queue.take(wakeup), queue.take(wakeup), queue.take(wakeup)] == [regular, risky, None]
+    assert not is_set(wakeup)
+    queue.end(regular)
+    assert not is_set(wakeup)
+    queue.end(risky)
+    assert is_set(wakeup)
+    assert queue.take(wakeup) is another
+
+
+def test_a_job_that_has_ended_a_worker_waits_until_another_worker_can_answer(wakeup):
+    queue = JobQueue(10.0)
+    risky, regular = ticket(), ticket()
+    queue.put(regular)
+    queue.put(risky)
+    assert queue.take(wakeup) is regular
+    assert queue.take(wakeup) is risky
+    risky.is_suspected = True
+    queue.put(risky, first=True)
+    queue.put(of("client"))
+    assert queue.take(wakeup, may_be_lost=False) is not risky
+    assert queue.take(wakeup, may_be_lost=False) is None
+    assert queue.take(wakeup) is risky
+
+
+def test_a_lost_job_that_waits_again_lets_others_of_its_kind_run(wakeup):
+    queue = JobQueue(10.0, {"suspect"})
+    lost, another = of("suspect"), of("suspect")
+    queue.put(lost)
+    queue.put(another)
+    assert queue.take(wakeup) is lost
+    queue.put(lost, first=True)
+    assert queue.take(wakeup) is lost
+
+
+def test_the_jobs_of_a_suspect_client_do_not_make_the_queue_overdue():
+    queue = JobQueue(10.0, {"suspect"})
+    late = of("suspect")
+    late.accepted_at -= 11.0
+    queue.put(late)
+    assert not queue.overdue
+    queue.expire()
+    with pytest.raises(Overloaded, match="no worker was free"):
+        late.future.result(0)
+    assert not queue.overdue

@@ -18,6 +18,17 @@ def test_each_entry_is_an_event():
     assert len(events) == 3
 
 
+def test_a_restart_whose_recording_is_not_the_cause_counts_as_one_without():
+    events = []
+    log = RestartLog(lambda: events.append(1))
+    log.record_restart(0, "crashed", "ended by SIGSEGV", 5, "client")
+    log.record_restart(1, "crashed", "ended by SIGSEGV", 6, "client")
+    log.clear_job(5)
+    log.clear_job(7)
+    assert [(restart.worker, restart.job) for restart in log.read()[1]] == [(0, None), (1, 6)]
+    assert len(events) == 3
+
+
 def test_a_process_without_a_stack_dump_is_no_entry():
     events = []
     log = RestartLog(lambda: events.append(1))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import pytest
 
+from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelFileNotFound, ModelRefused, ModelReplaced
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import read_card
 from ccmusic.models.store import locate
 from ccmusic.workers import roster as roster_module
-from ccmusic.workers.channel import Ready
+from ccmusic.workers.channel import Job, Ready
+from ccmusic.workers.job_queue import Ticket
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
@@ -259,3 +263,26 @@ def test_a_restart_counts_for_the_worker_and_in_the_log(roster):
     counts, restarts, _ = roster.restart_log.read()
     assert counts["killed"] == 1
     assert restarts[0].worker == 1
+
+
+def test_a_restart_names_the_job_whose_recording_may_be_the_cause(roster):
+    job = Job(b"x", WindowPlan(), False, client="client")
+    ticket = Ticket(job, Future(), 0.0, 1.0)
+    roster.note_restart(0, "crashed", "ended by SIGSEGV", ticket)
+    (restart,) = roster.restart_log.read()[1]
+    assert (restart.job, restart.client) == (ticket.number, "client")
+
+
+def test_a_worker_may_be_lost_only_while_another_can_answer(roster):
+    assert not roster.others_can_answer(0)  # the other one is starting
+    roster.note_loaded(1, READY)
+    roster.change(1, state="busy")
+    assert roster.others_can_answer(0)
+    roster.change(1, state="failed")  # it may never be ready
+    assert roster.others_can_answer(0)
+
+
+def test_the_time_of_the_last_answer_is_kept(roster, clock):
+    assert roster.state().answered_at == float("-inf")
+    roster.note_job_seconds(1.0)
+    assert roster.state().answered_at == clock.now()

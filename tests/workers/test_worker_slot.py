@@ -20,7 +20,7 @@ from ccmusic.errors import (
     WorkerDied,
 )
 from ccmusic.health.clock import CLOCK
-from ccmusic.inference.result import ModelIdentity
+from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.workers import roster as roster_module
 from ccmusic.workers import worker_slot
@@ -30,6 +30,7 @@ from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
+from ccmusic.workers.suspects import Culprits, SuspectClients
 from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import write_model
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -103,14 +104,19 @@ class Pool:
         self.roster = Roster(settings, locate(settings.model), RestartLog(lambda: None))
         self.queue = JobQueue(settings.max_wait_seconds)
         self.quarantine = Quarantine(600.0)
+        self.clients = SuspectClients(2, 600.0)
         self.slot = WorkerSlot(
-            0, self.roster, self.queue, self.quarantine, lambda index, on_failed: StubProcess(script, on_failed)
+            0,
+            self.roster,
+            self.queue,
+            Culprits(self.quarantine, self.clients),
+            lambda index, on_failed: StubProcess(script, on_failed),
         )
         self.slot.start()
 
     def submit(self, name: bytes = b"song") -> Ticket:
         now = CLOCK.now()
-        ticket = Ticket(Job(name, WindowPlan(), False), Future(), now, now + 60.0)
+        ticket = Ticket(Job(name, WindowPlan(), False, client="client"), Future(), now, now + 60.0)
         self.queue.put(ticket)
         return ticket
 
@@ -119,6 +125,10 @@ class Pool:
 
     def restarts(self) -> list[str]:
         return [restart.reason for restart in self.roster.restart_log.read()[1]]
+
+    def caused(self) -> list[tuple[str, bool]]:
+        """The reason of each restart, and whether a recording may be the cause."""
+        return [(restart.reason, restart.job is not None) for restart in self.roster.restart_log.read()[1]]
 
     def stop(self) -> None:
         self.roster.closing.set()
@@ -206,6 +216,64 @@ def test_a_job_that_no_worker_has_begun_is_not_the_cause_and_fails_after_some_lo
     assert isinstance(pool.error_of(ticket), WorkerDied)
     assert ticket.losses == worker_slot.MAX_LOSSES + 1
     assert len(pool.quarantine) == 0
+
+
+ANSWER = TrackResult(ModelIdentity("bands", "0.0.1", "0" * 64), 1.0, {}, (), ())
+
+
+def test_a_recording_that_ends_two_workers_is_the_cause_of_both_restarts(make_pool):
+    pool = make_pool({Job: CRASH})
+    assert isinstance(pool.error_of(pool.submit()), Quarantined)
+    assert pool.caused() == [("crashed", True)] * 2
+    assert "client" not in pool.clients  # one recording is not enough
+    assert isinstance(pool.error_of(pool.submit(b"another song")), Quarantined)
+    assert "client" in pool.clients
+
+
+def test_a_recording_that_the_next_worker_answers_is_not_the_cause(make_pool):
+    pool = make_pool({Job: [CRASH, ANSWER, CRASH, Failed(ENDED)]})
+    for name in (b"song", b"another song"):
+        pool.error_of(pool.submit(name))
+    assert pool.caused() == [("crashed", False)] * 2
+    assert "client" not in pool.clients
+
+
+def test_a_recording_that_was_answered_before_is_not_the_cause(make_pool):
+    pool = make_pool({Job: [ANSWER, CRASH, CRASH, HANG]})
+    assert pool.error_of(pool.submit()) is None
+    assert isinstance(pool.error_of(pool.submit()), Quarantined)
+    timeout = pool.error_of(pool.submit())
+    assert isinstance(timeout, InferenceTimeout)
+    assert not timeout.by_recording
+    assert pool.caused() == [("crashed", False), ("crashed", False), ("deadline", False)]
+
+
+def test_a_job_that_takes_too_long_may_be_the_cause(make_pool):
+    pool = make_pool({Job: HANG})
+    timeout = pool.error_of(pool.submit())
+    assert isinstance(timeout, InferenceTimeout)
+    assert timeout.by_recording
+    assert pool.caused() == [("deadline", True)]
+
+
+def test_a_recording_that_needs_too_much_memory_may_be_the_cause(make_pool):
+    pool = make_pool({Job: [Failed(OutOfMemory("no memory")), Failed(NonFiniteOutput("NaN")), Failed(ENDED)]})
+    for name in (b"large", b"another", b"a third"):
+        pool.error_of(pool.submit(name))
+    assert pool.caused() == [("out_of_memory", True), ("non_finite", False)]
+
+
+def test_a_job_that_no_worker_has_begun_is_not_the_cause_of_a_restart(make_pool, monkeypatch):
+    monkeypatch.setattr(StubProcess, "has_begun", False)
+    pool = make_pool({Job: CRASH})
+    pool.error_of(pool.submit())
+    assert pool.caused() == [("crashed", False)] * (worker_slot.MAX_LOSSES + 1)
+
+
+def test_a_worker_that_ends_without_a_job_is_no_recordings_doing(make_pool):
+    pool = make_pool({SelfTest: [SelfTested(0.01, "not bit-equal"), SelfTested(0.01)], Ready: [CRASH, READY]})
+    wait_until(lambda: pool.roster.n_ready == 1, "the worker is ready")
+    assert pool.caused() == [("load", False)]
 
 
 def test_a_failed_self_test_replaces_the_worker(make_pool):

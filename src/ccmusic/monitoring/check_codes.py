@@ -28,6 +28,7 @@ CHECK_CODES = {
     "none_ready": "no worker is ready",
     "some_not_ready": "fewer workers than configured are ready",
     "crash_loop": "workers restart again and again",
+    "recordings_end_workers": "recordings of clients end workers; others are answered",
     "queue_too_old": "recordings wait longer than the limit",
     "wrong_answer": "the last answer to the golden clips was wrong",
     "slow": "the golden clips take much longer than at best",

@@ -198,6 +198,11 @@ def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
         "Recordings that are refused because two workers ended on them.",
         snapshot.supervisor.n_quarantined,
     )
+    yield _gauge(
+        "ccmusic_suspect_clients",
+        "Clients of which several different recordings ended workers. Theirs are tried one at a time.",
+        snapshot.supervisor.n_suspect_clients,
+    )
 
 
 def _self_test(snapshot: ServiceSnapshot) -> Iterator[Metric]:

@@ -35,6 +35,10 @@ LOOP_SECONDS = 3.0
 """Largest age of the supervisor's last turn; it turns ten times a second."""
 CRASH_LOOP_RESTARTS = 3
 CRASH_LOOP_SECONDS = 60.0
+CRASH_LOOP_CLIENTS = 3
+"""If recordings of so many clients end workers and none is answered, the recordings are not the cause."""
+REPLACED_SECONDS = 10.0
+"""In this time, a worker that was lost to a recording must be ready again."""
 PLANNED = ("memory_growth",)
 """Restart reasons that are not crashes."""
 SLOW_IN_A_ROW = 2
@@ -215,17 +219,48 @@ def workers_check(state: SupervisorState, settings: Settings) -> Observation:
         return passed(n_ready)
     last = state.restarts[-1] if state.restarts else None
     why = "" if last is None else f"; worker {last.worker}: {last.reason}: {last.cause}"
+    if n_ready == 0 and _lost_to_recordings(state):
+        return warned(f"all were lost to recordings and are being replaced{why}", 0, code="recordings_end_workers")
     if n_ready == 0:
         return failed(f"none is running with a verified model; they are being replaced{why}", 0, code="none_ready")
     return warned(f"{n_ready} of {settings.workers} are running{why}", n_ready, code="some_not_ready")
 
 
+def _lost_to_recordings(state: SupervisorState) -> bool:
+    """Whether each worker starts again because a recording ended it a moment ago: the next ones are soon answered."""
+    last = {restart.worker: restart for restart in state.restarts}
+    return bool(state.workers) and all(
+        worker.state == "starting"
+        and (restart := last.get(worker.index)) is not None
+        and restart.job is not None
+        and restart.at > state.read_at - REPLACED_SECONDS
+        for worker in state.workers
+    )
+
+
 def crash_loop_check(state: SupervisorState) -> Observation:
-    """Warns when workers were replaced several times within a minute; fails if none is ready then."""
+    """Warns when workers were replaced several times within a minute; fails if none is ready then.
+
+    Restarts that recordings have caused are no crash loop, however many, and only warn. But if those of several
+    clients end workers and no recording at all is answered, then the recordings are not the cause.
+    """
     horizon = state.read_at - CRASH_LOOP_SECONDS
     recent = [restart for restart in state.restarts if restart.at > horizon and restart.reason not in PLANNED]
     if len(recent) < CRASH_LOOP_RESTARTS:
         return passed(len(recent))
+    by_recordings = [restart for restart in recent if restart.job is not None]
+    clients = {restart.client for restart in by_recordings}
+    nothing_answered = state.answered_at < min((restart.at for restart in by_recordings), default=state.read_at)
+    if len(clients) >= CRASH_LOOP_CLIENTS and nothing_answered:
+        by_recordings = []
+    if len(recent) - len(by_recordings) < CRASH_LOOP_RESTARTS:
+        if len(by_recordings) < CRASH_LOOP_RESTARTS:
+            return passed(len(recent))
+        cause = (
+            f"{len(by_recordings)} workers within {CRASH_LOOP_SECONDS:.0f} seconds were lost to recordings of "
+            f"{len(clients)} client{'s' * (len(clients) > 1)}; the last: {by_recordings[-1].cause}"
+        )
+        return warned(cause, len(recent), code="recordings_end_workers")
     cause = f"{len(recent)} restarts within {CRASH_LOOP_SECONDS:.0f} seconds; the last: {recent[-1].cause}"
     return (warned if state.n_ready else failed)(cause, len(recent), code="crash_loop")
 

@@ -24,6 +24,7 @@ from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
 from ccmusic.monitoring.service_snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.serving.checks import Outcomes, service_checks
+from ccmusic.serving.limits import client_of_request
 from ccmusic.settings import Settings
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Job
@@ -188,7 +189,8 @@ class Service:
             if self.settings.explain_windows == 0:
                 raise InvalidParameter("explain", "is turned off here (CCMUSIC_EXPLAIN_WINDOWS)")
             explain = replace(explain, windows=min(explain.windows, self.settings.explain_windows))
-        job = Job(source if isinstance(source, bytes) else Path(source), plan, spectrogram, explain)
+        recording = source if isinstance(source, bytes) else Path(source)
+        job = Job(recording, plan, spectrogram, explain, client_of_request.get())
         self._shed_load()
         if self.snapshot().supervisor.n_quarantined:
             await asyncio.to_thread(self._supervisor.refuse_quarantined, job)
@@ -198,7 +200,8 @@ class Service:
             self._outcomes.note(failed_inside=False)
             raise
         except CcmusicError as error:
-            if error.slug == "internal" or isinstance(error, InferenceTimeout):
+            # A recording that takes too long is no failure of the service, unless it was answered before.
+            if error.slug == "internal" or (isinstance(error, InferenceTimeout) and not error.by_recording):
                 self._outcomes.note(failed_inside=True)
             raise
         self._outcomes.note(failed_inside=False)

@@ -38,12 +38,16 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One recording to classify. A path is a temporary file of the service, never a path from a client."""
+    """One recording to classify. A path is a temporary file of the service, never a path from a client.
+
+    `client` is who sent it: an address, or empty if it is not known.
+    """
 
     source: bytes | Path
     plan: WindowPlan
     spectrogram: bool
     explain: ExplainPlan | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

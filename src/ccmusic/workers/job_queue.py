@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
+from collections.abc import Container
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -30,6 +32,10 @@ class Ticket:
         Workers that ended during this job, for any reason.
     begun : bool
         Whether a worker has received it; then its caller can no longer cancel it.
+    is_suspected : bool
+        Whether its recording has probably ended a worker.
+    number : int
+        Names this job in a `Restart`.
     """
 
     job: Job
@@ -39,6 +45,8 @@ class Ticket:
     suspect_digest: str | None = None
     losses: int = 0
     begun: bool = False
+    is_suspected: bool = False
+    number: int = field(default_factory=itertools.count(1).__next__)
 
     def begin(self) -> bool:
         """Mark the job as begun; False if its caller has cancelled it."""
@@ -56,13 +64,20 @@ class Ticket:
 class JobQueue:
     """Waiting tickets, and the wakeups of the worker slots that wait for a ticket.
 
+    A ticket that may end its worker is risky: one that has probably done so, or one of a suspect client. At most one of
+    these runs at a time, and only while another worker can answer. Those of suspect clients come after all others.
+
     Parameters
     ----------
     max_wait_seconds : float
         A ticket that has waited longer is answered with `Overloaded`.
+    suspects : container of str
+        The clients whose tickets are risky.
     """
 
     max_wait_seconds: float
+    suspects: Container[str] = ()
+    _risky: Ticket | None = None
     _dropped_at: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _waiting: deque[Ticket] = field(default_factory=deque)
@@ -71,6 +86,8 @@ class JobQueue:
     def put(self, ticket: Ticket, *, first: bool = False) -> None:
         """Add a ticket and wake a slot for it; `first` for a ticket that a lost worker had begun."""
         with self._lock:
+            if ticket is self._risky:
+                self._risky = None
             if first:
                 self._waiting.appendleft(ticket)
             else:
@@ -78,17 +95,46 @@ class JobQueue:
             if self._idle:
                 self._idle.pop().wake()
 
-    def take(self, wakeup: Wakeup) -> Ticket | None:
-        """The next ticket that is not cancelled. If there is none, `wakeup` is woken when the next ticket arrives."""
+    def take(self, wakeup: Wakeup, *, may_be_lost: bool = True) -> Ticket | None:
+        """The next ticket that is not cancelled. If there is none, `wakeup` is woken when the next ticket arrives.
+
+        Parameters
+        ----------
+        wakeup : Wakeup
+        may_be_lost : bool
+            Whether the worker may be given a risky ticket.
+        """
         with self._lock:
             if wakeup in self._idle:
                 self._idle.remove(wakeup)
-            while self._waiting:
-                ticket = self._waiting.popleft()
+            while (ticket := self._next(may_be_lost and self._risky is None)) is not None:
+                self._waiting.remove(ticket)
                 if ticket.begin():
+                    if ticket.is_suspected or self._of_suspect(ticket):
+                        self._risky = ticket
                     return ticket
             self._idle.append(wakeup)
             return None
+
+    def _next(self, take_risky: bool) -> Ticket | None:
+        of_suspect = None
+        for ticket in self._waiting:
+            if self._of_suspect(ticket):
+                of_suspect = of_suspect or ticket
+            elif take_risky or not ticket.is_suspected:
+                return ticket
+        return of_suspect if take_risky else None
+
+    def _of_suspect(self, ticket: Ticket) -> bool:
+        return ticket.job.client in self.suspects
+
+    def end(self, ticket: Ticket) -> None:
+        """The ticket has been answered, so that the next risky one may run."""
+        with self._lock:
+            if ticket is self._risky:
+                self._risky = None
+                if self._waiting and self._idle:
+                    self._idle.pop().wake()
 
     def leave(self, wakeup: Wakeup) -> None:
         """The slot does not wait any more; if it was woken and cannot take the ticket, another slot is woken."""
@@ -122,7 +168,8 @@ class JobQueue:
                     kept.append(ticket)
             self._waiting = kept
         for ticket in late:
-            self._dropped_at = now
+            if not self._of_suspect(ticket):
+                self._dropped_at = now
             waited = now - ticket.accepted_at
             ticket.fail(Overloaded(f"no worker was free for {waited:.0f} seconds", self.max_wait_seconds / 2))
 
@@ -134,8 +181,19 @@ class JobQueue:
             oldest = min(ticket.accepted_at for ticket in self._waiting)
             return len(self._waiting), max(0.0, CLOCK.now() - oldest)
 
+    def by_suspects(self) -> int:
+        """Number of waiting tickets of suspect clients."""
+        with self._lock:
+            return sum(self._of_suspect(ticket) for ticket in self._waiting)
+
     @property
     def overdue(self) -> bool:
-        """Whether a ticket has waited too long, or was dropped for that reason in the last seconds."""
-        dropped = CLOCK.now() - self._dropped_at < DROPPED_RECENTLY_SECONDS
-        return dropped or self.waiting()[1] > self.max_wait_seconds
+        """Whether a ticket has waited too long, or was dropped for that reason in the last seconds.
+
+        The tickets of suspect clients do not count: they wait although workers are free.
+        """
+        now = CLOCK.now()
+        with self._lock:
+            times = [ticket.accepted_at for ticket in self._waiting if not self._of_suspect(ticket)]
+        dropped = now - self._dropped_at < DROPPED_RECENTLY_SECONDS
+        return dropped or now - min(times, default=now) > self.max_wait_seconds

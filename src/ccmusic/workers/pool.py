@@ -15,11 +15,11 @@ from ccmusic.settings import Settings
 from ccmusic.workers.channel import Inject, WorkerOptions
 from ccmusic.workers.job_queue import JobQueue
 from ccmusic.workers.preparation import Preparation
-from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.records import QueueState, RestartReason, WorkerRecord
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor_state import SupervisorState
+from ccmusic.workers.suspects import Culprits
 from ccmusic.workers.worker_process import WorkerProcess
 from ccmusic.workers.worker_slot import WorkerSlot
 
@@ -33,7 +33,7 @@ class Pool:
     location : ModelLocation
     context : BaseContext
     restart_log : RestartLog
-    quarantine : Quarantine
+    culprits : Culprits
     faults : callable
         Returns the faults that are active in workers that start now.
     """
@@ -44,17 +44,16 @@ class Pool:
         location: ModelLocation,
         context: BaseContext,
         restart_log: RestartLog,
-        quarantine: Quarantine,
+        culprits: Culprits,
         faults: Callable[[], tuple[tuple[str, float], ...]],
     ) -> None:
         self.settings = settings
         self.roster = Roster(settings, location, restart_log)
-        self.queue = JobQueue(settings.max_wait_seconds)
+        self.queue = JobQueue(settings.max_wait_seconds, culprits.clients)
         self._context = context
         self._faults = faults
         self.slots = tuple(
-            WorkerSlot(index, self.roster, self.queue, quarantine, self._new_process)
-            for index in range(settings.workers)
+            WorkerSlot(index, self.roster, self.queue, culprits, self._new_process) for index in range(settings.workers)
         )
         self._preparation = None if location.directory is not None else Preparation(self.roster, self._start_slots)
 
@@ -121,7 +120,7 @@ class Pool:
 
     def predicted_wait_seconds(self) -> float:
         """How long a new recording will wait; 0 if nothing waits or the duration of jobs is not known yet."""
-        return self.roster.predicted_wait_seconds(self.queue.waiting()[0])
+        return self.roster.predicted_wait_seconds(self.queue.waiting()[0] - self.queue.by_suspects())
 
     def watch(self) -> None:
         """Check every worker's heartbeat, and drop expired jobs; called several times a second."""

@@ -113,12 +113,22 @@ class SelfTestState:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """One replacement of a worker, at time `at` on the clock of the front process."""
+    """One replacement of a worker, at time `at` on the clock of the front process.
+
+    Attributes
+    ----------
+    job : int or None
+        The number of the job whose recording may be the cause; None if no recording is.
+    client : str
+        Who sent that recording.
+    """
 
     worker: int
     reason: RestartReason
     cause: str
     at: float
+    job: int | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

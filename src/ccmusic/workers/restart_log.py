@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ccmusic.health.clock import CLOCK
 from ccmusic.workers.records import RESTART_REASONS, Restart, RestartReason, StackDump
@@ -34,12 +35,26 @@ class RestartLog:
         self._dumps: deque[StackDump] = deque(maxlen=KEPT_DUMPS)
         self._ids = itertools.count(1)
 
-    def record_restart(self, worker: int, reason: RestartReason, cause: str) -> None:
-        """Record that a worker is being replaced."""
+    def record_restart(
+        self, worker: int, reason: RestartReason, cause: str, job: int | None = None, client: str = ""
+    ) -> None:
+        """Record that a worker is being replaced; `job` and `client` are those of `Restart`."""
         logger.error("worker %d: %s: %s; replacing it", worker, reason, cause)
         with self._lock:
             self._counts[reason] += 1
-            self._restarts.append(Restart(worker, reason, cause, CLOCK.now()))
+            self._restarts.append(Restart(worker, reason, cause, CLOCK.now(), job, client))
+        self._on_event()
+
+    def clear_job(self, job: int) -> None:
+        """The recording of this job was not the cause of a restart, so that the restart counts as one without."""
+        with self._lock:
+            found = [restart for restart in self._restarts if restart.job == job]
+            if not found:
+                return
+            self._restarts = deque(
+                (replace(restart, job=None) if restart.job == job else restart for restart in self._restarts),
+                maxlen=KEPT_RESTARTS,
+            )
         self._on_event()
 
     def record_dump(self, worker: int, pid: int, reason: RestartReason, cause: str, text: str | None) -> None:

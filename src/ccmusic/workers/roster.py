@@ -74,6 +74,7 @@ class Roster:
         self._busy_since: dict[int, float] = {}
         self._self_test: SelfTestState | None = None
         self._job_seconds: float | None = None
+        self._answered_at = float("-inf")
         self._losses: deque[tuple[float, int, Ticket | None]] = deque(maxlen=2 * settings.workers)
 
     # read
@@ -88,6 +89,7 @@ class Roster:
                 load_failure=self._load_failure,
                 preparation_caveat=self._preparation_caveat,
                 self_test=self._self_test_state(),
+                answered_at=self._answered_at,
             )
 
     @property
@@ -132,6 +134,12 @@ class Roster:
         """Whether every other worker is ready, so that this one can be replaced."""
         with self._lock:
             return all(r.index == index or r.state in READY_STATES for r in self._records)
+
+    def others_can_answer(self, index: int) -> bool:
+        """Whether another worker is ready while this one may be lost, or there is no other to wait for."""
+        with self._lock:
+            others = [record.state for record in self._records if record.index != index]
+        return any(state in READY_STATES for state in others) or all(state == "failed" for state in others)
 
     def predicted_wait_seconds(self, n_waiting: int) -> float:
         """How long a new recording will wait behind `n_waiting` others; 0 if the duration of jobs is not known yet."""
@@ -229,16 +237,18 @@ class Roster:
             self._records[index] = replace(record, jobs=record.jobs + 1, state=state)
 
     def note_job_seconds(self, seconds: float) -> None:
-        """A job took this long."""
+        """A recording has been answered, which took this long."""
         with self._lock:
+            self._answered_at = CLOCK.now()
             last = self._job_seconds
             self._job_seconds = seconds if last is None else last + SMOOTHING * (seconds - last)
 
-    def note_restart(self, index: int, reason: RestartReason, cause: str) -> None:
-        """A worker is being replaced."""
+    def note_restart(self, index: int, reason: RestartReason, cause: str, ticket: Ticket | None = None) -> None:
+        """A worker is being replaced; the recording of `ticket` may be the cause."""
         with self._lock:
             self._records[index] = replace(self._records[index], restarts=self._records[index].restarts + 1)
-        self.restart_log.record_restart(index, reason, cause)
+        job, client = (None, "") if ticket is None else (ticket.number, ticket.job.client)
+        self.restart_log.record_restart(index, reason, cause, job, client)
 
     def note_loss(self, index: int, ticket: Ticket | None) -> None:
         """A worker process has ended by itself, with this job or with none."""

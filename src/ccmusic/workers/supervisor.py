@@ -35,6 +35,7 @@ from ccmusic.workers.records import READY_STATES
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
+from ccmusic.workers.suspects import Culprits, SuspectClients
 from ccmusic.workers.swap import RecentInputs, SwapReport, compare, require_same_labels, wait_until_loaded
 from ccmusic.workers.worker_process import worker_context
 
@@ -63,7 +64,10 @@ class Supervisor:
     def __init__(self, settings: Settings, on_event: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
         self._restart_log = RestartLog(on_event)
-        self._quarantine = Quarantine(settings.quarantine_seconds)
+        self._culprits = Culprits(
+            Quarantine(settings.quarantine_seconds),
+            SuspectClients(settings.suspect_recordings, settings.quarantine_seconds),
+        )
         self._context = worker_context()
         self._lock = threading.Lock()
         self._all_answered = threading.Condition(self._lock)
@@ -87,7 +91,8 @@ class Supervisor:
             restart_counts=counts,
             restarts=restarts,
             stack_dumps=dumps,
-            n_quarantined=len(self._quarantine),
+            n_quarantined=len(self._culprits.quarantine),
+            n_suspect_clients=len(self._culprits.clients),
             loop_age_seconds=CLOCK.now() - self._turned_at,
         )
 
@@ -124,7 +129,7 @@ class Supervisor:
         now = CLOCK.now()
         future: Future[TrackResult] = Future()
         with self._lock:
-            self._admit()
+            self._admit(job.client)
             self._in_system += 1
             # under the lock, so that each ticket moves to the new model's queue when the model changes
             self.pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
@@ -135,7 +140,7 @@ class Supervisor:
 
     def refuse_quarantined(self, job: Job) -> None:
         """Raise `Quarantined` for a recording that ended two workers. May hash it, so not for the event loop."""
-        if self._quarantine.blocks(job.source):
+        if self._culprits.quarantine.blocks(job.source):
             raise Quarantined("this recording ended two workers and is refused for now")
 
     def drain(self, timeout_seconds: float) -> bool:
@@ -299,16 +304,20 @@ class Supervisor:
             location,
             self._context,
             self._restart_log,
-            self._quarantine,
+            self._culprits,
             lambda: tuple(self._sticky.items()),
         )
 
-    def _admit(self) -> None:
+    def _admit(self, client: str) -> None:
         """Raise `Overloaded` if a new recording cannot be answered in time; the caller holds the lock."""
         predicted = self.pool.predicted_wait_seconds()
         retry_after = min(max(1.0, predicted), MAX_RETRY_AFTER_SECONDS)
         if self._in_system >= self._settings.max_queue:
             raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
+        if client in self._culprits.clients and self.pool.queue.by_suspects() >= self._settings.max_queue // 2:
+            raise Overloaded(
+                "recordings of this client have ended workers; its others wait for each other", retry_after
+            )
         if predicted > self._settings.max_wait_seconds or self.pool.queue.overdue:
             raise Overloaded(f"the wait for a worker is longer than {self._settings.max_wait_seconds:g} s", retry_after)
 

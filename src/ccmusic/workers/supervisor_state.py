@@ -52,6 +52,10 @@ class SupervisorState:
         The last stack dumps, oldest first.
     n_quarantined : int
         Recordings that are refused because they ended two workers.
+    n_suspect_clients : int
+        Clients whose recordings are tried one at a time, because several of them ended workers.
+    answered_at : float
+        When a recording was last answered, on the clock of the front process.
     loop_age_seconds : float
         Time since the last turn of the supervisor's loop.
     read_at : float
@@ -71,6 +75,8 @@ class SupervisorState:
     restarts: tuple[Restart, ...] = ()
     stack_dumps: tuple[StackDump, ...] = ()
     n_quarantined: int = 0
+    n_suspect_clients: int = 0
+    answered_at: float = float("-inf")
     loop_age_seconds: float = 0.0
     read_at: float = field(default_factory=CLOCK.now)
 

@@ -25,9 +25,9 @@ from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Failed, Inject, Injected, Ready, Reply, SelfTest, SelfTested
 from ccmusic.workers.job_queue import JobQueue, Ticket
-from ccmusic.workers.quarantine import Quarantine, digest_of
 from ccmusic.workers.records import RestartReason
 from ccmusic.workers.roster import Roster
+from ccmusic.workers.suspects import BY_RECORDING, Culprits
 from ccmusic.workers.wakeup import Wakeup
 from ccmusic.workers.worker_process import WorkerProcess
 
@@ -66,7 +66,7 @@ class WorkerSlot(threading.Thread):
     roster : Roster
         Where the slot records what it knows about its worker.
     queue : JobQueue
-    quarantine : Quarantine
+    culprits : Culprits
     start_process : callable
         Starts a worker process, given the index and a callback for the moment when the process is marked failed.
 
@@ -79,13 +79,13 @@ class WorkerSlot(threading.Thread):
     """
 
     def __init__(
-        self, index: int, roster: Roster, queue: JobQueue, quarantine: Quarantine, start_process: StartProcess
+        self, index: int, roster: Roster, queue: JobQueue, culprits: Culprits, start_process: StartProcess
     ) -> None:
         super().__init__(name=f"ccmusic-worker-{index}", daemon=True)
         self._index = index
         self._roster = roster
         self._queue = queue
-        self._quarantine = quarantine
+        self._culprits = culprits
         self._start_process = start_process
         self._wakeup = Wakeup()
         self._pause = 0.0
@@ -93,6 +93,7 @@ class WorkerSlot(threading.Thread):
         self._base_bytes: int | None = None
         self._requeued = False
         self._files_state: tuple[object, ...] = ()
+        self._ticket: Ticket | None = None
         self.process: WorkerProcess | None = None
         self.retire_after_job = False
 
@@ -166,8 +167,9 @@ class WorkerSlot(threading.Thread):
 
     def _on_failed(self, reason: RestartReason, cause: str) -> None:
         """Called at once when a process is marked failed, from the thread that marks it."""
+        # The restart first, and with the job: the sampler may look at any moment, and must see why no worker is ready.
+        self._roster.note_restart(self._index, reason, cause, self._ticket if reason in BY_RECORDING else None)
         self._roster.change(self._index, state="starting")
-        self._roster.note_restart(self._index, reason, cause)
 
     def _note_end(self, process: WorkerProcess, ticket: Ticket | None = None) -> str:
         """Record the end of a process that was not marked failed; once, and before the job's caller gets an answer."""
@@ -240,7 +242,7 @@ class WorkerSlot(threading.Thread):
                 self._queue.leave(self._wakeup)
                 self._self_test(process)
                 continue
-            ticket = self._queue.take(self._wakeup)
+            ticket = self._queue.take(self._wakeup, may_be_lost=self._roster.others_can_answer(self._index))
             if ticket is not None:
                 self._work(ticket, process)
                 continue
@@ -262,14 +264,17 @@ class WorkerSlot(threading.Thread):
         sent_at = time.monotonic()  # the system's clock, which heartbeats have
         self._roster.change(self._index, state="busy")
         limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
+        self._ticket = ticket
         try:
             reply = process.request(ticket.job, limit)
         except TimeoutError:
             process.mark_failed(
                 "deadline", f"a job took longer than {limit:.3g} seconds, in stage {process.heartbeat.stage}"
             )
-            self._quarantine.record_death(self._digest(ticket))
-            ticket.fail(InferenceTimeout(f"stopped after {limit:.3g} seconds of work"))
+            error = InferenceTimeout(f"stopped after {limit:.3g} seconds of work")
+            error.by_recording = self._put_down_to(ticket, "deadline")
+            self._culprits.quarantine.record_death(ticket.suspect_digest or "")
+            ticket.fail(error)
         except (EOFError, OSError):
             self._handle_loss(ticket, sent_at, process)
         else:
@@ -279,7 +284,10 @@ class WorkerSlot(threading.Thread):
             # Whatever went wrong, the caller gets an answer. A ticket that is in the queue again waits for its answer.
             if not ticket.future.done() and not self._requeued:
                 ticket.fail(WorkerDied("the job was lost inside the service"))
+            if not self._requeued:  # else another slot may have it already
+                self._queue.end(ticket)
             self._requeued = False
+            self._ticket = None
 
     def _answer(self, ticket: Ticket, reply: Reply, began: float, process: WorkerProcess) -> None:
         if isinstance(reply, Failed) and isinstance(reply.error, ModelChanged):
@@ -288,19 +296,21 @@ class WorkerSlot(threading.Thread):
             process.mark_failed("self_test", str(reply.error), dump=False)
             self._requeue(ticket)
             return
-        if ticket.suspect_digest is not None:
-            self._quarantine.clear(ticket.suspect_digest)
+        if not (isinstance(reply, Failed) and isinstance(reply.error, OutOfMemory | NonFiniteOutput)):
+            self._note_survival(ticket)
         match reply:
             case TrackResult():
                 self._roster.note_job_seconds(CLOCK.now() - began)
                 timings = {"queue": began - ticket.accepted_at, **reply.timings}
                 ticket.future.set_result(replace(reply, timings=timings))
+                self._culprits.note_answer(ticket)
             case Failed(NonFiniteOutput() as error):
                 ticket.future.set_exception(error)
                 process.mark_failed("non_finite", str(error), dump=False)
             case Failed(OutOfMemory() as error):
                 ticket.future.set_exception(error)
                 process.mark_failed("out_of_memory", str(error), dump=False)
+                self._put_down_to(ticket, "out_of_memory")
             case Failed(error):
                 ticket.future.set_exception(error)
             case _:
@@ -314,32 +324,42 @@ class WorkerSlot(threading.Thread):
         cause = self._note_end(process, ticket)
         again = ticket.suspect_digest is not None
         if had_begun:
-            digest = self._digest(ticket)
+            self._put_down_to(ticket, reason)
             if again and not self._roster.lost_with_others(self._index, ticket, reason):
                 # The same job ended two workers, one after the other, so the job is the cause.
-                self._quarantine.block(digest)
+                self._culprits.quarantine.block(ticket.suspect_digest or "")
                 ticket.fail(Quarantined("this recording ended two workers and is refused from now on"))
                 self._roster.restart_log.notify()
                 return
+        elif not again:
+            self._clear(ticket)
         ticket.losses += 1
         if ticket.losses <= MAX_LOSSES and ticket.deadline > CLOCK.now() and not self._roster.closing.is_set():
             logger.warning("worker %d: %s; another worker gets its job", self._index, cause)
             self._requeue(ticket)
         else:
+            self._clear(ticket)  # a recording that is the cause is refused after its second loss
             ticket.fail(WorkerDied(f"the worker process was lost during this job: {cause}"))
 
     def _requeue(self, ticket: Ticket) -> None:
         self._requeued = True
         self._queue.put(ticket, first=True)
 
-    @staticmethod
-    def _digest(ticket: Ticket) -> str:
-        """The recording's digest; also kept in the ticket, because a worker was lost during its job."""
-        try:
-            ticket.suspect_digest = digest_of(ticket.job.source)
-        except OSError:  # its file is gone, so it cannot come again
-            ticket.suspect_digest = ""
-        return ticket.suspect_digest
+    def _put_down_to(self, ticket: Ticket, reason: RestartReason) -> bool:
+        """The worker was lost during this job; returns whether its recording may be the cause."""
+        may_be = self._culprits.note_loss(ticket, reason)
+        if not may_be:
+            self._roster.restart_log.clear_job(ticket.number)
+        return may_be
+
+    def _clear(self, ticket: Ticket) -> None:
+        self._culprits.clear(ticket)
+        self._roster.restart_log.clear_job(ticket.number)
+
+    def _note_survival(self, ticket: Ticket) -> None:
+        if ticket.suspect_digest is not None:
+            self._culprits.note_survival(ticket)
+            self._roster.restart_log.clear_job(ticket.number)
 
     def _recycle_if_grown(self, process: WorkerProcess) -> None:
         """Replace a worker whose memory has grown too much, if the others are ready and its successor would be too."""

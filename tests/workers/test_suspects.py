@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from ccmusic.audio.windows import WindowPlan
+from ccmusic.health.clock import CLOCK
+from ccmusic.workers import suspects
+from ccmusic.workers.channel import Job
+from ccmusic.workers.job_queue import Ticket
+from ccmusic.workers.quarantine import Quarantine
+from ccmusic.workers.suspects import ANSWERS_PER_LOSS, Culprits, KnownRecordings, SuspectClients
+
+
+def test_a_client_is_a_suspect_after_some_different_recordings():
+    clients = SuspectClients(2, 100.0)
+    for _ in range(3):
+        clients.note_loss("client", "a recording")
+    assert "client" not in clients
+    clients.note_loss("client", "another")
+    assert "client" in clients
+    assert "another client" not in clients
+    assert len(clients) == 1
+
+
+def test_a_client_with_many_answers_is_no_suspect():
+    clients = SuspectClients(2, 100.0)
+    for digest in ("a recording", "another"):
+        clients.note_loss("proxy", digest)
+    for _ in range(2 * ANSWERS_PER_LOSS - 1):
+        clients.note_answer("proxy")
+    assert "proxy" in clients
+    clients.note_answer("proxy")
+    assert "proxy" not in clients
+
+
+def test_a_recording_that_is_not_the_cause_does_not_count():
+    clients = SuspectClients(2, 100.0)
+    for digest in ("a recording", "another"):
+        clients.note_loss("client", digest)
+    clients.clear("client", "another")
+    clients.clear("client", "unknown")
+    clients.clear("nobody", "unknown")
+    assert "client" not in clients
+
+
+def test_a_client_is_no_suspect_after_a_while():
+    clients = SuspectClients(2, 0.0)
+    for digest in ("a recording", "another"):
+        clients.note_loss("client", digest)
+    assert "client" not in clients
+
+
+def test_the_numbers_of_clients_and_recordings_are_bounded(monkeypatch):
+    monkeypatch.setattr(suspects, "MAX_ENTRIES", 3)
+    clients, known = SuspectClients(1, 100.0), KnownRecordings()
+    for name in "1234":
+        clients.note_loss(name, "a recording")
+        known.add(name)
+    assert len(clients) == 3
+    assert ["1" in clients, "4" in clients, "1" in known, "4" in known] == [False, True, False, True]
+
+
+@pytest.fixture
+def culprits():
+    return Culprits(Quarantine(100.0), SuspectClients(1, 100.0))
+
+
+def ticket(source=b"RIFF") -> Ticket:
+    now = CLOCK.now()
+    return Ticket(Job(source, WindowPlan(), False, client="client"), Future(), now, now + 60.0)
+
+
+def test_an_unknown_recording_may_be_the_cause(culprits):
+    lost = ticket()
+    assert culprits.note_loss(lost, "crashed")
+    assert lost.is_suspected
+    assert "client" in culprits.clients
+
+
+def test_a_recording_that_was_answered_before_is_not_the_cause(culprits):
+    culprits.note_answer(ticket())
+    lost = ticket()
+    assert not culprits.note_loss(lost, "crashed")
+    assert not lost.is_suspected
+    assert "client" not in culprits.clients
+    assert culprits.note_loss(ticket(b"another"), "crashed")
+
+
+def test_a_recording_that_a_worker_survives_is_not_the_cause(culprits):
+    lost = ticket()
+    culprits.note_loss(lost, "crashed")
+    culprits.note_survival(lost)
+    assert not lost.is_suspected
+    assert "client" not in culprits.clients
+
+
+def test_a_file_that_is_gone_is_no_error(culprits, tmp_path):
+    gone = ticket(tmp_path / "gone")
+    culprits.note_answer(gone)
+    assert culprits.note_loss(gone, "crashed")
+
+
+def test_a_recording_during_which_a_worker_was_killed_from_outside_is_no_suspect(culprits):
+    lost = ticket()
+    assert not culprits.note_loss(lost, "killed")
+    assert lost.suspect_digest is not None  # a second loss is recognised
+    assert not lost.is_suspected
+    assert "client" not in culprits.clients
