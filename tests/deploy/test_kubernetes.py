@@ -29,6 +29,7 @@ import yaml
 import ccmusic
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.settings import Settings
+from ccmusic.ui.mount import CANCEL_SECONDS
 from deploy.kubelet import KINDS, read_container
 from support.running_server import RunningServer, running_server
 
@@ -250,8 +251,9 @@ def test_grace_covers_the_drain_and_a_hung_process_is_back_in_time(name):
     drain = seconds(written, "CCMUSIC_DRAIN_SECONDS", settings)
     linger = seconds(written, "CCMUSIC_DRAIN_LINGER_SECONDS", settings)
     last_connections, workers = 10, 5  # serving.server.END_SECONDS, Supervisor.stop
+    page = seconds(written, "CCMUSIC_PAGE_STOP_SECONDS", settings) + CANCEL_SECONDS
     assert container.pre_stop_seconds >= 5
-    assert container.grace_seconds >= container.pre_stop_seconds + linger + drain + last_connections + workers
+    assert container.grace_seconds >= container.pre_stop_seconds + linger + drain + last_connections + page + workers
     assert drain >= seconds(written, "CCMUSIC_MAX_WAIT_SECONDS", settings), "what may wait is answered"
     if name != "single-probe":
         alive = container.probes["liveness"]
