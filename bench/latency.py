@@ -131,8 +131,7 @@ def main() -> None:
         print("memory, MB:")
         print(f"  front process, resident            {resident_megabytes(process.pid):.0f}")
         for pid in processes[1:]:
-            words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-            kind = next((k for k in ("forkserver", "resource_tracker") if k in words), "worker")
+            kind = "fork server" if descendants(pid) else "worker"
             print(f"  process below it ({kind}), resident {resident_megabytes(pid):.0f}")
         print(f"  all together, shared pages once    {sum(map(proportional_megabytes, processes)):.0f}")
     finally:

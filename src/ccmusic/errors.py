@@ -17,6 +17,7 @@
     │   ├── ModelRefused        the files do not agree with the card
     │   ├── HubUnreachable      the hub does not answer, or must not be used
     │   ├── CacheUnwritable     a fetched or imported model cannot be saved
+    │   ├── NoRoom              there is no process, thread or memory left to load it
     │   ├── DependencyUnavailable  a library that the model needs cannot be used
     │   ├── ModelChanged        the network in memory has changed since it was loaded
     │   ├── ModelReplaced       a new worker loaded another model than the one in use
@@ -53,6 +54,7 @@ __all__ = [
     "ModelNotReady",
     "ModelRefused",
     "ModelReplaced",
+    "NoRoom",
     "NonFiniteOutput",
     "OutOfMemory",
     "Overloaded",
@@ -192,6 +194,10 @@ class CacheUnwritable(ModelError):
 
 class DependencyUnavailable(ModelError):
     """A library that the model needs cannot be imported or used."""
+
+
+class NoRoom(ModelError):
+    """A limit of the system or of the container is reached: there is no process, thread or memory to load the model."""
 
 
 class ModelChanged(ModelError):

@@ -197,7 +197,9 @@ class Settings(BaseSettings):
         1.0, description="A worker that sends no heartbeat for this time is killed and replaced; its stacks are kept."
     )
     load_timeout_seconds: Annotated[float, Field(ge=5, le=LONGEST)] = Field(
-        120.0, description="Longest time in which a worker must load its model."
+        120.0,
+        description="Longest time in which a worker must load its model. Waits for a processor or the disk do not "
+        "count.",
     )
     self_test_seconds: Annotated[float, Field(ge=0.2, le=LONGEST)] = Field(
         10.0, description="Time between two self-tests of an idle worker, in which it classifies the golden clips."

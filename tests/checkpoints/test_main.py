@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 
+from ccmusic.checkpoints import __main__ as program
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from support.checkpoints import write_checkpoint, write_recordings
-from support.waiting import PATIENCE_SECONDS
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def start() -> subprocess.Popen[str]:
@@ -29,7 +31,7 @@ def output(model: str, cache, audio=None) -> list[dict]:
         send_request(process, model, cache, audio)
         lines = [json.loads(line) for line in process.stdout]  # standard input stays open until the process exits
     assert process.returncode == 0
-    return lines
+    return [line for line in lines if "alive" not in line]
 
 
 def test_the_output_is_the_stages_and_then_the_directory(tmp_path):
@@ -59,7 +61,25 @@ def test_it_exits_when_its_standard_input_closes(tmp_path):
     process = start()
     with process.stdout:
         send_request(process, str(write_checkpoint(tmp_path)), tmp_path / "cache")
-        assert json.loads(process.stdout.readline())["stage"]
+        while "stage" not in json.loads(process.stdout.readline()):
+            pass
         process.stdin.close()
         assert process.wait(PATIENCE_SECONDS) == 1
     assert not list((tmp_path / "cache" / "imported").glob("*/card.json"))
+
+
+def test_it_shows_every_second_that_it_runs_and_not_after_the_last_line(monkeypatch, capsys):
+    monkeypatch.setattr(program, "ALIVE_SECONDS", 0.0)
+    monkeypatch.setattr(program, "_finished", threading.Event())
+    thread = threading.Thread(target=program._say_alive, daemon=True)
+    thread.start()
+    seen = []
+
+    def is_alive() -> bool:
+        seen.append(capsys.readouterr().out)
+        return '{"alive": 1}' in "".join(seen)
+
+    wait_until(is_alive, "it shows that it runs")
+    program._finish(caveat=None)
+    thread.join(30)
+    assert "".join([*seen, capsys.readouterr().out]).splitlines()[-1] == '{"caveat": null}'

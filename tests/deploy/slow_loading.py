@@ -13,18 +13,11 @@ SECONDS = float(os.environ["CCMUSIC_TEST_LOAD_SECONDS"])
 
 if __name__ == "__main__":
     from ccmusic import cli
-    from ccmusic.workers import supervisor
+    from ccmusic.workers import fork_server
 
-    context_of = supervisor.worker_context
-
-    def with_slow_loading(threads):
-        context = context_of(threads)
-        context.set_forkserver_preload(["ccmusic.workers.preload", "slow_loading"])
-        return context
-
-    supervisor.worker_context = with_slow_loading
+    fork_server.PRELOADED.append("slow_loading")
     sys.exit(cli.main(sys.argv[1:]))
-elif __name__ == "slow_loading":  # and not what multiprocessing runs the program's file as
+else:
     from ccmusic.workers import worker
 
     load = worker._load

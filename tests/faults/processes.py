@@ -28,7 +28,7 @@ def has_ended(pid: int) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below a process: workers, their fork server, its resource tracker."""
+    """Every process below a process: workers, their fork server, the preparation of a checkpoint."""
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -38,9 +38,47 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def parent(pid: int) -> int:
-    """The process that started this one."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def commands(pid: int) -> dict[int, str]:
+    """The command line of each process directly below a process."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, (task / "children").read_text().split()):
+                found[child] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    return found
+
+
+class TaskGroup:
+    """A control group that limits processes and threads, for the processes that are moved to it."""
+
+    def __init__(self) -> None:
+        root = Path("/sys/fs/cgroup")
+        base = root / "pids" if (root / "pids").is_dir() else root
+        self._group = base / f"drill-{os.getpid()}"
+        self._base = base
+
+    def __enter__(self) -> TaskGroup:
+        self._group.mkdir()
+        if not (self._group / "pids.max").exists():
+            self._group.rmdir()
+            raise PermissionError("the control group has no limit of tasks")
+        return self
+
+    def add(self, *pids: int) -> None:
+        for pid in pids:
+            (self._group / "cgroup.procs").write_text(str(pid))
+
+    def limit(self, tasks: int | str) -> None:
+        (self._group / "pids.max").write_text(str(tasks))
+        assert (self._group / "pids.max").read_text().strip() == str(tasks)
+
+    def __exit__(self, *_: object) -> None:
+        self.limit("max")
+        for pid in (self._group / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                (self._base / "cgroup.procs").write_text(pid)
+        wait_until(lambda: not (self._group / "cgroup.procs").read_text(), "the control group is empty")
+        self._group.rmdir()
 
 
 def started_at(pid: int) -> str | None:

@@ -15,7 +15,7 @@ from ccmusic.models.card import read_card
 from ccmusic.models.card_parts import Calibration
 from faults.drill import Once, Row
 from faults.look import Look
-from faults.processes import has_ended, parent
+from faults.processes import has_ended
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs, probabilities
 from support.bands_model import write_model
@@ -160,7 +160,8 @@ def test_half_written_files_are_not_loaded_even_if_every_worker_was_lost(row, st
             (model_copy / "model.onnx").write_bytes(network[: len(network) // 2])
             once.detected_when(*noticed("SHA-256"))
             workers = [worker["pid"] for worker in service.look().workers]
-            os.kill(parent(workers[0]), signal.SIGKILL)
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
             wait_until(lambda pids=workers: all(map(has_ended, pids)), "every worker has ended")
             wait_until(lambda: service.look().unready("SHA-256"), "no new worker loads half a file")
             # the rest is written: now it is a whole other model, first without its card

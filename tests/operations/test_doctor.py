@@ -1,6 +1,5 @@
 """The doctor on this machine, with the real service, and with small services that behave badly."""
 
-import os
 import socket
 import threading
 from collections import namedtuple
@@ -15,6 +14,7 @@ from ccmusic.health.memory import MemoryUse
 from ccmusic.operations import machine
 from ccmusic.operations.doctor import diagnose
 from ccmusic.operations.drill import DrillOutcome, run_drill
+from ccmusic.workers.fork_server import NotStarted
 from support.bands_model import write_model
 from support.ending_clock import LONG_SECONDS
 from support.running_server import running_server
@@ -209,7 +209,16 @@ def test_a_clock_that_runs_backwards(lines, monkeypatch):
 
 
 def test_a_process_that_does_not_start(lines, monkeypatch):
-    monkeypatch.setattr(machine, "_nothing", os._exit)  # it is called without the exit status that it needs
+    def refuse(*_):
+        raise NotStarted("no process can be started")
+
+    monkeypatch.setattr("ccmusic.workers.fork_server.ForkServer.fork", refuse)
+    assert not diagnose(None, lines.append)
+    assert verdicts(lines)["processes"] == "FAIL"
+
+
+def test_a_process_that_ends_with_an_error(lines, monkeypatch):
+    monkeypatch.setattr("ccmusic.workers.worker_process.try_out", lambda _: 1)
     assert not diagnose(None, lines.append)
     assert verdicts(lines)["processes"] == "FAIL"
 

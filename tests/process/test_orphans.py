@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ccmusic.process import orphans
 from ccmusic.process.orphans import Orphans
 from support.waiting import PATIENCE_SECONDS
 
@@ -54,3 +55,11 @@ def test_orphans_are_waited_for():
     subprocess.run(
         [sys.executable, "-c", SUBREAPER], check=True, timeout=PATIENCE_SECONDS, env=os.environ | {"PYTHONPATH": paths}
     )
+
+
+def test_children_that_other_code_waits_for_are_left_to_it(monkeypatch):
+    monkeypatch.setattr(orphans, "_owners", [])
+    orphans.leave_to(lambda: {2})
+    orphans.leave_to(lambda: {3})
+    assert orphans.owned() >= {2, 3}
+    assert Orphans(1, 0.0, orphans.owned).due(states(2, 3, 4), 0.0) == {4}

@@ -17,7 +17,7 @@ from ccmusic.process.log_output import DroppedLines
 from ccmusic.serving import checks
 from ccmusic.serving.checks import MIN_ANSWERS, ModelHash, Outcomes, RecentAnswers, log_check
 from ccmusic.settings import Settings
-from ccmusic.workers.records import QueueState, Restart, SelfTestState, WorkerRecord, load_error_code
+from ccmusic.workers.records import HelperState, QueueState, Restart, SelfTestState, WorkerRecord, load_error_code
 from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
 from support.bands_model import write_model
@@ -104,6 +104,51 @@ def test_the_supervisor_fails_when_its_loop_is_stuck():
 def test_the_workers_warn_when_one_is_missing_and_fail_when_all_are(settings, workers, status, n_ready):
     observation = checks.workers_check(replace(READY, workers=workers), settings)
     assert (observation.status, observation.value) == (status, n_ready)
+
+
+def test_the_workers_are_being_replaced_only_if_one_is_starting(settings):
+    none = "none is running with a verified model; "
+    starting = checks.workers_check(replace(READY, workers=(STARTING, FAILED)), settings).cause
+    assert starting.startswith(f"{none}they are being replaced")
+    failed = checks.workers_check(replace(READY, workers=(FAILED, FAILED)), settings).cause
+    assert failed == f"{none}none can be started now; last try: no such operator"
+    stuck = checks.workers_check(replace(READY, workers=(STARTING,), stuck=("the thread is stuck",)), settings).cause
+    assert stuck.startswith(f"{none}none can be started now")
+
+
+def test_a_missing_worker_names_what_its_last_start_met(settings):
+    assert checks.workers_check(replace(READY, workers=(IDLE, FAILED)), settings).cause == (
+        "1 of 2 are running; last try: no such operator"
+    )
+
+
+LIMIT = HelperState("fork server", "no process can be started: the limit", 11.0)
+NO_WORKER = replace(READY, workers=(FAILED, STARTING))
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        (READY, "pass", "ok"),
+        (replace(READY, fork_server=replace(LIMIT, replacing=True)), "warn", "helper_lost"),
+        (replace(NO_WORKER, fork_server=replace(LIMIT, replacing=True)), "warn", "helper_lost"),
+        (replace(READY, fork_server=LIMIT), "warn", "no_process"),
+        (replace(NO_WORKER, fork_server=replace(LIMIT, seconds=9.0)), "warn", "no_process"),
+        (replace(NO_WORKER, fork_server=LIMIT), "fail", "no_process"),
+        (replace(READY, fork_server=HelperState("fork server", turn_age_seconds=2.9)), "pass", "ok"),
+        (replace(READY, fork_server=HelperState("fork server", turn_age_seconds=3.1)), "fail", "stuck_thread"),
+        (replace(READY, stuck=("the thread of worker 0 is stuck: a job takes 6 s too long",)), "fail", "stuck_thread"),
+    ],
+)
+def test_the_helpers_fail_only_when_nothing_here_can_bring_the_workers_back(state, status, code):
+    observation = checks.helpers_check(state)
+    assert (observation.status, observation.code or "ok") == (status, code)
+
+
+def test_only_a_service_without_help_is_not_alive(settings, tmp_path):
+    made = checks.service_checks(settings, lambda: READY, lambda: READY, RecentAnswers, DriftState, DiskSpace(tmp_path))
+    (helpers,) = [check for check in made if check.name == "helpers"]
+    assert helpers.affects == {"health", "livez"}
 
 
 def test_the_workers_name_the_last_restart(settings):
@@ -316,7 +361,18 @@ def test_all_checks_of_a_sampling_get_the_same_state(settings, tmp_path):
     made = checks.service_checks(
         settings, lambda: read.append(1) or READY, SupervisorState, RecentAnswers, DriftState, DiskSpace(tmp_path)
     )
-    names = {"model", "one_model", "model_choice", "supervisor", "workers", "crash_loop", "queue", "self_test", "speed"}
+    names = {
+        "model",
+        "one_model",
+        "model_choice",
+        "supervisor",
+        "helpers",
+        "workers",
+        "crash_loop",
+        "queue",
+        "self_test",
+        "speed",
+    }
     for check in made:
         if check.name in names:
             assert check.observe().status == "pass"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelFileNotFound, ModelNotReady, ModelRefused
+from ccmusic.health.clock import CLOCK
 from ccmusic.workers import preparation
 from ccmusic.workers.channel import Job
-from ccmusic.workers.preparation import run_importing
+from ccmusic.workers.preparation import ImportWatch, run_importing
+from ccmusic.workers.process_info import ThreadTimes
 from ccmusic.workers.supervisor import Supervisor
 from support.checkpoints import IMPORT_SECONDS, write_checkpoint, write_recordings
 from support.recordings import tone, wav
@@ -115,10 +119,19 @@ def stopped_child(monkeypatch):
     return stop
 
 
-def test_an_import_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child):
+def test_an_import_that_takes_too_long_is_ended(make_settings, tmp_path, stopped_child, monkeypatch):
+    monkeypatch.setattr(preparation, "STOPPED_SECONDS", 600.0)
     settings = make_settings(model_cache=tmp_path, import_timeout_seconds=5.0, import_audio=tmp_path / "audio")
     write_recordings(tmp_path / "audio", 1)
     with pytest.raises(ModelRefused, match="importing took longer than 5 seconds"):
+        run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), stopped_child)
+    assert not importing_children()
+
+
+def test_a_stopped_import_is_ended_within_seconds(make_settings, tmp_path, stopped_child):
+    settings = make_settings(model_cache=tmp_path, import_audio=tmp_path / "audio")
+    write_recordings(tmp_path / "audio", 1)
+    with pytest.raises(ModelRefused, match="the importing process was stopped for 3 seconds"):
         run_importing(str(write_checkpoint(tmp_path)), settings, threading.Event(), stopped_child)
     assert not importing_children()
 
@@ -149,3 +162,59 @@ def test_errors_of_the_import_keep_their_class(make_settings, tmp_path):
     with pytest.raises(ModelFileNotFound) as caught:
         run_importing("./nowhere/save.pt", make_settings(model_cache=tmp_path), threading.Event(), print)
     assert caught.value.sentence == "Model file not found: ./nowhere/save.pt"
+
+
+def test_an_import_for_which_no_process_can_be_started_is_tried_again(start, tmp_path, monkeypatch):
+    refusals = [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")]
+    popen = subprocess.Popen
+
+    def start_process(command, *args, **options):
+        if refusals and "ccmusic.checkpoints" in command[-1]:
+            raise refusals.pop()
+        return popen(command, *args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start_process)
+    supervisor = start(write_checkpoint(tmp_path))
+    wait_until(lambda: supervisor.state().model_status == "error", "the limit is reported")
+    assert "a limit of processes is reached" in supervisor.state().load_error
+    wait_until(lambda: supervisor.state().model_status == "ready", "the model is ready")
+
+
+# when an import is ended
+
+
+def watched(seconds: float, state: str = "S", beats: bool = False, **limits: float) -> str | None:
+    """What a watch says after so many seconds of a process in this state."""
+    watch = ImportWatch(**({"timeout_seconds": 1800.0, "heartbeat_seconds": 1.0} | limits))
+    begin = CLOCK.now()
+    watch.note_message(begin)
+    why = None
+    for turn in range(1, round(5 * seconds) + 1):
+        now = begin + turn / 5
+        if beats:
+            watch.note_message(now)
+        why = why or watch.why_to_end(now, {"1": ThreadTimes(0.0, 0.0, state)})
+    return why
+
+
+def test_an_import_may_take_long_while_it_shows_that_it_runs():
+    assert watched(600.0, beats=True) is None
+
+
+def test_a_silent_import_is_ended():
+    assert watched(9.0) is None
+    assert watched(11.0).startswith("the importing process gave no sign of life for 10 seconds")
+
+
+def test_an_import_that_waits_for_a_processor_or_the_disk_is_not_ended():
+    assert watched(600.0, state="R") is None
+    assert watched(600.0, state="D") is None
+
+
+def test_a_stopped_import_is_ended():
+    assert watched(3.0, state="T") is None
+    assert watched(3.6, state="T").startswith("the importing process was stopped")
+
+
+def test_an_import_has_a_limit():
+    assert watched(60.0, beats=True, timeout_seconds=50.0) == "importing took longer than 50 seconds"

@@ -8,20 +8,23 @@ import pytest
 
 from ccmusic.workers.process_info import (
     ProcessHandle,
-    longest_delay,
+    Silence,
+    StoppedTime,
+    ThreadTimes,
+    WaitedTime,
     lower_priority,
     own_bytes,
     rss_bytes,
-    run_delays,
+    thread_times,
 )
-from support.waiting import PATIENCE_SECONDS
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def test_what_the_system_knows_about_a_process():
     assert rss_bytes(os.getpid()) > 2**20
     assert rss_bytes(2**30) is None
-    assert str(os.getpid()) in run_delays(os.getpid())
-    assert run_delays(2**30) == {}
+    assert thread_times(os.getpid())[str(os.getpid())].ran > 0
+    assert thread_times(2**30) == {}
 
 
 def test_pages_of_a_file_are_not_memory_of_a_process_s_own(tmp_path):
@@ -44,10 +47,90 @@ def test_memory_of_a_process_s_own():
         assert own_bytes(os.getpid()) - own > size * 0.9
 
 
-def test_the_thread_with_the_longest_delay_counts():
-    before = {"1": 1.0, "2": 5.0}
-    assert longest_delay(before, {"1": 1.5, "2": 5.1, "3": 9.0}) == 0.5  # the third thread is new
-    assert longest_delay(before, {}) == 0.0
+def test_a_stopped_process_waits_for_nothing():
+    process = subprocess.Popen(["sleep", "60"])
+    pid = str(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: thread_times(process.pid)[pid].state == "T", "it is stopped")
+    waited = WaitedTime()
+    for now in (0.0, 100.0):
+        waited.read(now, thread_times(process.pid))
+    assert waited.explains(pid) == 0.0
+    process.kill()
+    process.wait()
+
+
+def readings(*rows: tuple[float, dict[str, tuple[float, float, str]]]) -> WaitedTime:
+    waited = WaitedTime()
+    for now, threads in rows:
+        waited.read(now, {thread: ThreadTimes(*times) for thread, times in threads.items()})
+    return waited
+
+
+def test_the_waits_that_the_kernel_has_added_up_count():
+    assert readings((0, {"1": (0, 1.0, "S")}), (2, {"1": (0.1, 1.5, "S")}), (4, {"1": (0.2, 1.7, "R")})).of(
+        "1"
+    ) == pytest.approx(0.7)
+
+
+def test_a_wait_that_has_not_ended_counts_once():
+    began = (0, {"1": (5.0, 1.0, "R")})
+    waiting = (3, {"1": (5.0, 1.0, "R")})
+    assert readings(began, waiting).of("1") == 3.0
+    assert readings(began, waiting, (4, {"1": (5.0, 5.0, "R")})).of("1") == 4.0
+
+
+def test_a_thread_that_runs_sleeps_or_is_stopped_does_not_wait():
+    assert readings((0, {"1": (5.0, 1.0, "R")}), (3, {"1": (8.0, 1.0, "R")})).of("1") == 0.0
+    for state in "ST":
+        assert readings((0, {"1": (5.0, 1.0, state)}), (3, {"1": (5.0, 1.0, state)})).of("1") == 0.0
+
+
+def test_a_thread_that_waits_for_the_disk_waits():
+    assert readings((0, {"1": (5.0, 1.0, "D")}), (3, {"1": (5.0, 1.0, "D")})).of("1") == 3.0
+
+
+def test_a_thread_waits_with_the_thread_that_has_the_interpreters_lock():
+    waited = readings(
+        (0, {"1": (0, 0, "S"), "2": (0, 0, "S"), "3": (0, 0, "S")}),
+        (9, {"1": (0, 1, "S"), "2": (0, 4, "S"), "3": (0, 3, "S"), "4": (0, 8, "S")}),
+    )
+    assert waited.explains("1") == 5.0  # the fourth thread is new
+    assert readings().explains("1") == 0.0
+
+
+def silent(*rows: tuple[float, float, float], state: str = "S") -> list[float | None]:
+    """What `Silence` says at each time, with this age of the heartbeat and this waited time of its thread."""
+    silence = Silence()
+    return [
+        silence.seconds(now, age, 1.0, 1, lambda waited=waited: {"1": ThreadTimes(0.0, waited, state)})
+        for now, age, waited in rows
+    ]
+
+
+def test_a_process_that_does_not_beat_although_it_could_is_silent():
+    assert silent((0, 0.1, 5.0), (0.4, 0.5, 5.0), (1.0, 1.1, 5.0)) == [None, None, 1.1]
+
+
+def test_a_process_that_waits_for_a_processor_is_not_silent():
+    assert silent((0, 0.5, 5.0), (8.0, 8.5, 12.9)) == [None, None]
+    assert silent((0, 0.5, 5.0), (8.0, 8.5, 5.0), state="R") == [None, None]
+    assert silent((0, 0.5, 5.0), (8.0, 8.5, 6.0)) == [None, 7.5]
+
+
+def test_the_waits_before_a_heartbeat_do_not_excuse_the_silence_after_it():
+    assert silent((0, 0.5, 0.0), (9.0, 0.1, 8.0), (9.4, 0.5, 8.0), (10.5, 1.6, 8.0)) == [None, None, None, 1.6]
+
+
+def stopped(*states: str) -> float:
+    time = StoppedTime()
+    return [time.read(0.1 * i, {"1": ThreadTimes(0, 0, state)}) for i, state in enumerate(states)][-1]
+
+
+def test_only_the_time_since_it_was_stopped_counts():
+    assert stopped("T", "T", "T") == pytest.approx(0.2)
+    assert stopped("T", "S", "T") == pytest.approx(0.1)
+    assert stopped("T", "T", "R") == 0.0
 
 
 def test_a_signal_to_a_process_that_has_ended_does_nothing():

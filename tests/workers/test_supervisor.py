@@ -1,6 +1,7 @@
 import os
 import resource
 import signal
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -283,16 +284,54 @@ def test_a_skewed_pipeline_is_not_ready(start, skew):
     assert "golden clip" in supervisor.state().load_error
 
 
-def test_workers_come_back_when_their_fork_server_is_killed(start):
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_workers_live_on_when_their_fork_server_is_lost_and_another_one_replaces_them(start, number):
     supervisor = start(workers=2)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     pids = [worker.pid for worker in supervisor.state().workers]
-    parent = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
-    assert parent != os.getpid()
-    os.kill(parent, signal.SIGKILL)
-    wait_until(lambda: not any(_runs(pid) for pid in pids), "they have ended with it")
-    wait_until(lambda: supervisor.state().n_ready == 2, "both are replaced")
+    server = parent_of(pids[0])
+    assert server != os.getpid()
+    os.kill(server, number)
+    wait_until(lambda: supervisor.state().fork_server.cause is not None, "the loss is noticed")
     assert supervisor.submit(SHORT).result(PATIENCE_SECONDS).predictions()[0].genre == LABELS[7]
+    wait_until(lambda: supervisor.state().fork_server.cause is None, "another one is ready")
+    assert [worker.pid for worker in supervisor.state().workers] == pids
+    assert not _runs(server)
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: supervisor.state().restart_counts["killed"] == 1, "how it ended is known")
+    wait_until(lambda: supervisor.state().n_ready == 2, "it is replaced")
+    assert not _runs(pids[0])
+    assert parent_of(supervisor.state().workers[0].pid) not in (server, os.getpid())
+
+
+def test_a_worker_that_is_killed_while_its_fork_server_is_stopped_is_replaced(start):
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    pid = supervisor.state().workers[0].pid
+    os.kill(parent_of(pid), signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.state().restart_counts["killed"] == 1, "how it ended is known")
+    wait_until(lambda: supervisor.state().n_ready == 2, "it is replaced")
+    wait_until(lambda: not _runs(pid), "nothing is left of it")
+
+
+def test_a_slot_whose_thread_cannot_be_started_is_started_when_there_is_room(start, monkeypatch):
+    refusals = [RuntimeError("can't start new thread")] * 3
+    start_thread = threading.Thread.start
+
+    def refuse(thread):
+        if refusals and thread.name == "ccmusic-worker-1":
+            raise refusals.pop()
+        start_thread(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    supervisor = start(workers=2)
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    assert supervisor.state().stuck == ()
 
 
 def test_a_job_that_would_wait_too_long_is_refused_at_once(start):

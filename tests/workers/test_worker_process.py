@@ -5,8 +5,9 @@ import pytest
 
 from ccmusic.workers import worker_process
 from ccmusic.workers.channel import SelfTested
+from ccmusic.workers.forked_process import UNKNOWN_EXIT
 from ccmusic.workers.worker import EXIT_OUT_OF_MEMORY
-from ccmusic.workers.worker_process import FORK_SERVER_GONE, WorkerProcess, cause_of_exit
+from ccmusic.workers.worker_process import WorkerProcess, cause_of_exit
 from support.fake_clock import FakeProcess
 
 
@@ -20,7 +21,7 @@ from support.fake_clock import FakeProcess
         (-signal.SIGKILL, "killed", "SIGKILL"),
         (-signal.SIGSEGV, "crashed", "SIGSEGV"),
         (-signal.SIGABRT, "crashed", "SIGABRT"),
-        (FORK_SERVER_GONE, "crashed", "fork server"),
+        (UNKNOWN_EXIT, "crashed", "fork server"),
     ],
 )
 def test_each_exit_code_has_a_reason_and_a_cause(code, reason, cause):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from ccmusic.models.store import ModelLocation, locate
 from ccmusic.workers import roster as roster_module
 from ccmusic.workers import worker_slot
 from ccmusic.workers.channel import Failed, Inject, Injected, Job, Ready, SelfTest, SelfTested
+from ccmusic.workers.fork_server import ForkServerLost, NotStarted
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.restart_log import RestartLog
@@ -67,7 +69,7 @@ class StubProcess:
     def unusable(self) -> bool:
         return self.lost or self.failure is not None
 
-    def receive(self, timeout_seconds: float):
+    def receive_loaded(self, limit_seconds: float, closing):
         return self._reply(self._script.get(Ready, READY))
 
     def request(self, order, timeout_seconds: float):
@@ -110,7 +112,7 @@ class Pool:
             self.roster,
             self.queue,
             Culprits(self.quarantine, self.clients),
-            lambda index, on_failed: StubProcess(script, on_failed),
+            lambda on_failed: StubProcess(script, on_failed),
         )
         self.slot.start()
 
@@ -367,3 +369,90 @@ def test_a_slot_that_cannot_start_a_process_tries_again(make_pool, monkeypatch):
     monkeypatch.setattr(StubProcess, "__init__", start)
     pool = make_pool({})
     wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
+
+
+def starting(monkeypatch, *errors: BaseException) -> None:
+    """The next starts of a process fail with these errors."""
+    left = list(errors)
+    original = StubProcess.__init__
+
+    def start(self, script, on_failed) -> None:
+        if left:
+            raise left.pop(0)
+        original(self, script, on_failed)
+
+    monkeypatch.setattr(StubProcess, "__init__", start)
+
+
+def test_a_slot_without_room_for_a_process_names_the_limit_until_its_worker_is_ready(make_pool, monkeypatch):
+    limit = NotStarted("no process can be started: the limit")
+    causes = []
+    change = Roster.change
+    monkeypatch.setattr(Roster, "change", lambda *args, **fields: (causes.append(fields), change(*args, **fields)))
+    starting(monkeypatch, limit, limit)
+    pool = make_pool({})
+    wait_until(lambda: pool.roster.n_ready == 1, "room is back")
+    assert causes.count({"state": "failed", "error": str(limit), "error_code": None, "pid": None}) == 2
+    assert pool.restarts() == []
+    assert pool.roster.load_error is None
+
+
+def test_a_lost_fork_server_is_no_failed_load(make_pool, monkeypatch):
+    starting(monkeypatch, ForkServerLost("the fork server ended"))
+    pool = make_pool({})
+    wait_until(lambda: pool.roster.n_ready == 1, "the next one has forked it")
+    assert pool.restarts() == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_can_be_started_again(make_pool, monkeypatch):
+    starting(monkeypatch, SystemExit())  # ends the thread
+    pool = make_pool({Job: Failed(ENDED)})
+    wait_until(lambda: pool.slot.has_stopped, "the thread has ended")
+    pool.slot.start()
+    assert pool.error_of(pool.submit()) is ENDED
+    assert not pool.slot.has_stopped
+
+
+def test_a_thread_that_runs_is_not_started_again(make_pool):
+    pool = make_pool({Job: Failed(ENDED)})
+    before = threading.active_count()
+    pool.slot.start()
+    assert threading.active_count() <= before
+    assert pool.error_of(pool.submit()) is ENDED
+
+
+def test_an_error_outside_of_a_process_does_not_end_the_thread(make_pool, monkeypatch):
+    pool = make_pool({Ready: [CRASH, READY]})
+    errors = [OSError("no descriptor")]
+    wait_before_restart = WorkerSlot._wait_before_restart
+
+    def wait(slot) -> None:
+        if errors:
+            raise errors.pop()
+        wait_before_restart(slot)
+
+    monkeypatch.setattr(WorkerSlot, "_wait_before_restart", wait)
+    wait_until(lambda: pool.roster.n_ready == 1, "the model is loaded")
+
+
+def test_the_step_says_what_the_thread_does(make_pool):
+    pool = make_pool({Job: Failed(ENDED)})
+    pool.error_of(pool.submit())
+    wait_until(lambda: pool.slot.step[0] == "the wait for a job", "it waits")
+    assert pool.slot.step[1] < CLOCK.now() + 600.0
+
+
+def test_a_load_ends_when_the_service_stops(make_pool, monkeypatch):
+    closing = []
+
+    def receive_loaded(self, limit_seconds, event):
+        closing.append(event)
+        event.wait(30)
+        raise TimeoutError
+
+    monkeypatch.setattr(StubProcess, "receive_loaded", receive_loaded)
+    pool = make_pool({})
+    wait_until(lambda: bool(closing), "it loads")
+    pool.stop()
+    assert pool.restarts() == []

@@ -174,26 +174,23 @@ def _clock(_: Settings) -> Iterator[Finding]:
 
 
 def _fork_server(settings: Settings) -> Iterator[Finding]:
-    from ccmusic.workers.worker_process import worker_context
+    from ccmusic.workers.fork_server import ForkServer
+    from ccmusic.workers.worker_process import try_out
 
-    context = worker_context()
-    method = context.get_start_method()
     began = time.perf_counter()
-    process = context.Process(target=_nothing)  # type: ignore[attr-defined]  # BaseContext's own have it
-    process.start()
-    process.join(60)
-    text = f"{method}: a process started and ended within {time.perf_counter() - began:.2f} s"
-    if process.exitcode != 0:
-        process.kill()
-        yield Finding("FAIL", "processes", f"{method}: a process ended with {process.exitcode}; check ulimit -u")
-    elif method != "forkserver":
-        yield Finding("warn", "processes", f"{text}; without a fork server a lost worker is replaced more slowly")
+    server = ForkServer(start_seconds=settings.load_timeout_seconds)
+    try:
+        code = try_out(server)
+    except OSError as error:
+        yield Finding("FAIL", "processes", f"{error}; check ulimit -u")
+        return
+    finally:
+        server.stop()
+    if code != 0:
+        yield Finding("FAIL", "processes", f"a process ended with {code}; check ulimit -u")
     else:
-        yield Finding("ok", "processes", text)
-
-
-def _nothing() -> None:
-    """Do nothing: the process starts and ends."""
+        seconds = time.perf_counter() - began
+        yield Finding("ok", "processes", f"fork server: it and a process started and ended within {seconds:.2f} s")
 
 
 MACHINE_CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

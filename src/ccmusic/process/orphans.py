@@ -27,6 +27,14 @@ PATIENCE_SECONDS = 10.0
 PR_GET_CHILD_SUBREAPER = 37
 
 
+_owners: list[Callable[[], set[int]]] = []
+
+
+def leave_to(owner: Callable[[], set[int]]) -> None:
+    """Do not wait for the children whose ids this function returns: its caller does, however late."""
+    _owners.append(owner)
+
+
 class Orphans:
     """Finds children that ended and that no code waits for.
 
@@ -93,6 +101,11 @@ def owned_by_multiprocessing() -> set[int]:
     return found - {None}
 
 
+def owned() -> set[int]:
+    """Children that some code in this process waits for."""
+    return owned_by_multiprocessing().union(*(owner() for owner in _owners))
+
+
 def adopts_orphans() -> bool:
     """Whether the system gives orphans to this process: it is process 1, or a subreaper."""
     if not sys.platform.startswith("linux"):
@@ -113,7 +126,7 @@ def orphans_reaped(
         yield
         return
     ended = threading.Event()
-    orphans = Orphans(os.getpid(), patience_seconds, owned_by_multiprocessing)
+    orphans = Orphans(os.getpid(), patience_seconds, owned)
 
     def run() -> None:
         while not ended.wait(period_seconds):

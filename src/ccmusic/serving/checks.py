@@ -33,6 +33,8 @@ LIBRARIES = ("onnxruntime", "av", "soundfile", "soxr", "numpy")
 """Libraries that the pipeline needs and that may be damaged on disk."""
 LOOP_SECONDS = 3.0
 """Largest age of the supervisor's last turn; it turns ten times a second."""
+NO_PROCESS_SECONDS = 10.0
+"""When no process can be started for this time and no worker is ready, a restart of the service is the only help."""
 CRASH_LOOP_RESTARTS = 3
 CRASH_LOOP_SECONDS = 60.0
 CRASH_LOOP_CLIENTS = 3
@@ -126,6 +128,7 @@ def service_checks(
         Check("one_model", lambda: one_model_check(sampled())),
         Check("model_choice", lambda: model_choice_check(sampled())),
         Check("supervisor", lambda: supervisor_check(sampled()), living, "age", component_type="system"),
+        Check("helpers", lambda: helpers_check(sampled()), living),
         Check("workers", lambda: workers_check(sampled(), settings), serving, "ready"),
         Check("crash_loop", lambda: crash_loop_check(sampled()), serving, "restarts"),
         Check("queue", lambda: queue_check(sampled(), settings), serving, "age"),
@@ -212,6 +215,27 @@ def supervisor_check(state: SupervisorState) -> Observation:
     return passed(round(age, 3), "s")
 
 
+def helpers_check(state: SupervisorState) -> Observation:
+    """Checks what starts and replaces the workers.
+
+    It warns while a lost fork server is being replaced, and while no process can be started. It fails when nothing
+    here can bring the workers back: a thread is stuck, or no process has started for a while and no worker is ready.
+    """
+    if state.stuck:
+        return failed("; ".join(state.stuck), code="stuck_thread")
+    server = state.fork_server
+    if server.turn_age_seconds > LOOP_SECONDS:
+        cause = f"the thread that watches the {server.name} has not turned for {server.turn_age_seconds:.0f} seconds"
+        return failed(cause, code="stuck_thread")
+    if server.cause is None:
+        return passed()
+    if server.replacing:
+        return warned(f"{server.cause}; another one is starting", code="helper_lost")
+    cause = f"{server.cause}; tried again every few seconds for {server.seconds:.0f} seconds"
+    beyond_help = state.n_ready == 0 and server.seconds > NO_PROCESS_SECONDS
+    return (failed if beyond_help else warned)(cause, code="no_process")
+
+
 def workers_check(state: SupervisorState, settings: Settings) -> Observation:
     """Warns when some workers are not ready; fails when none is."""
     n_ready = state.n_ready
@@ -219,10 +243,14 @@ def workers_check(state: SupervisorState, settings: Settings) -> Observation:
         return passed(n_ready)
     last = state.restarts[-1] if state.restarts else None
     why = "" if last is None else f"; worker {last.worker}: {last.reason}: {last.cause}"
-    if n_ready == 0 and _lost_to_recordings(state):
+    if (error := state.load_error) is not None:
+        why += f"; last try: {error}"
+    is_coming = any(worker.state == "starting" for worker in state.workers) and not state.stuck
+    if n_ready == 0 and is_coming and _lost_to_recordings(state):
         return warned(f"all were lost to recordings and are being replaced{why}", 0, code="recordings_end_workers")
     if n_ready == 0:
-        return failed(f"none is running with a verified model; they are being replaced{why}", 0, code="none_ready")
+        doing = "they are being replaced" if is_coming else "none can be started now"
+        return failed(f"none is running with a verified model; {doing}{why}", 0, code="none_ready")
     return warned(f"{n_ready} of {settings.workers} are running{why}", n_ready, code="some_not_ready")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -21,12 +23,17 @@ from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
 from ccmusic.serving.app import AttachPage, create_app
+from ccmusic.serving.latest_end import LatestEnd
 from ccmusic.serving.notify import notifications
 from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 END_SECONDS = 10
 """Time for the last connections to close after the drain."""
+STOP_SECONDS = 15
+"""Time to stop the workers after that. Then the process ends, whatever it is doing."""
 
 
 def serve(
@@ -88,10 +95,20 @@ def serve(
                 management.start()
             server = _Server(config, app)
             with notifications(app.state.service, lambda: server.started):
-                server.run(sockets=[listener])
+                _run(server, listener)
         finally:
             if management is not None:
                 management.stop()
+
+
+def _run(server: _Server, listener: socket.socket) -> None:
+    try:
+        server.run(sockets=[listener])
+    except RuntimeError as error:
+        if not server.is_ending:
+            raise
+        # asyncio needs a thread to end its own threads, and at a limit of threads there is none; all else has ended
+        logger.warning("the event loop did not end well: %s", error)
 
 
 def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
@@ -125,8 +142,17 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._service: Service = app.state.service
+        settings = self._service.settings
+        self._latest_end = LatestEnd(
+            settings.drain_linger_seconds + settings.drain_seconds + END_SECONDS + STOP_SECONDS
+        )
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the process was told to end."""
+        return self._service.draining
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Start, and keep the event loop for the signal handler."""
@@ -140,6 +166,7 @@ class _Server(uvicorn.Server):
             self.should_exit = self.should_exit or sig == signal.SIGINT or self._loop is None
             return
         self._service.drain()
+        self._latest_end.begin()
         linger_seconds = 0.0 if sig == signal.SIGINT else self._service.settings.drain_linger_seconds
         self._loop.call_soon_threadsafe(self._begin_drain, linger_seconds)
 
@@ -147,11 +174,13 @@ class _Server(uvicorn.Server):
         self._drain = asyncio.ensure_future(self._drained(linger_seconds))
 
     async def _drained(self, linger_seconds: float) -> None:
-        await CLOCK.sleep(linger_seconds)
-        for server in self.servers:
-            server.close()
-        await self._service.drained()
-        page = getattr(self._app.state, "page", None)
-        if page is not None:  # open browser tabs hold event streams, which would delay the end
-            page.end_streams()
-        self.should_exit = True
+        try:
+            await CLOCK.sleep(linger_seconds)
+            for server in self.servers:
+                server.close()
+            await self._service.drained()
+            page = getattr(self._app.state, "page", None)
+            if page is not None:  # open browser tabs hold event streams, which would delay the end
+                page.end_streams()
+        finally:  # whatever goes wrong, for example if no thread can be started
+            self.should_exit = True

@@ -38,6 +38,7 @@ SHEDDING = ("memory", "descriptors")
 SAMPLE_POLL_SECONDS = 0.005
 SAMPLE_POLLS = 200
 """After a change of the model, an answer waits so often for the next sample of health, which takes milliseconds."""
+DRAIN_TURN_SECONDS = 0.1
 
 
 class Service:
@@ -115,13 +116,22 @@ class Service:
 
     async def drained(self) -> None:
         """Return when every accepted recording has been answered, or after `Settings.drain_seconds`."""
-        await asyncio.to_thread(self._supervisor.drain, self.settings.drain_seconds)
+        try:
+            await asyncio.to_thread(self._supervisor.drain, self.settings.drain_seconds)
+        except RuntimeError:  # no thread can be started
+            for _ in range(int(self.settings.drain_seconds / DRAIN_TURN_SECONDS)):
+                if self._supervisor.drain(0.0):
+                    return
+                await asyncio.sleep(DRAIN_TURN_SECONDS)
 
     async def stop(self) -> None:
         """Let running jobs end and stop the workers."""
         # health first: workers that end now must not be reported as lost
-        await asyncio.to_thread(self.health.stop)
-        await asyncio.to_thread(self._supervisor.stop)
+        for stop in (self.health.stop, self._supervisor.stop):
+            try:
+                await asyncio.to_thread(stop)
+            except RuntimeError:  # at a limit of threads; blocking the loop matters no more
+                stop()
         self._loop_watch.stop()
 
     def snapshot(self) -> ServiceSnapshot:

@@ -13,8 +13,7 @@ import os
 import tempfile
 import threading
 import time
-from multiprocessing.reduction import DupFd
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 BEAT_SECONDS = 0.1
 
@@ -28,33 +27,39 @@ _SIZE = 8 * 4
 class Heartbeat:
     """Four aligned 8-byte fields that one process writes and another reads; times are on the system's monotonic clock.
 
-    The front process creates it and passes it to the worker at its start.
+    Parameters
+    ----------
+    descriptor : int, optional
+        The memory of a heartbeat that another process has created; by default a new one is created.
+
+    Attributes
+    ----------
+    descriptor : int
+        The file descriptor of the memory, which the other process needs.
     """
 
-    def __init__(self) -> None:
-        self._fd = _anonymous_file()
-        self._map()
-        self.enter("load")
-        self._doubles[_BEAT] = time.monotonic()
-
-    def _map(self) -> None:
-        self._memory = mmap.mmap(self._fd, _SIZE)
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = _anonymous_file() if descriptor is None else descriptor
+        self._memory = mmap.mmap(self.descriptor, _SIZE)
         self._doubles = memoryview(self._memory).cast("d")
         self._integers = memoryview(self._memory).cast("q")
-
-    def __getstate__(self) -> Any:
-        return DupFd(self._fd)
-
-    def __setstate__(self, duplicate: Any) -> None:
-        self._fd = duplicate.detach()
-        self._map()
+        if descriptor is None:
+            self.enter("load")
+            self.start_clock()
 
     def close(self) -> None:
         """Release the shared memory."""
         self._doubles.release()
         self._integers.release()
         self._memory.close()
-        os.close(self._fd)
+        os.close(self.descriptor)
+
+    def start_clock(self) -> None:
+        """Count the age from now; called by the front process when the other process exists and can beat.
+
+        A worker that is waited for may need a minute to exist: first its fork server imports the libraries.
+        """
+        self._doubles[_BEAT] = time.monotonic()
 
     # written by the worker
 
@@ -80,6 +85,11 @@ class Heartbeat:
     def age_seconds(self) -> float:
         """Time since the last heartbeat, also while both processes were stopped."""
         return max(0.0, time.monotonic() - self._doubles[_BEAT])
+
+    @property
+    def thread(self) -> int:
+        """The id of the thread that beats; 0 before its first beat."""
+        return self._integers[_THREAD]
 
     @property
     def stage(self) -> Stage:

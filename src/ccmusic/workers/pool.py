@@ -6,22 +6,27 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.context import BaseContext
 
 from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.settings import Settings
 from ccmusic.workers.channel import Inject, WorkerOptions
+from ccmusic.workers.fork_server import ForkServer
 from ccmusic.workers.job_queue import JobQueue
 from ccmusic.workers.preparation import Preparation
 from ccmusic.workers.records import QueueState, RestartReason, WorkerRecord
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
+from ccmusic.workers.slot_watch import SlotWatch
 from ccmusic.workers.supervisor_state import SupervisorState
 from ccmusic.workers.suspects import Culprits
 from ccmusic.workers.worker_process import WorkerProcess
 from ccmusic.workers.worker_slot import WorkerSlot
+
+KILL_SECONDS = 5.0
+"""Longest wait for workers that were killed, all together."""
 
 
 class Pool:
@@ -31,7 +36,7 @@ class Pool:
     ----------
     settings : Settings
     location : ModelLocation
-    context : BaseContext
+    fork_server : ForkServer
     restart_log : RestartLog
     culprits : Culprits
     faults : callable
@@ -42,7 +47,7 @@ class Pool:
         self,
         settings: Settings,
         location: ModelLocation,
-        context: BaseContext,
+        fork_server: ForkServer,
         restart_log: RestartLog,
         culprits: Culprits,
         faults: Callable[[], tuple[tuple[str, float], ...]],
@@ -50,11 +55,12 @@ class Pool:
         self.settings = settings
         self.roster = Roster(settings, location, restart_log)
         self.queue = JobQueue(settings.max_wait_seconds, culprits.clients)
-        self._context = context
+        self._fork_server = fork_server
         self._faults = faults
         self.slots = tuple(
             WorkerSlot(index, self.roster, self.queue, culprits, self._new_process) for index in range(settings.workers)
         )
+        self._slot_watch = SlotWatch(self.slots)
         self._preparation = None if location.directory is not None else Preparation(self.roster, self._start_slots)
 
     def start(self) -> None:
@@ -67,7 +73,8 @@ class Pool:
     def _start_slots(self) -> None:
         for slot in self.slots:
             if not self.roster.closing.is_set():
-                slot.start()
+                with suppress(RuntimeError):  # at a limit of threads; `watch` tries again
+                    slot.start()
 
     def close(self) -> None:
         """Let each worker end after its job; returns at once."""
@@ -79,14 +86,14 @@ class Pool:
         deadline = CLOCK.now() + timeout_seconds
         if self._preparation is not None and self._preparation.ident is not None:
             _join(self._preparation, deadline)
-        started = [slot for slot in self.slots if slot.ident is not None]
-        for slot in started:
+        for slot in self.slots:
             _join(slot, deadline)
-        for slot in started:
+        for slot in self.slots:
             if slot.is_alive() and (process := slot.process) is not None:
                 process.send_signal(signal.SIGKILL)
-        for slot in started:
-            slot.join(5.0)
+        deadline = CLOCK.now() + KILL_SECONDS
+        for slot in self.slots:
+            _join(slot, deadline)
 
     def state(self) -> SupervisorState:
         """The state of this model, its workers and its queue."""
@@ -99,6 +106,7 @@ class Pool:
             preparing=None if self._preparation is None else self._preparation.stage,
             queue=QueueState(waiting, running, oldest),
             queue_overdue=self.queue.overdue,
+            stuck=self._slot_watch.problems,
         )
 
     @staticmethod
@@ -125,6 +133,7 @@ class Pool:
     def watch(self) -> None:
         """Check every worker's heartbeat, and drop expired jobs; called several times a second."""
         self.queue.expire()
+        self._slot_watch.turn()
         for slot in self.slots:
             process = slot.process
             if process is None or process.unusable:
@@ -158,7 +167,7 @@ class Pool:
         """Send a command to one worker; the future gives how many places in memory it changed."""
         return self.slots[index].send_command(command)
 
-    def _new_process(self, index: int, on_failed: Callable[[RestartReason, str], None]) -> WorkerProcess:
+    def _new_process(self, on_failed: Callable[[RestartReason, str], None]) -> WorkerProcess:
         settings = self.settings
         options = WorkerOptions(
             self.roster.location,
@@ -169,10 +178,11 @@ class Pool:
             self._faults(),
             settings.device,
         )
-        return WorkerProcess(self._context, index, options, on_failed)
+        closing = self.roster.closing
+        return WorkerProcess(lambda fds: self._fork_server.fork(fds, closing.is_set), options, on_failed)
 
 
-def _join(thread: threading.Thread, deadline: float) -> None:
+def _join(thread: threading.Thread | WorkerSlot, deadline: float) -> None:
     """Wait for the end of a thread until a moment on the clock of this process."""
 
     def ended(left: float) -> bool:

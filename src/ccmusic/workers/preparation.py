@@ -6,6 +6,7 @@ same model.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,18 +19,31 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic import errors
-from ccmusic.errors import CcmusicError, ModelRefused
+from ccmusic.errors import CcmusicError, ModelRefused, NoRoom
 from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings
+from ccmusic.workers.process_info import Silence, StoppedTime, ThreadTimes, thread_times
+from ccmusic.workers.process_limits import why_not_started
 from ccmusic.workers.roster import Roster
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 60.0
+SILENCE_FACTOR = 10.0
+"""A step of an import may keep the interpreter's lock for a while."""
+STOPPED_SECONDS = 3.0
+"""A process that is stopped for this time is replaced."""
+READER_SECONDS = 5.0
 POLL_SECONDS = 0.2
 """Period of the checks whether the roster closes and whether the checkpoint on disk has changed."""
+
+_PROGRAM = """from ccmusic.workers.lifeline import end_with
+end_with({lifeline})
+import runpy
+runpy.run_module("ccmusic.checkpoints", run_name="__main__")
+"""
 
 
 class Preparation(threading.Thread):
@@ -62,9 +76,10 @@ class Preparation(threading.Thread):
             seen = _state_of(self._roster.location.checkpoint)
             try:
                 location, caveat = self._prepare()
-            except CcmusicError as error:
+            except Exception as failure:  # the thread must try again; for example, no process can be started
                 if closing.is_set():
                     return
+                error = _as_ours(failure)
                 logger.error("preparing the model failed: %s; next try within %.0f s", error, pause)
                 self._roster.note_preparation_failure(error)
             else:
@@ -122,20 +137,38 @@ def run_importing(
     CcmusicError
         The error that the process reported, or that it took too long or was ended.
     """
-    child = subprocess.Popen(  # this interpreter, and a module of this package
-        [sys.executable, "-m", "ccmusic.checkpoints"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # NumPy's threads spin while they wait, and other processes need the processors
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ},
-    )
+    lifeline, ours = os.pipe()
+    try:
+        child = subprocess.Popen(  # noqa: S603  this interpreter, and a module of this package
+            [sys.executable, "-c", _PROGRAM.format(lifeline=lifeline)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(lifeline,),
+            text=True,
+            # NumPy's threads spin while they wait, and other processes need the processors
+            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ},
+        )
+        with child:
+            return _result_of(child, configured, settings, closing, on_stage)
+    finally:
+        os.close(lifeline)
+        os.close(ours)
+
+
+def _result_of(
+    child: subprocess.Popen[str],
+    configured: str,
+    settings: Settings,
+    closing: threading.Event,
+    on_stage: Callable[[str], object],
+) -> dict[str, Any]:
     assert child.stdin is not None  # noqa: S101  requested above
-    assert child.stdout is not None  # noqa: S101
+    watch = ImportWatch(settings.import_timeout_seconds, settings.heartbeat_seconds)
     last: dict[str, Any] = {}
 
     def read() -> None:
         for line in child.stdout or ():
+            watch.note_message(CLOCK.now())
             message = json.loads(line)
             last.update(message)
             if "stage" in message:
@@ -143,29 +176,74 @@ def run_importing(
 
     reader = threading.Thread(target=read, name="ccmusic-preparation-reader", daemon=True)
     reader.start()
-    deadline = CLOCK.now() + settings.import_timeout_seconds
+    why_ended = None
     try:
-        # its standard input stays open: the child ends when it reads the end of it, so it ends with this process
+        # its standard input stays open: where the lifeline does not work, the child ends when it reads the end of it
         child.stdin.write(json.dumps({"model": configured, **_options(settings)}) + "\n")
         child.stdin.flush()
-        while child.poll() is None and not closing.is_set() and CLOCK.now() < deadline:
+        while child.poll() is None and not closing.is_set() and why_ended is None:
             reader.join(POLL_SECONDS)
+            why_ended = watch.why_to_end(CLOCK.now(), thread_times(child.pid))
     except BrokenPipeError:
         pass  # the result is evaluated below
     finally:
-        timed_out = child.poll() is None
+        is_running = child.poll() is None
         child.kill()
         code = child.wait()
-        reader.join()
-        child.stdin.close()
-        child.stdout.close()
+        reader.join(READER_SECONDS)
     if "directory" in last:
         return last
     if "error" in last:
         raise _error(last["error"], last["message"])
-    if timed_out:
-        raise ModelRefused(f"importing took longer than {settings.import_timeout_seconds:g} seconds, or was ended")
+    if why_ended is not None or is_running:
+        limit = settings.import_timeout_seconds
+        raise ModelRefused(why_ended or f"importing took longer than {limit:g} seconds, or was ended")
     raise ModelRefused(f"the importing process ended with exit code {code}, perhaps because memory is missing")
+
+
+class ImportWatch:
+    """Decides when an importing process must be ended.
+
+    Parameters
+    ----------
+    timeout_seconds : float
+        Longest time of an import.
+    heartbeat_seconds : float
+        The setting; the process sends a message every second, and a tenfold pause is allowed.
+    """
+
+    def __init__(self, timeout_seconds: float, heartbeat_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._allowed = SILENCE_FACTOR * max(1.0, heartbeat_seconds)
+        self._stopped = StoppedTime()
+        self._began_at = self._message_at = CLOCK.now()
+        self._silence = Silence()
+        self._has_begun = False
+
+    def note_message(self, now: float) -> None:
+        """The process has sent a line."""
+        self._message_at = now
+        self._has_begun = True
+
+    def why_to_end(self, now: float, threads: dict[str, ThreadTimes]) -> str | None:
+        """Why to end the process now; None if it may continue.
+
+        Parameters
+        ----------
+        now : float
+            The present time on the clock of this process.
+        threads : dict of str to ThreadTimes
+            What `thread_times` returns for the process.
+        """
+        if now - self._began_at > self._timeout_seconds:
+            return f"importing took longer than {self._timeout_seconds:g} seconds"
+        if (stopped := self._stopped.read(now, threads)) > STOPPED_SECONDS:
+            return f"the importing process was stopped for {stopped:.0f} seconds, so it was ended"
+        if not self._has_begun:  # its libraries are imported first
+            return None
+        main_thread = min(map(int, threads), default=0)
+        silent = self._silence.seconds(now, now - self._message_at, self._allowed, main_thread, lambda: threads)
+        return None if silent is None else f"the importing process gave no sign of life for {silent:.0f} seconds"
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -177,6 +255,15 @@ def _options(settings: Settings) -> dict[str, Any]:
         "hub_offline": settings.hub_offline,
         "threads": settings.threads_per_worker,
     }
+
+
+def _as_ours(failure: Exception) -> CcmusicError:
+    if isinstance(failure, CcmusicError):
+        return failure
+    if isinstance(failure, OSError) and failure.errno in (errno.EAGAIN, errno.ENOMEM):
+        return NoRoom(why_not_started(failure.errno))
+    logger.error("preparing the model failed", exc_info=failure)
+    return ModelRefused(f"preparing the model failed: {type(failure).__name__}: {failure}")
 
 
 def _error(name: str, message: str) -> CcmusicError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -36,19 +38,148 @@ def own_bytes(pid: int) -> int | None:
         return rss_bytes(pid)  # an older kernel, or another system
 
 
-def run_delays(pid: int) -> dict[str, float]:
-    """Seconds that each thread has waited for a processor, by thread id; empty if the system does not report it."""
-    delays = {}
+@dataclass(frozen=True, slots=True)
+class ThreadTimes:
+    """What the system knows about one thread.
+
+    Attributes
+    ----------
+    ran : float
+        Seconds on a processor.
+    waited : float
+        Seconds in which it waited for a processor. The kernel adds a wait when it ends.
+    state : str
+        The letter of ``/proc/PID/stat``: R runs or waits for a processor, D waits for the disk, S sleeps, T is stopped.
+    """
+
+    ran: float
+    waited: float
+    state: str
+
+
+def thread_times(pid: int) -> dict[str, ThreadTimes]:
+    """The times of each thread of a process, by thread id; empty if the system does not report them."""
+    times = {}
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError, IndexError, ValueError):
-                delays[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
-    return delays
+                ran, waited = (task / "schedstat").read_text().split()[:2]
+                # the name of a thread may contain spaces and brackets; the state follows the last bracket
+                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+                times[task.name] = ThreadTimes(int(ran) / 1e9, int(waited) / 1e9, state)
+    return times
 
 
-def longest_delay(before: dict[str, float], now: dict[str, float]) -> float:
-    """How long any one thread waited for a processor between two readings of `run_delays`, at most, in seconds."""
-    return max((now[thread] - before.get(thread, now[thread]) for thread in now), default=0.0)
+class WaitedTime:
+    """How long the threads of a process have waited for a processor or for the disk since the first reading.
+
+    A slow machine makes a process slow in this way only. A process that is stopped, that waits for a lock or that
+    computes does not wait in this sense.
+    """
+
+    def __init__(self) -> None:
+        self._read_at = 0.0
+        self._last: dict[str, ThreadTimes] = {}
+        self._ended: dict[str, float] = {}
+        self._present: dict[str, float] = {}
+
+    def read(self, now: float, threads: dict[str, ThreadTimes]) -> None:
+        """Take a reading.
+
+        Parameters
+        ----------
+        now : float
+            The time of the reading, in seconds on the clock of this process.
+        threads : dict of str to ThreadTimes
+            What `thread_times` returns.
+        """
+        passed, self._read_at = now - self._read_at, now
+        for thread, times in threads.items():
+            before = self._last.get(thread)
+            if before is None:
+                continue
+            if times.waited > before.waited:
+                self._ended[thread] = self._ended.get(thread, 0.0) + times.waited - before.waited
+                self._present[thread] = 0.0
+            elif times.ran > before.ran:
+                self._present[thread] = 0.0
+            elif times.state == "R":  # in the queue of a processor the whole time, which the kernel has not added yet
+                self._present[thread] = self._present.get(thread, 0.0) + passed
+            elif times.state == before.state == "D":
+                self._ended[thread] = self._ended.get(thread, 0.0) + passed
+        self._last = threads
+
+    def of(self, thread: str) -> float:
+        """Seconds that this thread has waited."""
+        return self._ended.get(thread, 0.0) + self._present.get(thread, 0.0)
+
+    def explains(self, thread: str) -> float:
+        """Seconds for which this thread could do nothing, at most.
+
+        It waited itself, or it waited for the interpreter's lock while the thread that had the lock waited.
+        """
+        others = [self.of(other) for other in self._last if other != thread]
+        return self.of(thread) + max(others, default=0.0)
+
+
+class StoppedTime:
+    """How long a process has been stopped (SIGSTOP), for one that has no heartbeat yet."""
+
+    def __init__(self) -> None:
+        self._read_at: float | None = None
+        self.seconds = 0.0
+
+    def read(self, now: float, threads: dict[str, ThreadTimes]) -> float:
+        """Take a reading, and return the seconds so far; 0 if the process is not stopped.
+
+        Parameters
+        ----------
+        now : float
+            The time of the reading, in seconds on the clock of this process.
+        threads : dict of str to ThreadTimes
+            What `thread_times` returns.
+        """
+        passed = 0.0 if self._read_at is None else now - self._read_at
+        self._read_at = now
+        is_stopped = bool(threads) and all(times.state in "Tt" for times in threads.values())
+        self.seconds = self.seconds + passed if is_stopped else 0.0
+        return self.seconds
+
+
+SUSPICION_SHARE = 0.3
+"""Share of the allowed age after which `Silence` looks whether the process gets a processor at all."""
+
+
+class Silence:
+    """Decides whether a process whose heartbeat is old is stuck, or only slow because the machine is."""
+
+    def __init__(self) -> None:
+        self._waited: WaitedTime | None = None
+
+    def seconds(
+        self, now: float, age: float, allowed: float, thread: int, read: Callable[[], dict[str, ThreadTimes]]
+    ) -> float | None:
+        """How long the process has not beaten although it could; None if it is not too long.
+
+        Parameters
+        ----------
+        now : float
+            The present time, in seconds.
+        age, allowed : float
+            Age of the last heartbeat, and the longest age without a reason, in seconds.
+        thread : int
+            The thread that beats.
+        read : callable
+            Reads `thread_times` of the process; called only when the heartbeat is suspiciously old.
+        """
+        if age < SUSPICION_SHARE * allowed:
+            self._waited = None
+            return None
+        if self._waited is None:
+            self._waited = WaitedTime()
+        self._waited.read(now, read())
+        silent = age - self._waited.explains(str(thread))
+        return silent if silent > allowed else None
 
 
 def started_at(pid: int) -> str | None:

@@ -141,3 +141,27 @@ class StackDump:
     reason: RestartReason
     cause: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HelperState:
+    """A process or thread that serves the workers.
+
+    Attributes
+    ----------
+    name : str
+    cause : str or None
+        Why it does not do its work; None if it does.
+    seconds : float
+        For how long.
+    replacing : bool
+        Whether another one is starting in its place.
+    turn_age_seconds : float
+        Time since the last turn of the thread that watches it.
+    """
+
+    name: str
+    cause: str | None = None
+    seconds: float = 0.0
+    replacing: bool = False
+    turn_age_seconds: float = 0.0

@@ -28,6 +28,7 @@ from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Inject, Job
+from ccmusic.workers.fork_server import shared_fork_server
 from ccmusic.workers.job_queue import Ticket
 from ccmusic.workers.pool import Pool
 from ccmusic.workers.quarantine import Quarantine
@@ -37,7 +38,6 @@ from ccmusic.workers.served_model import ServedModel
 from ccmusic.workers.supervisor_state import SupervisorState
 from ccmusic.workers.suspects import Culprits, SuspectClients
 from ccmusic.workers.swap import RecentInputs, SwapReport, compare, require_same_labels, wait_until_loaded
-from ccmusic.workers.worker_process import worker_context
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class Supervisor:
             Quarantine(settings.quarantine_seconds),
             SuspectClients(settings.suspect_recordings, settings.quarantine_seconds),
         )
-        self._context = worker_context()
+        self._fork_server = shared_fork_server(settings)
+        self._fork_server.on_event = self._restart_log.notify
         self._lock = threading.Lock()
         self._all_answered = threading.Condition(self._lock)
         self._in_system = 0
@@ -94,6 +95,7 @@ class Supervisor:
             n_quarantined=len(self._culprits.quarantine),
             n_suspect_clients=len(self._culprits.clients),
             loop_age_seconds=CLOCK.now() - self._turned_at,
+            fork_server=self._fork_server.state(),
         )
 
     def start(self) -> None:
@@ -302,7 +304,7 @@ class Supervisor:
         return Pool(
             self._settings,
             location,
-            self._context,
+            self._fork_server,
             self._restart_log,
             self._culprits,
             lambda: tuple(self._sticky.items()),
@@ -331,6 +333,7 @@ class Supervisor:
         while not self._stopping.wait(WATCH_SECONDS):
             self._turned_at = CLOCK.now()
             try:
+                self._fork_server.start()  # its thread, if it has ended
                 for pool in (self.pool, self._candidate):
                     if pool is not None:
                         pool.watch()

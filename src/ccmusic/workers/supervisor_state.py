@@ -9,6 +9,7 @@ from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation
 from ccmusic.workers.records import (
     READY_STATES,
+    HelperState,
     ModelStatus,
     QueueState,
     Restart,
@@ -58,6 +59,10 @@ class SupervisorState:
         When a recording was last answered, on the clock of the front process.
     loop_age_seconds : float
         Time since the last turn of the supervisor's loop.
+    fork_server : HelperState
+        What starts the worker processes.
+    stuck : tuple of str
+        Threads of this process that cannot go on and cannot be replaced, with the cause.
     read_at : float
         When this was read, on the clock of this process.
     """
@@ -78,6 +83,8 @@ class SupervisorState:
     n_suspect_clients: int = 0
     answered_at: float = float("-inf")
     loop_age_seconds: float = 0.0
+    fork_server: HelperState = field(default_factory=lambda: HelperState("fork server"))
+    stuck: tuple[str, ...] = ()
     read_at: float = field(default_factory=CLOCK.now)
 
     @property

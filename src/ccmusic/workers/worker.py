@@ -5,21 +5,27 @@ Decoding happens in the worker, so that a file that crashes a codec ends one wor
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import faulthandler
 import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from ccmusic.errors import CcmusicError, DependencyUnavailable, ModelChanged, ModelRefused, NonFiniteOutput, OutOfMemory
-from ccmusic.workers import faults
+from ccmusic.errors import (
+    CcmusicError,
+    DependencyUnavailable,
+    ModelChanged,
+    ModelRefused,
+    NonFiniteOutput,
+    NoRoom,
+    OutOfMemory,
+)
+from ccmusic.workers import faults, lifeline
 from ccmusic.workers.channel import (
     Failed,
     Inject,
@@ -34,6 +40,7 @@ from ccmusic.workers.channel import (
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
 from ccmusic.workers.process_info import lower_priority
+from ccmusic.workers.process_limits import no_memory, why_not_started
 from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -41,7 +48,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 CHEAP_SECONDS = 0.02
 """Up to this processor time, the canary check runs after every answer."""
 CANARY_SHARE = 0.1
@@ -57,44 +63,32 @@ EXIT_OUT_OF_MEMORY = 12
 """Exit code if there is not enough memory to receive a recording. The rest of it is in the pipe, so the worker ends."""
 
 
-def run(
-    connection: Connection, heartbeat: Heartbeat, dump: Connection, lifeline: Connection, options: WorkerOptions
-) -> None:
+def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: int) -> None:
     """Body of the worker process: load the model, report it, then answer until the front process closes the pipe.
 
     Parameters
     ----------
     connection : Connection
-        The worker's end of the pipe.
+        The worker's end of the pipe. The first message is the `WorkerOptions`.
     heartbeat : Heartbeat
-    dump : Connection
-        Receives the stack of each thread at SIGUSR1 or a crash.
-    lifeline : Connection
-        Reads as ended when the front process has ended.
-    options : WorkerOptions
+    dump : int
+        The pipe that receives the stack of each thread at SIGUSR1 or a crash.
+    lifeline_fd : int
+        See `lifeline`: the worker ends when the front process has ended.
     """
-    _bind_to_parent()
-    faulthandler.enable(dump.fileno())
+    lifeline.end_with(lifeline_fd)
+    faulthandler.enable(dump)
     if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, dump.fileno(), all_threads=True)
+        faulthandler.register(signal.SIGUSR1, dump, all_threads=True)
     # Ctrl-C and an init system's SIGTERM reach the whole group, but the front process decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    lower_priority(options.niceness)
-    threading.Thread(target=_beat, args=(heartbeat, lifeline), name="ccmusic-heartbeat", daemon=True).start()
-    try:
-        active_faults = faults.ActiveFaults(options)
-        worker = Worker(_load(options), heartbeat, active_faults)
-    except CcmusicError as error:
-        connection.send(Failed(error))
+    loaded = _begin(connection, heartbeat, lifeline_fd)
+    if not isinstance(loaded, Worker):
+        if loaded is not None:
+            connection.send(loaded)
         return
-    except ImportError as error:
-        connection.send(Failed(DependencyUnavailable(str(error))))
-        return
-    except Exception as error:
-        logger.exception("loading the model failed")
-        connection.send(Failed(ModelRefused(f"{type(error).__name__}: {error}")))
-        return
+    worker = loaded
     connection.send(worker.ready())
     while True:
         heartbeat.enter("idle")
@@ -202,6 +196,34 @@ class Worker:
         return SelfTested(time.perf_counter() - started, cause)
 
 
+def _begin(connection: Connection, heartbeat: Heartbeat, lifeline_fd: int) -> Worker | Failed | None:
+    """Start the heartbeat and load the model; None if the front process has closed the pipe."""
+    try:
+        threading.Thread(target=_beat, args=(heartbeat, lifeline_fd), name="ccmusic-heartbeat", daemon=True).start()
+        options: WorkerOptions = connection.recv()
+        lower_priority(options.niceness)  # of this thread; the heartbeat keeps its priority
+        active_faults = faults.ActiveFaults(options)
+        return Worker(_load(options), heartbeat, active_faults)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return None
+    except Exception as error:
+        return Failed(_why_not_loaded(error))
+
+
+def _why_not_loaded(error: Exception) -> CcmusicError:
+    """The error to report: a library's exception may not be picklable, and does not name the limit that is reached."""
+    if isinstance(error, CcmusicError):
+        return error
+    if isinstance(error, ImportError):
+        return DependencyUnavailable(str(error))
+    if "start new thread" in str(error) or "pthread_create" in str(error):
+        return NoRoom(why_not_started(errno.EAGAIN, "thread"))
+    if _is_out_of_memory(error):
+        return NoRoom(f"there is not enough memory to load the model: {no_memory()}")
+    logger.error("loading the model failed", exc_info=error)
+    return ModelRefused(f"{type(error).__name__}: {error}")
+
+
 def _load(options: WorkerOptions) -> Pipeline:
     # Imported late: the front process imports this module too, and must not load codecs and network runtimes.
     from ccmusic.inference.backend import Execution
@@ -219,25 +241,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(message in text for message in messages)
 
 
-def _beat(heartbeat: Heartbeat, lifeline: Connection) -> None:
-    """Update the heartbeat; end the process when the front process has ended."""
+def _beat(heartbeat: Heartbeat, lifeline_fd: int) -> None:
+    """Update the heartbeat; end the process when the front process has ended, where the kernel does not."""
     while True:
         heartbeat.beat()
-        if lifeline.poll(BEAT_SECONDS):
+        if lifeline.has_ended(lifeline_fd, BEAT_SECONDS):
             os._exit(1)
-
-
-def _bind_to_parent() -> None:
-    """Make the kernel end this process when the fork server ends, whatever this process is doing."""
-    if not sys.platform.startswith("linux"):
-        return
-    # The fork server ends when no process holds its "alive" pipe any more. Each worker inherits a copy of it,
-    # which must be closed here: otherwise a hanging worker would keep the fork server, and that would keep the worker.
-    server: Any = forkserver._forkserver
-    if server._forkserver_alive_fd is not None:
-        os.close(server._forkserver_alive_fd)
-        server._forkserver_alive_fd = None
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or parent == 1:
-        os._exit(1)  # it ended between the two calls

@@ -5,38 +5,45 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import select
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
 
 from ccmusic.health.clock import CLOCK
 from ccmusic.workers import worker
 from ccmusic.workers.channel import Order, Reply, WorkerOptions
+from ccmusic.workers.fork_server import ForkServer
+from ccmusic.workers.forked_process import UNKNOWN_EXIT, ForkedProcess
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.heartbeat_age import HeartbeatAge
-from ccmusic.workers.process_info import ProcessHandle, longest_delay, own_bytes, rss_bytes, run_delays
+from ccmusic.workers.process_info import (
+    ProcessHandle,
+    Silence,
+    StoppedTime,
+    WaitedTime,
+    own_bytes,
+    rss_bytes,
+    thread_times,
+)
+from ccmusic.workers.process_limits import no_memory, oom_kills
 from ccmusic.workers.records import RestartReason
 
 logger = logging.getLogger(__name__)
 
-SUSPICION_SHARE = 0.3
-"""Share of the allowed heartbeat age after which we check whether the worker gets a processor at all."""
 LOADING_ALLOWANCE = 10.0
 """Factor of the allowed heartbeat age while libraries and network are loaded."""
+LOAD_TURN_SECONDS = 0.5
+"""Period in which a loading worker is looked at."""
 DUMP_SECONDS = 0.3
 """Time that a stuck worker has to write its stack dump."""
 
-FORK_SERVER_GONE = 255
-"""Exit code that multiprocessing reports for a child of a fork server that has ended."""
 FAILURE_SECONDS = 5.0
 """Longest wait for another thread that is just marking the process failed."""
 
-SPAWNING = threading.Lock()
-"""Only one thread starts a process at a time: the start of the fork server is not thread-safe."""
+Launch = Callable[[Sequence[int]], ForkedProcess]
+"""Starts a process with the descriptors of `worker.run`."""
 
 
 class WorkerProcess:
@@ -44,9 +51,8 @@ class WorkerProcess:
 
     Parameters
     ----------
-    context : BaseContext
-    index : int
-        The number of its slot.
+    launch : callable
+        Starts the process; see `ForkServer.fork`.
     options : WorkerOptions
     on_failed : callable
         Called with reason and cause when the process is marked failed, before anything that takes time.
@@ -69,42 +75,38 @@ class WorkerProcess:
         Whether the model is still being loaded.
     """
 
-    def __init__(
-        self,
-        context: BaseContext,
-        index: int,
-        options: WorkerOptions,
-        on_failed: Callable[[RestartReason, str], None],
-    ) -> None:
-        self.heartbeat = Heartbeat()
-        self.connection, worker_end = context.Pipe()
-        self._dump, dump_end = context.Pipe(duplex=False)
-        lifeline, self._lifeline = context.Pipe(duplex=False)
+    def __init__(self, launch: Launch, options: WorkerOptions, on_failed: Callable[[RestartReason, str], None]) -> None:
         self._on_failed = on_failed
         self._lock = threading.Lock()
         self._closed = False
         self._heartbeat_age = HeartbeatAge()
-        self._suspect_since: dict[str, float] | None = None
+        self._silence = Silence()
+        self._stopped = StoppedTime()
+        self._oom_kills = oom_kills()
         self._failure_handled = threading.Event()
         self.failure: tuple[RestartReason, str] | None = None
         self.lost = False
         self.end_noted = False
         self.dump: str | None = None
         self.loading = True
-        self._process = context.Process(  # type: ignore[attr-defined]
-            target=worker.run,
-            args=(worker_end, self.heartbeat, dump_end, lifeline, options),
-            name=f"ccmusic-worker-{index}",
-            daemon=True,
-        )
-        try:
-            with SPAWNING:
-                self._process.start()
-        finally:
+        with ExitStack() as ours, ExitStack() as theirs:
+            self.heartbeat = ours.enter_context(closing(Heartbeat()))
+            self.connection, worker_end = map(ours.enter_context, multiprocessing.Pipe())
+            self._dump, dump_end = map(ours.enter_context, multiprocessing.Pipe(duplex=False))
+            lifeline, self._lifeline = map(ours.enter_context, multiprocessing.Pipe(duplex=False))
             for end in (worker_end, dump_end, lifeline):
-                end.close()  # so that the pipes read as ended when the worker ends
+                theirs.callback(end.close)  # so that the pipes read as ended when the worker ends
+            self._process = launch(
+                [worker_end.fileno(), self.heartbeat.descriptor, dump_end.fileno(), lifeline.fileno()]
+            )
+            ours.pop_all()  # they stay open until `close`
+        self.heartbeat.start_clock()
         self.pid: int = self._process.pid
         self._handle = ProcessHandle(self.pid)
+        try:
+            self.connection.send(options)
+        except OSError:
+            self.lost = True  # it has ended already; the next message says so too
 
     def request(self, order: Order, timeout_seconds: float) -> Reply:
         """Send an order and wait for the reply, at most this long in time in which this process ran.
@@ -139,28 +141,56 @@ class WorkerProcess:
         """Whether the process has ended or is marked failed."""
         return self.lost or self.failure is not None
 
+    def receive_loaded(self, limit_seconds: float, closing: threading.Event) -> Reply:
+        """The first message of the worker, which says whether it has loaded its model.
+
+        Parameters
+        ----------
+        limit_seconds : float
+            Longest time of loading. The time in which its main thread waits for a processor or for the disk does not
+            count, nor does the time in which this process does not run.
+        closing : threading.Event
+            Ends the wait early when it is set.
+
+        Raises
+        ------
+        TimeoutError
+            It takes longer, or `closing` is set.
+        EOFError, OSError
+            The process has ended.
+        """
+        waited = WaitedTime()
+        began = CLOCK.now()
+        while CLOCK.now() - began - waited.of(str(self.pid)) < limit_seconds and not closing.is_set():
+            try:
+                return self.receive(LOAD_TURN_SECONDS)
+            except TimeoutError:
+                waited.read(CLOCK.now(), thread_times(self.pid))
+        raise TimeoutError
+
     @property
     def heartbeat_age_seconds(self) -> float:
         """Age of the last heartbeat, in time in which this process ran; `ValueError` once the process is closed."""
         return self._heartbeat_age.seconds(self.heartbeat.beat_at, self.heartbeat.age_seconds)
 
     def silent_seconds(self, allowance_seconds: float) -> float | None:
-        """Age of the last heartbeat if it is too old; None if it is young enough, or if only a processor is missing.
+        """Age of the last heartbeat if it is too old; None if it is young enough, or if the machine is only slow.
 
         A thread that waits for a processor cannot update the heartbeat, but it is not stuck. So the time that the
         worker's threads have waited since the first suspicion does not count.
         """
+        if not self.heartbeat.thread:  # it cannot beat yet; its load has a limit, too
+            stopped = self._stopped.read(CLOCK.now(), thread_times(self.pid))
+            return stopped if stopped > allowance_seconds else None
         if self.loading:
             allowance_seconds *= LOADING_ALLOWANCE
-        age = self.heartbeat_age_seconds
-        if age < SUSPICION_SHARE * allowance_seconds:
-            self._suspect_since = None
-            return None
-        delays = run_delays(self.pid)
-        if self._suspect_since is None:
-            self._suspect_since = delays
-        silent = age - longest_delay(self._suspect_since, delays)
-        return silent if silent > allowance_seconds else None
+        return self._silence.seconds(
+            CLOCK.now(),
+            self.heartbeat_age_seconds,
+            allowance_seconds,
+            self.heartbeat.thread,
+            lambda: thread_times(self.pid),
+        )
 
     def mark_failed(self, reason: RestartReason, cause: str, *, dump: bool = True) -> None:
         """Mark the process failed: report it, keep a stack dump, kill it. Only the first call has an effect."""
@@ -189,11 +219,12 @@ class WorkerProcess:
             # another thread may still be reading the stack dump
             self._failure_handled.wait(FAILURE_SECONDS)
             return self.failure
-        self._process.join(1.0)
-        code = self._process.exitcode
-        if code is not None and code not in (worker.EXIT_OUT_OF_MEMORY, -signal.SIGKILL, FORK_SERVER_GONE):
+        code = self._process.exit_code(1.0)
+        if code is not None and code not in (worker.EXIT_OUT_OF_MEMORY, -signal.SIGKILL, UNKNOWN_EXIT):
             # what the fault handler wrote at the crash
             self.dump = self.dump or self._read_dump(0.0)
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return "killed", f"ended by SIGKILL of the out-of-memory killer: {no_memory()}"
         return cause_of_exit(code)
 
     @property
@@ -215,11 +246,9 @@ class WorkerProcess:
         self.connection.close()
         self._lifeline.close()
         self._handle.send_signal(signal.SIGKILL)
-        self._process.join(5.0)
-        if self._process.exitcode is None:
+        if self._process.exit_code(5.0) is None:
             logger.critical("worker process %d does not end", self.pid)
-        else:
-            self._process.close()
+        self._process.close()
         self._handle.close()
         self._dump.close()
         self.heartbeat.close()
@@ -230,7 +259,7 @@ class WorkerProcess:
         deadline = CLOCK.now() + timeout_seconds
         wait_seconds = timeout_seconds
         with suppress(OSError):
-            while select.select([fd], [], [], wait_seconds)[0]:
+            while wait([fd], wait_seconds):
                 chunk = os.read(fd, 65536)
                 if not chunk:
                     break
@@ -247,18 +276,26 @@ def cause_of_exit(code: int | None) -> tuple[RestartReason, str]:
         return "out_of_memory", "there was not enough memory to receive a recording"
     if code == -signal.SIGKILL:
         return "killed", "ended by SIGKILL (from the system's out-of-memory killer, or from outside)"
-    if code == FORK_SERVER_GONE:
-        return "crashed", "ended together with the fork server, or with exit code 255"
+    if code == UNKNOWN_EXIT:
+        return "crashed", "ended with exit code 255, or with one that nobody could report: its fork server had ended"
     return "crashed", f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def worker_context() -> BaseContext:
-    """A fork server, if available: it imports the pipeline once, and each worker then starts in milliseconds."""
-    # NumPy's matrix library reads this when it is loaded, so it must be in the environment of the child processes. Its
-    # threads spin for tens of milliseconds after each product, on the same cores that the network needs next.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ccmusic.workers.preload"])
-    return context
+def try_out(server: ForkServer, timeout_seconds: float = 60.0) -> int | None:
+    """The exit code of a worker process that gets no work and ends at once; it is 0.
+
+    Raises
+    ------
+    NotStarted
+        No process can be started.
+    """
+    with ExitStack() as stack:
+        heartbeat = stack.enter_context(closing(Heartbeat()))
+        connection, worker_end = map(stack.enter_context, multiprocessing.Pipe())
+        lifeline, _alive = map(stack.enter_context, multiprocessing.Pipe(duplex=False))
+        descriptors = [worker_end.fileno(), heartbeat.descriptor, lifeline.fileno(), lifeline.fileno()]
+        deadline = CLOCK.now() + timeout_seconds
+        process = stack.enter_context(closing(server.fork(descriptors, lambda: CLOCK.now() > deadline)))
+        connection.close()
+        worker_end.close()
+        return process.exit_code(timeout_seconds)

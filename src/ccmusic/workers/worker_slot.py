@@ -1,8 +1,9 @@
-"""The thread of one worker: starts the process, gives it jobs and self-tests, and replaces it."""
+"""The place of one worker: a thread that starts its process, gives it jobs and self-tests, and replaces it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ccmusic.errors import (
     ModelRefused,
     ModelReplaced,
     NonFiniteOutput,
+    NoRoom,
     OutOfMemory,
     Quarantined,
     WorkerDied,
@@ -24,6 +26,7 @@ from ccmusic.errors import (
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Failed, Inject, Injected, Ready, Reply, SelfTest, SelfTested
+from ccmusic.workers.fork_server import ForkServerLost, NotStarted
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.records import RestartReason
 from ccmusic.workers.roster import Roster
@@ -39,6 +42,8 @@ MAX_PAUSE_SECONDS = 30.0
 """Longest pause after a failed load."""
 MAX_PAUSE_AFTER_WORK_SECONDS = 1.0
 """Longest pause after a process that had loaded: a recording may have ended it, and other recordings wait."""
+MAX_PAUSE_WITHOUT_ROOM_SECONDS = 2.0
+"""Longest pause while a limit of processes or memory is reached: room may return at any moment."""
 LONG_RUN_SECONDS = 2.0
 """After a process that ran longer than this, the next one starts without a pause."""
 SELF_TEST_TIMEOUT_SECONDS = 30.0
@@ -46,6 +51,8 @@ EARLY = 0.8
 """An idle worker is tested after this many self-test periods, so that it is tested within one period."""
 OVERDUE = 1.0
 """After this many periods, a self-test is done before waiting jobs: it takes milliseconds."""
+END_SECONDS = 15.0
+"""Longest time to record and close a process that has ended or is killed."""
 MAX_LOSSES = 5
 """A job fails when more workers than this have ended during it, even if the job is not the cause."""
 CHANGED_FILE_SECONDS = 0.25
@@ -53,10 +60,10 @@ CHANGED_FILE_SECONDS = 0.25
 
 INTERRUPTION = (EOFError, OSError, TimeoutError)
 
-StartProcess = Callable[[int, Callable[[RestartReason, str], None]], WorkerProcess]
+StartProcess = Callable[[Callable[[RestartReason, str], None]], WorkerProcess]
 
 
-class WorkerSlot(threading.Thread):
+class WorkerSlot:
     """The place of one worker in a pool. Worker processes come and go in it.
 
     Parameters
@@ -68,7 +75,7 @@ class WorkerSlot(threading.Thread):
     queue : JobQueue
     culprits : Culprits
     start_process : callable
-        Starts a worker process, given the index and a callback for the moment when the process is marked failed.
+        Starts a worker process, given a callback for the moment when the process is marked failed.
 
     Attributes
     ----------
@@ -76,12 +83,13 @@ class WorkerSlot(threading.Thread):
         The present worker process.
     retire_after_job : bool
         Whether the worker must be replaced as soon as it has no job.
+    step : tuple of str and float
+        What the thread does, and until when on the clock of this process that may take.
     """
 
     def __init__(
         self, index: int, roster: Roster, queue: JobQueue, culprits: Culprits, start_process: StartProcess
     ) -> None:
-        super().__init__(name=f"ccmusic-worker-{index}", daemon=True)
         self._index = index
         self._roster = roster
         self._queue = queue
@@ -96,27 +104,89 @@ class WorkerSlot(threading.Thread):
         self._ticket: Ticket | None = None
         self.process: WorkerProcess | None = None
         self.retire_after_job = False
+        self.step = ("nothing", math.inf)
+        self._starting = threading.Lock()
+        self._was_started = False
+        self._thread: threading.Thread | None = None
 
-    def run(self) -> None:
+    # the thread
+
+    def start(self) -> None:
+        """Start the thread unless it runs, also again if it has ended.
+
+        Raises
+        ------
+        RuntimeError
+            The system refuses another thread. `has_stopped` is true then, so that it is tried again.
+        """
+        with self._starting:  # the watch of the slots may call this, too
+            if self.is_alive():
+                return
+            self._was_started = True
+            thread = threading.Thread(target=self._run, name=f"ccmusic-worker-{self._index}", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the thread was started and has ended although the roster is open."""
+        return self._was_started and not self.is_alive() and not self._roster.closing.is_set()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait until the thread has ended, if it was started."""
+        if self.is_alive() and self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def _begin(self, step: str, limit_seconds: float) -> None:
+        """Note what the thread does now; it is reported as stuck if that takes much longer than the limit."""
+        self.step = (step, CLOCK.now() + limit_seconds)
+
+    def _run(self) -> None:
         """Start, use and replace the worker until the roster closes."""
         while not self._roster.closing.is_set():
-            began = CLOCK.now()
-            worked = False
             try:
-                worked = self._run_process()
-            except Exception as error:  # for example, no process can be started; the thread must try again
+                self._turn()
+            except Exception:  # the thread must try again
                 logger.exception("worker %d: its slot failed", self._index)
-                self._roster.change(self._index, state="failed", error=f"{type(error).__name__}: {error}")
-            if self._roster.closing.is_set():
-                break
-            if CLOCK.now() - began > LONG_RUN_SECONDS:
-                self._pause = 0.0
-            self._wait_before_restart()
-            self._pause = min(
-                max(FIRST_PAUSE_SECONDS, 2 * self._pause), MAX_PAUSE_AFTER_WORK_SECONDS if worked else MAX_PAUSE_SECONDS
-            )
+                self._roster.closing.wait(FIRST_PAUSE_SECONDS)
         self._roster.change(self._index, state="retiring", pid=None)
+        self._begin("nothing", math.inf)
         self._wakeup.close()
+
+    def _turn(self) -> None:
+        """Run one process from its start to its end, and pause before the next one."""
+        began = CLOCK.now()
+        worked = False
+        limit = MAX_PAUSE_SECONDS
+        try:
+            worked = self._run_process()
+        except ForkServerLost as error:
+            logger.warning("worker %d: %s", self._index, error)
+            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
+        except NotStarted as error:
+            if self._roster.closing.is_set():
+                return
+            logger.error("worker %d: %s; next try in %.1f s", self._index, error, self._pause)
+            self._roster.change(self._index, state="failed", error=str(error), error_code=None, pid=None)
+            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
+        except Exception as error:
+            logger.exception("worker %d: its slot failed", self._index)
+            self._roster.change(self._index, state="failed", error=f"{type(error).__name__}: {error}", error_code=None)
+        if self._roster.closing.is_set():
+            return
+        if CLOCK.now() - began > LONG_RUN_SECONDS:
+            self._pause = 0.0
+        if worked:
+            limit = MAX_PAUSE_AFTER_WORK_SECONDS
+        elif isinstance(self._roster.load_failure, NoRoom):
+            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
+        self._pause = min(self._pause, limit)
+        self._wait_before_restart()
+        self._pause = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), limit)
 
     def wake(self) -> None:
         """Make the slot check whether the roster closes or a command waits."""
@@ -134,6 +204,7 @@ class WorkerSlot(threading.Thread):
         failed = self._roster.record(self._index).state == "failed"
         tried = last = self._files_state  # as they were before the load that has failed, if that is known
         deadline = CLOCK.now() + self._pause
+        self._begin("the pause before the next process", self._pause)
         while (left := deadline - CLOCK.now()) > 0:
             if wait([self._wakeup.descriptor], min(left, CHANGED_FILE_SECONDS)):
                 self._wakeup.clear()
@@ -149,7 +220,8 @@ class WorkerSlot(threading.Thread):
 
     def _run_process(self) -> bool:
         """Run one worker process from its start to its end; returns whether it was ever ready."""
-        process = self._start_process(self._index, self._on_failed)
+        self._begin("the start of a process", math.inf)  # the fork server is watched itself
+        process = self._start_process(self._on_failed)
         self.process = process
         # The state stays "failed" after a failed load until a load succeeds: the fault may still be there.
         self._roster.change(self._index, pid=process.pid)
@@ -159,10 +231,13 @@ class WorkerSlot(threading.Thread):
             if ready:
                 self._serve(process)
         finally:
-            if process.unusable and not self._roster.closing.is_set():
-                self._record_exit(process, ready)
-            self.process = None
-            process.close()
+            self._begin("the end of a process", END_SECONDS)
+            try:
+                if process.unusable and not self._roster.closing.is_set():
+                    self._record_exit(process, ready)
+            finally:
+                self.process = None
+                process.close()
         return ready
 
     def _on_failed(self, reason: RestartReason, cause: str) -> None:
@@ -191,9 +266,12 @@ class WorkerSlot(threading.Thread):
     def _load(self, process: WorkerProcess) -> bool:
         """Wait until the process has loaded the model; returns whether it has."""
         limit = self._roster.settings.load_timeout_seconds
+        self._begin("loading the model", math.inf)  # the wait has a limit of its own
         try:
-            reply = process.receive(limit)
+            reply = process.receive_loaded(limit, self._roster.closing)
         except TimeoutError:
+            if self._roster.closing.is_set():
+                return False
             process.mark_failed("load", f"loading took longer than {limit:g} seconds")
             return self._load_failed(ModelRefused(f"loading took longer than {limit:g} seconds"), restart=False)
         except (EOFError, OSError):
@@ -202,21 +280,26 @@ class WorkerSlot(threading.Thread):
                 ModelRefused(f"the worker process ended while loading: {cause}"), restart=process.failure is None
             )
         match reply:
-            case Ready(served):
-                if process.failure is not None:
-                    return self._load_failed(ModelRefused(process.failure[1]), restart=False)
-                try:
-                    self._roster.note_loaded(self._index, reply)
-                except ModelReplaced as error:
-                    return self._load_failed(error)
-                logger.info("worker %d has loaded %s %s", self._index, served.identity.name, served.identity.version)
-                process.loading = False
-                self._base_bytes = process.own_bytes
-                self._roster.change(self._index, state="idle", error=None)
-                return True
+            case Ready():
+                return self._accept(process, reply)
             case Failed(error):
                 return self._load_failed(error)
         raise TypeError(f"a loading worker does not send {type(reply).__name__}")
+
+    def _accept(self, process: WorkerProcess, ready: Ready) -> bool:
+        """Use a process that has loaded its model, unless it was marked failed or has another model than the others."""
+        if process.failure is not None:
+            return self._load_failed(ModelRefused(process.failure[1]), restart=False)
+        try:
+            self._roster.note_loaded(self._index, ready)
+        except ModelReplaced as error:
+            return self._load_failed(error)
+        identity = ready.served.identity
+        logger.info("worker %d has loaded %s %s", self._index, identity.name, identity.version)
+        process.loading = False
+        self._base_bytes = process.own_bytes
+        self._roster.change(self._index, state="idle", error=None)
+        return True
 
     def _load_failed(self, error: CcmusicError, *, restart: bool = True) -> bool:
         text = error.sentence
@@ -250,9 +333,9 @@ class WorkerSlot(threading.Thread):
                 self._queue.leave(self._wakeup)
                 self._self_test(process)
                 continue
-            if process.connection in wait(
-                [process.connection, self._wakeup.descriptor], self._roster.until_self_test(self._index, EARLY)
-            ):
+            idle_seconds = self._roster.until_self_test(self._index, EARLY)
+            self._begin("the wait for a job", idle_seconds)
+            if process.connection in wait([process.connection, self._wakeup.descriptor], idle_seconds):
                 self._queue.leave(self._wakeup)
                 process.lost = True  # no order was sent, so the pipe is readable only because the process has ended
                 return
@@ -265,6 +348,7 @@ class WorkerSlot(threading.Thread):
         self._roster.change(self._index, state="busy")
         limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
         self._ticket = ticket
+        self._begin("a job", max(0.0, limit) + END_SECONDS)
         try:
             reply = process.request(ticket.job, limit)
         except TimeoutError:
@@ -378,6 +462,7 @@ class WorkerSlot(threading.Thread):
 
     def _self_test(self, process: WorkerProcess) -> None:
         self._roster.change(self._index, state="testing")
+        self._begin("a self-test", SELF_TEST_TIMEOUT_SECONDS + END_SECONDS)
         cause = None
         seconds = 0.0
         try:
@@ -400,6 +485,7 @@ class WorkerSlot(threading.Thread):
 
     def _run_command(self, process: WorkerProcess) -> None:
         command, future = self._commands.pop(0)
+        self._begin("a command", SELF_TEST_TIMEOUT_SECONDS + END_SECONDS)
         try:
             reply = process.request(command, SELF_TEST_TIMEOUT_SECONDS)
             future.set_result(reply.changes if isinstance(reply, Injected) else 0)

@@ -1,0 +1,202 @@
+"""The fork server as a real process, and what becomes of a request in each of its states."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from ccmusic.workers import fork_server
+from ccmusic.workers.fork_server import ForkServer, ForkServerLost, NotStarted
+from ccmusic.workers.forked_process import ForkedProcess, exit_code_of_zombie
+from ccmusic.workers.heartbeat import Heartbeat
+from ccmusic.workers.worker_process import try_out
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def make_server():
+    """Fork servers that import nothing, so that they start at once."""
+    servers = []
+
+    def make(*modules: str, heartbeat_seconds: float = 0.5, **limits: float) -> ForkServer:
+        servers.append(ForkServer(heartbeat_seconds, modules=modules, **limits))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def fork():
+    """Forks a worker that waits for its options; it ends when its connection is closed."""
+    with ExitStack() as stack:
+
+        def begin(server: ForkServer, give_up=lambda: False) -> tuple[ForkedProcess, object]:
+            heartbeat = stack.enter_context(closing(Heartbeat()))
+            connection, theirs = map(stack.enter_context, multiprocessing.Pipe())
+            lifeline, ours = map(stack.enter_context, multiprocessing.Pipe(duplex=False))
+            stack.enter_context(ours)
+            process = server.fork(
+                [theirs.fileno(), heartbeat.descriptor, lifeline.fileno(), lifeline.fileno()], give_up
+            )
+            theirs.close()
+            lifeline.close()
+            return process, connection
+
+        yield begin
+
+
+def server_of(server: ForkServer) -> int:
+    wait_until(lambda: server._server is not None and server._server.ready_at is not None, "it is ready")
+    return server._server.pid
+
+
+def test_a_worker_starts_and_its_exit_code_is_known(make_server):
+    server = make_server()
+    assert [try_out(server), try_out(server)] == [0, 0]
+    assert server.state().cause is None
+
+
+def test_a_worker_that_is_killed_is_reported_so(make_server, fork):
+    process, _ = fork(make_server())
+    assert process.exit_code(0.0) is None
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.exit_code(30.0) == -signal.SIGKILL
+    process.close()
+
+
+def test_a_worker_outlives_its_fork_server_and_its_exit_code_is_known(make_server, fork):
+    server = make_server()
+    process, connection = fork(server)
+    assert server.owned() == {process.pid, server_of(server)}
+    os.kill(server_of(server), signal.SIGKILL)
+    wait_until(lambda: server.state().cause is not None, "the loss is noticed")
+    assert "SIGKILL" in server.state().cause
+    assert server.state().replacing
+    assert process.exit_code(0.1) is None
+    connection.close()
+    assert process.exit_code(30.0) == 0
+    process.close()
+    wait_until(lambda: server.state().cause is None, "another one is ready")
+    assert process.pid not in server.owned()
+    assert try_out(server) == 0
+
+
+def test_a_stopped_fork_server_is_replaced_and_the_request_fails_at_once(make_server, fork):
+    server = make_server()
+    process, _ = fork(server)
+    pid = server_of(server)
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.exit_code(30.0) == -signal.SIGKILL  # although nobody has waited for it
+    process.close()
+    with pytest.raises(ForkServerLost):
+        fork(server)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")
+    wait_until(lambda: not Path(f"/proc/{process.pid}").exists(), "its worker was waited for")
+    assert try_out(server) == 0
+
+
+def test_a_fork_server_that_is_stopped_while_it_starts_is_replaced(make_server, tmp_path, monkeypatch):
+    module = tmp_path / "stops_once.py"
+    module.write_text(
+        "import os, signal, pathlib\n"
+        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        "if not seen.exists():\n    seen.touch()\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server = make_server("stops_once")
+    server.start()
+    wait_until(lambda: server.state().cause is not None, "it is noticed")
+    assert "was stopped" in server.state().cause
+    server_of(server)
+    assert server.state().cause is None
+    assert try_out(server) == 0
+
+
+def test_a_fork_server_that_starts_slowly_is_waited_for(make_server, tmp_path, monkeypatch):
+    (tmp_path / "slow_import.py").write_text("import time; time.sleep(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server = make_server("slow_import", heartbeat_seconds=0.1)
+    assert try_out(server) == 0
+    assert server._lost is None
+
+
+def test_a_fork_server_that_does_not_start_is_reported(make_server, tmp_path, monkeypatch, fork):
+    (tmp_path / "ends.py").write_text("import os; os._exit(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server = make_server("ends")
+    with pytest.raises(NotStarted, match="ended with exit code 3 while it started"):
+        fork(server)
+    wait_until(lambda: not server.state().replacing, "it is not called a replacement any more")
+    assert server.state().seconds > 0
+
+
+def test_a_failed_fork_is_an_answer_and_the_other_workers_live_on(make_server, fork, monkeypatch):
+    server = make_server()
+    process, connection = fork(server)
+    answer = ForkServer._answer
+    monkeypatch.setattr(ForkServer, "_answer", staticmethod(lambda *_: (0, errno.EAGAIN)))
+    with pytest.raises(NotStarted, match="a limit of processes is reached"):
+        fork(server)
+    assert "a limit of processes is reached" in server.state().cause
+    assert not server.state().replacing
+    assert process.exit_code(0.1) is None
+    monkeypatch.setattr(ForkServer, "_answer", staticmethod(answer))
+    assert try_out(server) == 0
+    assert server.state().cause is None
+    connection.close()
+    assert process.exit_code(30.0) == 0
+    process.close()
+
+
+def test_a_refusal_of_a_slot_that_is_gone_is_forgotten(make_server, fork, monkeypatch):
+    monkeypatch.setattr(fork_server, "REFUSAL_SECONDS", 0.0)
+    monkeypatch.setattr(ForkServer, "_answer", staticmethod(lambda *_: (0, errno.EAGAIN)))
+    server = make_server()
+    with pytest.raises(NotStarted):
+        fork(server)
+    assert server.state().cause is None
+
+
+def test_a_wait_for_the_fork_server_can_be_given_up(make_server, fork, tmp_path, monkeypatch):
+    (tmp_path / "slow_import.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    given_up = threading.Event()
+    server = make_server("slow_import")
+    server.start()
+    given_up.set()
+    with pytest.raises(NotStarted, match="the service is stopping"):
+        fork(server, given_up.is_set)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_watching_thread_is_started_again(make_server, monkeypatch):
+    server = make_server()
+    server.start()
+    server_of(server)
+    monkeypatch.setattr(ForkServer, "_turn", lambda *_: sys.exit())  # ends the thread and not the process
+    wait_until(lambda: not server._thread.is_alive(), "the thread has ended")
+    monkeypatch.undo()
+    server.start()
+    assert server._thread.is_alive()
+    assert try_out(server) == 0
+
+
+def test_the_exit_code_of_a_process_that_nobody_has_waited_for():
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(7)"])
+    wait_until(lambda: exit_code_of_zombie(process.pid) is not None, "it has ended")
+    assert exit_code_of_zombie(process.pid) == 7
+    process.wait()
+    assert exit_code_of_zombie(process.pid) is None
+    assert exit_code_of_zombie(os.getpid()) is None
