@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 10
 """Time for the last connections to close after the drain."""
 STOP_SECONDS = 15
-"""Time to stop the workers after that. Then the process ends, whatever it is doing."""
+"""Time to stop page and workers after their own limits. Then the process ends, whatever it is doing."""
 
 
 def serve(
@@ -143,9 +143,9 @@ class _Server(uvicorn.Server):
         self._app = app
         self._service: Service = app.state.service
         settings = self._service.settings
-        self._latest_end = LatestEnd(
-            settings.drain_linger_seconds + settings.drain_seconds + END_SECONDS + STOP_SECONDS
-        )
+        # uvicorn gives the last connections as long as the drain again
+        drain_seconds = settings.drain_linger_seconds + 2 * settings.drain_seconds + END_SECONDS
+        self._latest_end = LatestEnd(drain_seconds + settings.page_stop_seconds + STOP_SECONDS)
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
