@@ -345,8 +345,13 @@ def _resources() -> Iterator[Line]:
     yield line(
         6,
         graph(
-            "连接 Connections",
-            query(f"sum(ccmusic_open_connections{{{JOB}}})", "打开 open"),
+            "连接与可疑客户端 Connections, suspect clients",
+            query(f"sum(ccmusic_open_connections{{{JOB}}})", "打开的连接 open connections"),
+            query(f"sum(ccmusic_suspect_clients{{{JOB}}})", "可疑客户端 suspect clients"),
+            description=(
+                "可疑客户端：其多个录音曾导致工作进程终止。",
+                "Suspect clients: several of their recordings ended workers.",
+            ),
             runbooks=["CcmusicRed"],
         ),
         graph(
