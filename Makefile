@@ -23,7 +23,7 @@ run: $(VENV)/.page  ## install and start the page and the API on port 7860
 # One process for each core. More would be faster, but then the services that tests watch warn that they are slow.
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 test: $(VENV)/.test  ## install and run the tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST)
 
 # What needs no running service, no browser and no torch: for other Pythons, against the wheel as people install it.
 FAST := tests/audio tests/features tests/models tests/inference tests/health tests/scoring tests/evaluation tests/alerting \

@@ -26,24 +26,6 @@ for _phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_SECONDS)
 
 
-# Files that share something slow, by the name of their group: the served page, and librosa's compilation.
-_SHARED = {
-    "ui": "page",
-    "audio/test_decode.py": "librosa",
-    "features/test_cqt.py": "librosa",
-    "features/test_mel.py": "librosa",
-}
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one file in one process, so that what a module shares is started once."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        group = _SHARED.get(file.as_posix()) or _SHARED.get(file.parts[0]) or file.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory around `band_network`; tests only read it."""
