@@ -36,7 +36,7 @@ TO_THE_GROUP = """
     CcmusicDown CcmusicRed CcmusicProbeFails CcmusicProbeMissing CcmusicNotReady CcmusicNotAlive CcmusicWorkerRestarts
     CcmusicSelfTestStale CcmusicSelfTestFailing CcmusicErrorBudgetFastBurn CcmusicErrorBudgetSlowBurn
     CcmusicErrorBudgetTrickle CcmusicOverloaded CcmusicQueueOld CcmusicSlow CcmusicMemoryHigh CcmusicGpuMemoryHigh
-    CcmusicDiskLow CcmusicLoopLag CcmusicDrift CcmusicModelMismatch
+    CcmusicDiskLow CcmusicPageFails CcmusicLoopLag CcmusicDrift CcmusicModelMismatch
 """
 RECEIVERS = {name: ["wecom"] for name in TO_THE_GROUP.split()} | {
     "CcmusicWatchdog": ["heartbeat"],
