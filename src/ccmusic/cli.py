@@ -49,6 +49,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     from ccmusic.commands.exit_codes import ExitCode
     from ccmusic.commands.messages import warn
     from ccmusic.errors import InvalidParameter, InvalidSettings, ModelError
+    from ccmusic.process.start_limits import LimitTooLow
 
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -57,9 +58,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except InvalidSettings as error:
         warn(f"configuration: {error}")
         return ExitCode.SETTINGS
-    except InvalidParameter as error:
+    except (InvalidParameter, LimitTooLow) as error:
         warn(str(error))
-        return ExitCode.USAGE
+        return ExitCode.USAGE if isinstance(error, InvalidParameter) else ExitCode.REFUSED
     except ModelError as error:
         warn(f"model: {error.sentence}")
         return ExitCode.MODEL

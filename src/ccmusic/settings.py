@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import SettingsConfigDict
 
 from ccmusic.audio.waveform import DecodeLimits
 from ccmusic.errors import InvalidSettings
+from ccmusic.process.environment import EnvironmentSettings
 from ccmusic.process.secret_file import read_secret
-from ccmusic.process.service_links import is_service_link, without_service_links
+from ccmusic.process.service_links import is_service_link
 
 LONGEST = 1_000_000
 """Longest time of a setting in seconds, 11 days: the system's calls that wait refuse more than 24 days."""
@@ -52,7 +47,7 @@ def _default_cache() -> Path:
     return home / ".cache" / "ccmusic"
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """Everything that an operator can set. Each field is a variable: ``port`` is ``CCMUSIC_PORT``."""
 
     model_config = SettingsConfigDict(
@@ -289,22 +284,12 @@ class Settings(BaseSettings):
         )
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources, the one that takes precedence first: command line, environment, file."""
-        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101  pydantic passes nothing else
-        env_settings.env_vars = without_service_links(env_settings.env_vars)
-        sources = [init_settings, env_settings]
-        if path := os.environ.get("CCMUSIC_CONFIG"):
-            # not pydantic's source of TOML: it refuses a byte order mark, which editors of Windows write
-            sources.append(InitSettingsSource(settings_cls, tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))))
-        return tuple(sources)
+    def file_values(cls) -> dict[str, Any]:
+        """The values of the file that ``CCMUSIC_CONFIG`` names."""
+        if not (path := os.environ.get("CCMUSIC_CONFIG")):
+            return {}
+        # not pydantic's source of TOML: it refuses a byte order mark, which editors of Windows write
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
 
 
 SECTIONS = {

@@ -74,6 +74,21 @@ def test_an_address_that_cannot_be_used(host, port, words):
     assert words in text
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("ulimit -n 16", "descriptors, the limit is 16: raise ulimit -n"),
+        ("ulimit -n 32", "descriptors, the limit is 32: raise ulimit -n"),
+        ("ulimit -f 0", "kilobytes in a file, the limit is 0: raise ulimit -f"),
+        ("ulimit -v 200000", "kilobytes of address space, the limit is 200000: raise ulimit -v"),
+    ],
+)
+def test_a_limit_that_is_too_low_is_refused_at_once(limit, words):
+    code, text = ended(["sh", "-c", f'{limit}; exec "$@"', "-", *SERVE], stdout=subprocess.DEVNULL)
+    assert (code, text.count("\n")) == (ExitCode.REFUSED, 1), text
+    assert words in text
+
+
 def free_port() -> int:
     with listen("127.0.0.1", 0) as listener:
         return listener.getsockname()[1]

@@ -9,10 +9,13 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -21,7 +24,7 @@ import yaml
 
 from deploy.dockerfile import Stage, build, context, instructions, python_prefix
 from support.recordings import tone, wav
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy/docker"
@@ -209,6 +212,50 @@ def test_the_base_has_a_full_version_and_every_step_is_known():
         for install in re.findall(r"pip (?:--python \S+ )?install [^&]*", run):
             assert "--require-hashes" in install or "--no-deps" in install
     assert "RUN" not in [name for name, _ in steps[[i for i, s in enumerate(steps) if s[0] == "FROM"][1] :]]
+
+
+def instruction(name: str) -> str:
+    (rest,) = [rest for known, rest in instructions(DOCKERFILE.read_text()) if known == name]
+    return rest
+
+
+@pytest.mark.parametrize("of_a_service", [False, True])
+def test_the_health_check_finds_the_port_as_the_settings_do(of_a_service):
+    class Live(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/livez" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Live) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        _, *words = json.loads(instruction("HEALTHCHECK").partition(" CMD ")[2])
+        if of_a_service:  # Kubernetes sets it for a Service named ccmusic; the default is in use then
+            words[-1] = words[-1].replace("7860", str(server.server_port))
+        port = "tcp://10.0.0.1:7861" if of_a_service else str(server.server_port)
+        checked = subprocess.run([sys.executable, *words], env=os.environ | {"CCMUSIC_PORT": port}, check=False)
+        server.shutdown()
+    assert checked.returncode == 0
+
+
+@ours_alone
+def test_a_stop_before_python_runs_is_not_lost():
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    *entry, program = json.loads(instruction("ENTRYPOINT"))
+    assert program == "ccmusic"
+    before = ("sh", "-c", 'echo started; exec "$@"', "-")
+    service = (sys.executable, "-m", "ccmusic.cli", "serve", "--no-page", "--host", "127.0.0.1", "--port", "0")
+    process = subprocess.Popen([*alone, *entry, *before, *service], stdout=subprocess.PIPE, text=True)
+    with process:  # which closes its pipe
+        try:
+            assert process.stdout.readline() == "started\n"
+            first = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            os.kill(int(first), getattr(signal, instruction("STOPSIGNAL")))
+            assert process.wait(PATIENCE_SECONDS) == 0
+        finally:
+            process.kill()
 
 
 # Compose

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ccmusic.errors import InvalidSettings
-from ccmusic.process.service_links import is_service_link, without_service_links
+from ccmusic.process.environment import EnvironmentSettings
+from ccmusic.process.service_links import is_service_link
 
 PREFIX = "CCMUSIC_BRIDGE_"
 ROBOT_API = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send"
@@ -25,7 +26,7 @@ Texts = Annotated[tuple[str, ...], NoDecode]
 """In a variable, separated by commas."""
 
 
-class BridgeSettings(BaseSettings):
+class BridgeSettings(EnvironmentSettings):
     """All settings of `ccmusic wecom-bridge`; each field is a flag and a variable."""
 
     model_config = SettingsConfigDict(
@@ -99,20 +100,6 @@ class BridgeSettings(BaseSettings):
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("a password is not sent in clear: smtp_security must be starttls or tls")
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources, the one that takes precedence first: flags, environment."""
-        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101  pydantic passes nothing else
-        env_settings.env_vars = without_service_links(env_settings.env_vars)
-        return init_settings, env_settings
 
     @property
     def zone(self) -> ZoneInfo:

@@ -1,20 +1,18 @@
-"""Processes whose parent has ended, and that the system gave to this one: process 1 must wait for them.
+"""Children that have ended and for which no code in this process waits.
 
-When the fork server ends, its workers become children of process 1. In a container without an init program this is the
-service, and each of them would stay a zombie, which takes an entry of the table of processes.
+Some were never started here: process 1 of a container inherits processes from others, and so does the service when it
+becomes the parent of workers whose fork server has ended. Each would stay a zombie and keep its process id.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, process, resource_tracker
+from multiprocessing import process, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,6 @@ logger = logging.getLogger(__name__)
 PERIOD_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0
 """A child that has ended for this time has no owner: code that starts a process here waits for it much sooner."""
-
-PR_GET_CHILD_SUBREAPER = 37
-
 
 _owners: list[Callable[[], set[int]]] = []
 
@@ -36,68 +31,65 @@ def leave_to(owner: Callable[[], set[int]]) -> None:
 
 
 class Orphans:
-    """Finds children that ended and that no code waits for.
-
-    A process that was the child of another process before is an orphan. A process that was never seen before may be one
-    or may have been started here; it has `patience_seconds`.
+    """Waits for children that have ended for `patience_seconds` and that have no owner.
 
     Parameters
     ----------
-    parent : int
-        The id of this process.
     patience_seconds : float
     owned : callable
         Returns the ids of the children that others wait for, however late.
     """
 
-    def __init__(self, parent: int, patience_seconds: float, owned: Callable[[], set[int]]) -> None:
-        self._parent = parent
+    def __init__(self, patience_seconds: float, owned: Callable[[], set[int]]) -> None:
         self._patience = patience_seconds
         self._owned = owned
-        self._others: set[int] = set()
         self._ended_since: dict[int, float] = {}
 
-    def due(self, processes: Mapping[int, tuple[int, str]], now: float) -> set[int]:
+    def due(self, ended: set[int], now: float) -> set[int]:
         """The children for which this process must wait.
 
         Parameters
         ----------
-        processes : mapping
-            Parent and state of each process, by process id.
+        ended : set of int
+            What `ended_children` returns.
         now : float
+            In seconds.
         """
-        others = {pid for pid, (parent, _) in processes.items() if parent != self._parent}
-        self._others = others | (self._others & processes.keys())
-        ended = {pid for pid, (parent, state) in processes.items() if parent == self._parent and state == "Z"}
         self._ended_since = {pid: self._ended_since.get(pid, now) for pid in ended - self._owned()}
-        return {pid for pid, since in self._ended_since.items() if pid in self._others or now - since >= self._patience}
+        return {pid for pid, since in self._ended_since.items() if now - since >= self._patience}
 
     def reap(self) -> int:
         """Wait for the children that are due, without blocking; returns their number."""
         count = 0
-        for pid in self.due(read_processes(), time.monotonic()):
+        for pid in self.due(ended_children(), time.monotonic()):
             with suppress(ChildProcessError):
                 count += os.waitpid(pid, os.WNOHANG)[0] == pid
         return count
 
 
-def read_processes() -> dict[int, tuple[int, str]]:
-    """Parent and state (such as Z) of each process, by process id."""
-    found = {}
+def ended_children() -> set[int]:
+    """The ids of the children of this process that have ended and that nobody has waited for."""
+    try:  # one call, since the machine may have thousands of processes and rarely a zombie
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return set()
+    except ChildProcessError:
+        return set()
+    found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, IndexError, ValueError):
+                # the name of a process may contain spaces and brackets; the state follows the last bracket
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                found[int(entry.name)] = int(parent), state
+                if state == "Z" and int(parent) == os.getpid():
+                    found.add(int(entry.name))
     return found
 
 
 def owned_by_multiprocessing() -> set[int]:
     """Children that multiprocessing waits for when it needs the next one."""
-    server: Any = forkserver._forkserver
     tracker: Any = resource_tracker._resource_tracker
     children: Any = set(process._children)  # type: ignore[attr-defined]
-    found = {server._forkserver_pid, tracker._pid, *(getattr(child._popen, "pid", None) for child in children)}
+    found = {tracker._pid, *(getattr(child._popen, "pid", None) for child in children)}
     return found - {None}
 
 
@@ -106,27 +98,16 @@ def owned() -> set[int]:
     return owned_by_multiprocessing().union(*(owner() for owner in _owners))
 
 
-def adopts_orphans() -> bool:
-    """Whether the system gives orphans to this process: it is process 1, or a subreaper."""
-    if not sys.platform.startswith("linux"):
-        return False
-    if os.getpid() == 1:
-        return True
-    subreaper = ctypes.c_int()
-    ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(subreaper))
-    return subreaper.value != 0
-
-
 @contextmanager
 def orphans_reaped(
     period_seconds: float = PERIOD_SECONDS, patience_seconds: float = PATIENCE_SECONDS
 ) -> Iterator[None]:
-    """Wait for orphans while a ``with`` block lasts, on a thread of its own; nothing where the system gives us none."""
-    if not adopts_orphans():
+    """Wait for orphans while a ``with`` block lasts, on a thread of its own; only Linux gives a process any."""
+    if not hasattr(os, "waitid") or not Path("/proc/self/stat").exists():
         yield
         return
     ended = threading.Event()
-    orphans = Orphans(os.getpid(), patience_seconds, owned)
+    orphans = Orphans(patience_seconds, owned)
 
     def run() -> None:
         while not ended.wait(period_seconds):

@@ -20,6 +20,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.process.limits import why_not_started
 from ccmusic.process.orphans import leave_to
 from ccmusic.settings import Settings
 from ccmusic.workers.fork_server_process import ANSWER, REQUEST
@@ -27,7 +28,6 @@ from ccmusic.workers.forked_process import ForkedProcess
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.heartbeat_age import HeartbeatAge
 from ccmusic.workers.process_info import Silence, StoppedTime, WaitedTime, thread_times
-from ccmusic.workers.process_limits import why_not_started
 from ccmusic.workers.records import HelperState
 
 logger = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ from ccmusic.errors import (
     NoRoom,
     OutOfMemory,
 )
+from ccmusic.process.limits import no_memory, why_not_started
 from ccmusic.workers import faults, lifeline
 from ccmusic.workers.channel import (
     Failed,
@@ -40,7 +41,6 @@ from ccmusic.workers.channel import (
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
 from ccmusic.workers.process_info import lower_priority
-from ccmusic.workers.process_limits import no_memory, why_not_started
 from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.process.limits import no_memory, oom_kills
 from ccmusic.workers import worker
 from ccmusic.workers.channel import Order, Reply, WorkerOptions
 from ccmusic.workers.fork_server import ForkServer
@@ -27,7 +28,6 @@ from ccmusic.workers.process_info import (
     rss_bytes,
     thread_times,
 )
-from ccmusic.workers.process_limits import no_memory, oom_kills
 from ccmusic.workers.records import RestartReason
 
 logger = logging.getLogger(__name__)

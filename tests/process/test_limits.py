@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from ccmusic.workers.process_limits import memory_limits, oom_kills, task_limits, why_not_started
+from ccmusic.process.limits import memory_limits, oom_kills, task_limits, why_not_started
 
 FILES = {
     "": {"pids.max": "64", "pids.current": "60", "memory.max": str(512 * 2**20), "memory.events": "oom 3\noom_kill 2"},
