@@ -21,9 +21,10 @@ run: $(VENV)/.page  ## install and start the page and the API on port 7860
 	$(BIN)/ccmusic serve
 
 # One process for each core. More would be faster, but then the services that tests watch warn that they are slow.
+# worksteal: each process gets tests that follow each other, so that what a file shares (a service, a browser) starts once.
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 test: $(VENV)/.test  ## install and run the tests
-	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
 
 # What needs no running service, no browser and no torch: for other Pythons, against the wheel as people install it.
 FAST := tests/audio tests/features tests/models tests/inference tests/health tests/scoring tests/evaluation tests/alerting \

@@ -20,7 +20,7 @@ SHORT = wav(tone(440, 1.0) + tone(660, 1.0, 0.2))
 """The test recording: a small WAV."""
 
 LONG = wav(tone(440, 240.0), form="FLAC")
-LONG_WINDOWS = 1000
+LONG_WINDOWS = 300
 """With so many windows it keeps a worker busy for seconds, so that a fault can happen meanwhile."""
 
 
