@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from faults.catalogue import CATALOGUE
 from faults.client import Answer
-from faults.false_alarms import Red, false_reds, false_restarts
+from faults.false_alarms import false_reds, false_restarts
 from faults.look import Look
+from faults.probe_watch import Red
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs
 from support.waiting import PATIENCE_SECONDS, wait_until

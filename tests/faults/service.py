@@ -10,15 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from faults.client import Answer, Client
-from faults.false_alarms import ProbeWatch
 from faults.look import Look
-from faults.processes import descendants, has_ended
+from faults.probe_watch import PROBES, ProbeWatch
+from faults.processes import commands, descendants, has_ended
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 TOKEN = "drill"
@@ -123,9 +124,12 @@ class Service:
 
         return Look(ask)
 
-    def probe_watch(self) -> ProbeWatch:
-        """Reads the probes all the time while its context is open."""
-        return ProbeWatch(self.address, lambda: self.process.poll() is not None)
+    def probe_watch(
+        self, probes: Sequence[str] = PROBES, *, new_connections: bool = False, side: bool = False
+    ) -> ProbeWatch:
+        """Reads the probes all the time while its context is open, at the main port or the management port."""
+        address = self.management if side else self.address
+        return ProbeWatch(address, lambda: self.process.poll() is not None, probes, new_connections=new_connections)
 
     def wait_green(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Return when all probes are true and every worker is up."""
@@ -155,6 +159,33 @@ class Service:
             return bool(found)
 
         wait_until(search, "a worker is in the middle of a job")
+        return found[0]
+
+    def fork_server(self, *, but: tuple[int, ...] = ()) -> int:
+        """Wait until there is one fork server; returns its process id."""
+        found: list[int] = []
+
+        def search() -> bool:
+            known = {*but, *(worker["pid"] for worker in self.look().workers)}
+            found[:] = [
+                pid
+                for pid, command in commands(self.pid).items()
+                if "fork_server" in command and pid not in known and not has_ended(pid)
+            ]
+            return len(found) == 1
+
+        wait_until(search, "there is one fork server")
+        return found[0]
+
+    def preparation(self) -> int:
+        """Wait for the process that prepares a checkpoint; returns its id."""
+        found: list[int] = []
+
+        def search() -> bool:
+            found[:] = [pid for pid, command in commands(self.pid).items() if "ccmusic.checkpoints" in command]
+            return bool(found)
+
+        wait_until(search, "a checkpoint is prepared")
         return found[0]
 
     def index_of(self, pid: int) -> int:

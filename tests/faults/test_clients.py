@@ -8,13 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from faults.client import Client
 from faults.drill import prove
+from faults.probe_watch import PROBES, ProbeWatch, Red
 from faults.service import Service
 from faults.traffic import SHORT, Traffic, differs, distinct, probabilities, trailer
 from support.recordings import tone, wav
@@ -82,30 +83,16 @@ def test_an_overload_is_refused_early_and_no_worker_restarts(row, start):
     with start(workers=2, max_queue=6) as service:
         capacity = Load(service, clients=4).run(BURST_SECONDS)
         for once in row.repeats(service):
-            seen: Counter[str] = Counter()
-            over = threading.Event()
-
-            def probe(seen: Counter[str] = seen, over: threading.Event = over) -> None:
-                client = Client(service.address, 10)
-                while not over.wait(0.05):
-                    try:
-                        seen[str(client.get("/livez").status)] += 1
-                    except Exception as error:
-                        seen[type(error).__name__] += 1
-                client.close()
-
-            prober = threading.Thread(target=probe, daemon=True)
-            prober.start()
             load = Load(service, clients=48, pause_seconds=48 / (10 * capacity))
-            once.begin()
-            goodput = load.run(BURST_SECONDS)
-            over.set()
-            prober.join()
+            with service.probe_watch(["livez"]) as watch:
+                once.begin()
+                goodput = load.run(BURST_SECONDS)
+            assert watch.readings
             offered = load.statuses.total() / BURST_SECONDS
             prove(lambda offered=offered: offered > 3 * capacity, "the load is far above the capacity")
             once.detected = load.first_refusal - once.since
             once.wrong += load.wrong
-            once.within = set(seen) == {"200"} and not load.without_retry_after
+            once.within = not watch.reds and not load.without_retry_after
             row.figure("answers a second before the burst", capacity)
             row.figure("requests a second offered in it", offered)
             row.figure("answers a second in it", goodput)
@@ -113,7 +100,7 @@ def test_an_overload_is_refused_early_and_no_worker_restarts(row, start):
             row.figure("refused", load.statuses["503 overloaded"])
             assert set(load.statuses) <= {"200", "503 overloaded"}, load.statuses
             assert not load.without_retry_after
-            assert set(seen) == {"200"}
+            assert not watch.reds, watch.reds
             once.recovered_when()
             assert service.look().body["restarts"]["total"] == 0
 
@@ -222,7 +209,7 @@ def test_a_client_whose_files_end_workers_turns_no_probe_false(row, under_traffi
 
             before = service.look().body["restarts"]["total"]
             codes: set[str] = set()
-            with Prober(service) as prober:
+            with all_probes(service) as watches:
                 once.begin()
                 threads = [threading.Thread(target=send, daemon=True) for _ in range(n_connections)]
                 for thread in threads:
@@ -242,7 +229,7 @@ def test_a_client_whose_files_end_workers_turns_no_probe_false(row, under_traffi
                 wait_until(over, "every file has an answer", 170)
             assert set(answers) <= {"422 undecodable-audio", "504 inference-timeout", "503 overloaded"}, answers
             assert "fail" not in codes
-            assert set(prober.statuses) == {"200"}, prober.statuses
+            assert not reds_of(watches), reds_of(watches)
             once.within = True
             row.figure("restarts by its files", service.look().body["restarts"]["total"] - before)
             once.recovered_when()
@@ -283,47 +270,24 @@ def test_workers_that_end_on_known_recordings_are_a_crash_loop(row, start):
 
 
 DESCRIPTORS = 256
-PROBES = ("/livez", "/readyz", "/health", "/startupz")
+ALL_PROBES = (*PROBES, "startupz")
 WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/ogg\r\nContent-Le"
 BODY = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/ogg\r\nContent-Length: 1000\r\n\r\nOggS"
 
 
-@dataclass
-class Prober:
-    """Asks each probe at both ports again and again, over a new connection each time, as a kubelet does."""
+@contextmanager
+def all_probes(service: Service) -> Iterator[dict[str, ProbeWatch]]:
+    """Reads each probe at both ports all the time, over a new connection each time, as a kubelet does."""
+    with ExitStack() as stack:
+        yield {
+            port: stack.enter_context(service.probe_watch(ALL_PROBES, new_connections=True, side=side))
+            for port, side in (("main", False), ("management", True))
+        }
 
-    service: Service
-    statuses: Counter[str] = field(default_factory=Counter)
-    longest_seconds: Counter[str] = field(default_factory=Counter)
-    """By port."""
 
-    def __enter__(self) -> Prober:
-        self._stop = threading.Event()
-        ports = {"main": self.service.address, "management": self.service.management}
-        self._threads = [threading.Thread(target=self._ask, args=port, daemon=True) for port in ports.items()]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, port: str, address: str) -> None:
-        while not self._stop.wait(0.02):
-            for path in PROBES:
-                client = Client(address, 20)
-                begun = time.monotonic()
-                try:
-                    answer = client.get(path)
-                    kind = "200" if answer.status == 200 else f"{answer.status} {answer.text[:200]}"
-                except Exception as error:  # every kind of missing answer counts
-                    kind = type(error).__name__
-                client.close()
-                self.longest_seconds[port] = max(self.longest_seconds[port], time.monotonic() - begun)
-                self.statuses[kind] += 1
+def reds_of(watches: dict[str, ProbeWatch]) -> list[Red]:
+    return [red for watch in watches.values() for red in watch.reds]
 
 
 @contextmanager
@@ -362,19 +326,19 @@ def probes_answer_during(row, start, floods: tuple[tuple[int, bytes], ...]) -> N
         for once in row.repeats(service, traffic):
             count, data = floods[once.number % len(floods)]
             closed = service.look().metric("ccmusic_connections_closed_for_room_total")
-            with Prober(service) as prober:
+            with all_probes(service) as watches:
                 once.begin()
                 with flood(service, count, data):
                     once.detected_when(
                         lambda now, n=closed: now.metric("ccmusic_connections_closed_for_room_total") > n
                     )
-                    more = prober.statuses.total() + 10 * len(PROBES)
-                    prove(lambda more=more, prober=prober: prober.statuses.total() > more, "probes are asked")
+                    for watch in watches.values():
+                        watch.read_on()
                     assert service.classify(SHORT).status == 200
-            assert set(prober.statuses) == {"200"}, prober.statuses
-            for port, seconds in prober.longest_seconds.items():
-                row.figure(f"{port} port: longest answer of a probe in seconds", seconds)
-            once.within = max(prober.longest_seconds.values()) <= 1.0
+            assert not reds_of(watches), reds_of(watches)
+            for port, watch in watches.items():
+                row.figure(f"{port} port: longest answer of a probe in seconds", watch.longest_seconds)
+            once.within = max(watch.longest_seconds for watch in watches.values()) <= 1.0
             once.recovered_when()
             assert service.look().body["restarts"]["total"] == 0
     row.remark(f"each probe at both ports, over a new connection each time: 200; limit {DESCRIPTORS} descriptors")

@@ -11,40 +11,11 @@ import pytest
 
 from faults.drill import prove
 from faults.look import Look, replaced
-from faults.processes import TaskGroup, burners, commands, descendants, has_ended, started_at, state
+from faults.processes import TaskGroup, burners, descendants, has_ended, started_at, state
 from faults.service import Service
 from faults.traffic import SHORT
 from support.checkpoints import write_checkpoint, write_recordings
 from support.waiting import wait_until
-
-
-def fork_server_of(service: Service) -> int:
-    """Wait for the fork server; returns its process id."""
-    found: list[int] = []
-
-    def search() -> bool:
-        workers = [worker["pid"] for worker in service.look().workers]
-        found[:] = [
-            pid
-            for pid, command in commands(service.pid).items()
-            if "fork_server" in command and pid not in workers and not has_ended(pid)
-        ]
-        return len(found) == 1
-
-    wait_until(search, "there is one fork server")
-    return found[0]
-
-
-def importing_process(service: Service) -> int:
-    """Wait for the process that prepares a checkpoint; returns its id."""
-    found: list[int] = []
-
-    def search() -> bool:
-        found[:] = [pid for pid, command in commands(service.pid).items() if "ccmusic.checkpoints" in command]
-        return bool(found)
-
-    wait_until(search, "a checkpoint is prepared")
-    return found[0]
 
 
 def helper_lost(cause: str):
@@ -60,14 +31,14 @@ def test_a_killed_fork_server_is_replaced_and_no_worker_with_it(row, under_traff
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
             workers = [worker["pid"] for worker in service.look().workers]
-            victim = fork_server_of(service)
+            victim = service.fork_server()
             once.begin()
             os.kill(victim, signal.SIGKILL)
             once.detected_when(*helper_lost("SIGKILL"))
             prove(lambda pid=victim: has_ended(pid), "the process has ended")
             wait_until(lambda: service.look().check("helpers")[0] == "pass", "another one is ready")
             once.recovered_when()
-            assert fork_server_of(service) != victim
+            assert service.fork_server() != victim
             assert [worker["pid"] for worker in service.look().workers] == workers, "they work on"
         assert not traffic.counts()[2], "no request has failed"
     row.remark("the workers work on, and no request fails")
@@ -77,7 +48,7 @@ def test_a_killed_fork_server_is_replaced_and_no_worker_with_it(row, under_traff
 def test_a_stopped_fork_server_is_replaced_before_it_is_needed(row, under_traffic):
     with under_traffic() as (service, traffic):
         for once in row.repeats(service, traffic):
-            victim = fork_server_of(service)
+            victim = service.fork_server()
             worker = service.worker("idle", "busy", "testing")
             signs = replaced(service.look(), "killed", "SIGKILL")
             once.begin()
@@ -111,7 +82,7 @@ def test_a_lost_preparation_is_named_and_tried_again(row, start, tmp_path, numbe
         cache = tmp_path / f"cache-{once.number}"
         with start(wait=False, model=checkpoint, model_cache=cache, import_audio=audio) as service:
             once.service = service
-            victim = importing_process(service)
+            victim = service.preparation()
             once.begin()
             os.kill(victim, number)
             if number == signal.SIGSTOP:
@@ -131,11 +102,11 @@ def _nothing(service: Service) -> None:
 
 
 def _stop_fork_server(service: Service) -> None:
-    os.kill(fork_server_of(service), signal.SIGSTOP)
+    os.kill(service.fork_server(), signal.SIGSTOP)
 
 
 def _kill_fork_server(service: Service) -> None:
-    os.kill(fork_server_of(service), signal.SIGKILL)
+    os.kill(service.fork_server(), signal.SIGKILL)
 
 
 def _stop_worker(service: Service) -> None:
@@ -155,7 +126,7 @@ def _stop_fork_server_and_kill_worker(service: Service) -> None:
 
 
 def _stop_preparation(service: Service) -> None:
-    os.kill(importing_process(service), signal.SIGSTOP)
+    os.kill(service.preparation(), signal.SIGSTOP)
 
 
 STATES = {

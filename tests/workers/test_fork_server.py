@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ import pytest
 
 from ccmusic.workers import fork_server
 from ccmusic.workers.fork_server import ForkServer, ForkServerLost, NotStarted
-from ccmusic.workers.forked_process import ForkedProcess, exit_code_of_zombie
+from ccmusic.workers.forked_process import ForkedProcess
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.worker_process import try_out
 from support.waiting import wait_until
@@ -142,19 +141,33 @@ def test_a_fork_server_that_does_not_start_is_reported(make_server, tmp_path, mo
     assert server.state().seconds > 0
 
 
-def test_a_failed_fork_is_an_answer_and_the_other_workers_live_on(make_server, fork, monkeypatch):
-    server = make_server()
+LIMITED_FORKS = """import errno, os, pathlib
+fork = os.fork
+def fork_within_the_limit():
+    if pathlib.Path({limit!r}).exists():
+        raise BlockingIOError(errno.EAGAIN, "a limit is reached")
+    return fork()
+os.fork = fork_within_the_limit
+"""
+
+
+def test_a_failed_fork_is_an_answer_and_the_other_workers_live_on(make_server, fork, tmp_path, monkeypatch):
+    limit = tmp_path / "limit"
+    (tmp_path / "limited_forks.py").write_text(LIMITED_FORKS.format(limit=str(limit)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server = make_server("limited_forks")
     process, connection = fork(server)
-    answer = ForkServer._answer
-    monkeypatch.setattr(ForkServer, "_answer", staticmethod(lambda *_: (0, errno.EAGAIN)))
+    pid = server_of(server)
+    limit.touch()
     with pytest.raises(NotStarted, match="a limit of processes is reached"):
         fork(server)
     assert "a limit of processes is reached" in server.state().cause
     assert not server.state().replacing
     assert process.exit_code(0.1) is None
-    monkeypatch.setattr(ForkServer, "_answer", staticmethod(answer))
+    limit.unlink()
     assert try_out(server) == 0
     assert server.state().cause is None
+    assert server_of(server) == pid
     connection.close()
     assert process.exit_code(30.0) == 0
     process.close()
@@ -191,12 +204,3 @@ def test_the_watching_thread_is_started_again(make_server, monkeypatch):
     server.start()
     assert server._thread.is_alive()
     assert try_out(server) == 0
-
-
-def test_the_exit_code_of_a_process_that_nobody_has_waited_for():
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(7)"])
-    wait_until(lambda: exit_code_of_zombie(process.pid) is not None, "it has ended")
-    assert exit_code_of_zombie(process.pid) == 7
-    process.wait()
-    assert exit_code_of_zombie(process.pid) is None
-    assert exit_code_of_zombie(os.getpid()) is None

@@ -12,9 +12,9 @@ from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.restart_log import RestartLog
 from ccmusic.workers.roster import Roster
+from ccmusic.workers.slot_jobs import SlotJobs
 from ccmusic.workers.supervisor import Supervisor
 from ccmusic.workers.swap import wait_until_loaded
-from ccmusic.workers.worker_slot import WorkerSlot
 from support.bands_model import band_network, write_model, write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -146,8 +146,8 @@ def test_a_recording_whose_worker_is_lost_at_the_change_is_answered_by_the_new_m
     make_settings, tmp_path, monkeypatch
 ):
     changed = threading.Event()
-    answer = WorkerSlot._answer
-    monkeypatch.setattr(WorkerSlot, "_answer", lambda *reply: changed.wait(PATIENCE_SECONDS) and answer(*reply))
+    answer = SlotJobs._answer
+    monkeypatch.setattr(SlotJobs, "_answer", lambda *reply: changed.wait(PATIENCE_SECONDS) and answer(*reply))
     monkeypatch.setattr(supervisor_module, "compare", lambda *_: (8, 1.0, 1.0))
     write_model(tmp_path / "same", version="0.0.2")
     supervisor = Supervisor(make_settings(model_repository=tmp_path, fault_injection=True, self_test_seconds=600.0))

@@ -1,275 +1,24 @@
-"""A slot with a stub of the worker process: what happens to the job when a worker answers, hangs or ends."""
+"""A slot with a stub of the worker process: its thread, its loads, self-tests and commands."""
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
-from concurrent.futures import Future
-from types import SimpleNamespace
 
 import pytest
 
-from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import (
-    EmptyAudio,
-    InferenceTimeout,
-    ModelChanged,
-    ModelRefused,
-    NonFiniteOutput,
-    OutOfMemory,
-    Quarantined,
-    WorkerDied,
-)
+from ccmusic.errors import WorkerDied
 from ccmusic.health.clock import CLOCK
-from ccmusic.inference.result import ModelIdentity, TrackResult
-from ccmusic.models.store import ModelLocation, locate
-from ccmusic.workers import roster as roster_module
-from ccmusic.workers import worker_slot
+from ccmusic.inference.result import ModelIdentity
 from ccmusic.workers.channel import Failed, Inject, Injected, Job, Ready, SelfTest, SelfTested
 from ccmusic.workers.fork_server import ForkServerLost, NotStarted
-from ccmusic.workers.job_queue import JobQueue, Ticket
-from ccmusic.workers.quarantine import Quarantine
-from ccmusic.workers.restart_log import RestartLog
+from ccmusic.workers.restart_pause import RestartPause
 from ccmusic.workers.roster import Roster
 from ccmusic.workers.served_model import ServedModel
-from ccmusic.workers.suspects import Culprits, SuspectClients
-from ccmusic.workers.worker_slot import WorkerSlot
-from support.bands_model import write_model
+from support.stub_worker import CRASH, ENDED, HANG, READY, StubProcess
 from support.waiting import PATIENCE_SECONDS, wait_until
 
-READY = Ready(ServedModel(ModelIdentity("bands", "0.0.1", "0" * 64), "onnxruntime-cpu"), 0.01)
 GROWTH = 64 * 2**20
 """The least growth for which a worker may be replaced."""
-CRASH = "crash"
-HANG = "hang"
-ENDED = EmptyAudio("an answer")
-"""Any answer of the pipeline; an error about the recording is an answer too."""
-
-
-class StubProcess:
-    """Answers orders as `script` says: a reply, `CRASH` or `HANG`; self-tests pass unless the script has `SelfTest`."""
-
-    pid = 7
-    own_bytes = 100
-    grows_bytes = 0
-    dump = None
-    has_begun = True
-
-    def __init__(self, script: dict[type, object], on_failed) -> None:
-        self.connection, self._other_end = multiprocessing.Pipe()
-        self.heartbeat = SimpleNamespace(stage="inference", busy_since=lambda moment: self.has_begun)
-        self.failure = None
-        self.lost = False
-        self.end_noted = False
-        self.loading = True
-        self._script = script
-        self._on_failed = on_failed
-
-    @property
-    def unusable(self) -> bool:
-        return self.lost or self.failure is not None
-
-    def receive_loaded(self, limit_seconds: float, closing):
-        return self._reply(self._script.get(Ready, READY))
-
-    def request(self, order, timeout_seconds: float):
-        return self._reply(self._script.get(type(order), SelfTested(0.01)))
-
-    def _reply(self, reply):
-        if isinstance(reply, list):
-            reply = reply.pop(0)
-        self.own_bytes += self.grows_bytes
-        if reply is HANG:
-            raise TimeoutError
-        if reply is CRASH:
-            self.lost = True
-            raise EOFError
-        return reply
-
-    def mark_failed(self, reason, cause, *, dump=True) -> None:
-        if self.failure is None:
-            self.failure = (reason, cause)
-            self._on_failed(reason, cause)
-
-    def exit_cause(self):
-        return self.failure or ("crashed", "ended by SIGSEGV")
-
-    def close(self) -> None:
-        self.connection.close()
-        self._other_end.close()
-
-
-class Pool:
-    """One slot with what it needs; every process it starts follows the same script."""
-
-    def __init__(self, settings, script: dict[type, object]) -> None:
-        self.roster = Roster(settings, locate(settings.model), RestartLog(lambda: None))
-        self.queue = JobQueue(settings.max_wait_seconds)
-        self.quarantine = Quarantine(600.0)
-        self.clients = SuspectClients(2, 600.0)
-        self.slot = WorkerSlot(
-            0,
-            self.roster,
-            self.queue,
-            Culprits(self.quarantine, self.clients),
-            lambda on_failed: StubProcess(script, on_failed),
-        )
-        self.slot.start()
-
-    def submit(self, name: bytes = b"song") -> Ticket:
-        now = CLOCK.now()
-        ticket = Ticket(Job(name, WindowPlan(), False, client="client"), Future(), now, now + 60.0)
-        self.queue.put(ticket)
-        return ticket
-
-    def error_of(self, ticket: Ticket) -> BaseException | None:
-        return ticket.future.exception(PATIENCE_SECONDS)
-
-    def restarts(self) -> list[str]:
-        return [restart.reason for restart in self.roster.restart_log.read()[1]]
-
-    def caused(self) -> list[tuple[str, bool]]:
-        """The reason of each restart, and whether a recording may be the cause."""
-        return [(restart.reason, restart.job is not None) for restart in self.roster.restart_log.read()[1]]
-
-    def stop(self) -> None:
-        self.roster.closing.set()
-        self.slot.wake()
-        self.slot.join(PATIENCE_SECONDS)
-        assert not self.slot.is_alive()
-
-
-@pytest.fixture
-def make_pool(make_settings, monkeypatch):
-    monkeypatch.setattr(worker_slot, "MAX_PAUSE_AFTER_WORK_SECONDS", 0.0)
-    monkeypatch.setattr(worker_slot, "MAX_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(roster_module, "NOTICE_SECONDS", 0.0)
-    monkeypatch.setattr(roster_module, "TOGETHER_SECONDS", 0.0)
-    pools = []
-
-    def make(script: dict[type, object], **changes) -> Pool:
-        pool = Pool(make_settings(workers=1, **({"self_test_seconds": 600.0} | changes)), script)
-        pools.append(pool)
-        return pool
-
-    yield make
-    for pool in pools:
-        pool.stop()
-
-
-def test_an_error_of_the_pipeline_is_the_answer_and_the_worker_stays(make_pool):
-    pool = make_pool({Job: Failed(ENDED)})
-    assert pool.error_of(pool.submit()) is ENDED
-    assert pool.restarts() == []
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"), [(NonFiniteOutput("NaN"), "non_finite"), (OutOfMemory("no memory"), "out_of_memory")]
-)
-def test_a_worker_whose_output_cannot_be_trusted_is_replaced_after_its_answer(make_pool, error, reason):
-    pool = make_pool({Job: [Failed(error), Failed(ENDED)]})
-    assert pool.error_of(pool.submit()) is error
-    assert pool.error_of(pool.submit()) is ENDED
-    assert pool.restarts() == [reason]
-
-
-def test_another_worker_answers_when_the_network_has_changed(make_pool):
-    pool = make_pool({Job: [Failed(ModelChanged("not bit-equal")), Failed(ENDED)]})
-    assert pool.error_of(pool.submit()) is ENDED
-    assert pool.restarts() == ["self_test"]
-    assert pool.roster.state().self_test.failures == 1
-    assert len(pool.quarantine) == 0
-
-
-def test_a_job_that_takes_too_long_fails_and_counts_as_a_death(make_pool):
-    pool = make_pool({Job: HANG})
-    for _ in range(2):
-        assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
-    assert pool.restarts() == ["deadline", "deadline"]
-    assert pool.quarantine.blocks(b"song")
-
-
-def test_a_job_that_ends_one_worker_is_answered_by_the_next(make_pool):
-    pool = make_pool({Job: [CRASH, Failed(ENDED)]})
-    ticket = pool.submit()
-    assert pool.error_of(ticket) is ENDED
-    assert (ticket.losses, pool.restarts()) == (1, ["crashed"])
-
-
-def test_a_recording_that_a_worker_survives_is_not_quarantined_for_an_older_death(make_pool):
-    pool = make_pool({Job: [HANG, CRASH, Failed(ENDED), HANG]})
-    assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
-    assert pool.error_of(pool.submit()) is ENDED
-    assert isinstance(pool.error_of(pool.submit()), InferenceTimeout)
-    assert not pool.quarantine.blocks(b"song")
-
-
-def test_a_job_that_ends_two_workers_is_quarantined(make_pool):
-    pool = make_pool({Job: CRASH})
-    assert isinstance(pool.error_of(pool.submit()), Quarantined)
-    assert pool.quarantine.blocks(b"song")
-    assert not pool.quarantine.blocks(b"another song")
-
-
-def test_a_job_that_no_worker_has_begun_is_not_the_cause_and_fails_after_some_losses(make_pool, monkeypatch):
-    monkeypatch.setattr(StubProcess, "has_begun", False)
-    pool = make_pool({Job: CRASH})
-    ticket = pool.submit()
-    assert isinstance(pool.error_of(ticket), WorkerDied)
-    assert ticket.losses == worker_slot.MAX_LOSSES + 1
-    assert len(pool.quarantine) == 0
-
-
-ANSWER = TrackResult(ModelIdentity("bands", "0.0.1", "0" * 64), 1.0, {}, (), ())
-
-
-def test_a_recording_that_ends_two_workers_is_the_cause_of_both_restarts(make_pool):
-    pool = make_pool({Job: CRASH})
-    assert isinstance(pool.error_of(pool.submit()), Quarantined)
-    assert pool.caused() == [("crashed", True)] * 2
-    assert "client" not in pool.clients  # one recording is not enough
-    assert isinstance(pool.error_of(pool.submit(b"another song")), Quarantined)
-    assert "client" in pool.clients
-
-
-def test_a_recording_that_the_next_worker_answers_is_not_the_cause(make_pool):
-    pool = make_pool({Job: [CRASH, ANSWER, CRASH, Failed(ENDED)]})
-    for name in (b"song", b"another song"):
-        pool.error_of(pool.submit(name))
-    assert pool.caused() == [("crashed", False)] * 2
-    assert "client" not in pool.clients
-
-
-def test_a_recording_that_was_answered_before_is_not_the_cause(make_pool):
-    pool = make_pool({Job: [ANSWER, CRASH, CRASH, HANG]})
-    assert pool.error_of(pool.submit()) is None
-    assert isinstance(pool.error_of(pool.submit()), Quarantined)
-    timeout = pool.error_of(pool.submit())
-    assert isinstance(timeout, InferenceTimeout)
-    assert not timeout.by_recording
-    assert pool.caused() == [("crashed", False), ("crashed", False), ("deadline", False)]
-
-
-def test_a_job_that_takes_too_long_may_be_the_cause(make_pool):
-    pool = make_pool({Job: HANG})
-    timeout = pool.error_of(pool.submit())
-    assert isinstance(timeout, InferenceTimeout)
-    assert timeout.by_recording
-    assert pool.caused() == [("deadline", True)]
-
-
-def test_a_recording_that_needs_too_much_memory_may_be_the_cause(make_pool):
-    pool = make_pool({Job: [Failed(OutOfMemory("no memory")), Failed(NonFiniteOutput("NaN")), Failed(ENDED)]})
-    for name in (b"large", b"another", b"a third"):
-        pool.error_of(pool.submit(name))
-    assert pool.caused() == [("out_of_memory", True), ("non_finite", False)]
-
-
-def test_a_job_that_no_worker_has_begun_is_not_the_cause_of_a_restart(make_pool, monkeypatch):
-    monkeypatch.setattr(StubProcess, "has_begun", False)
-    pool = make_pool({Job: CRASH})
-    pool.error_of(pool.submit())
-    assert pool.caused() == [("crashed", False)] * (worker_slot.MAX_LOSSES + 1)
 
 
 def test_a_worker_that_ends_without_a_job_is_no_recordings_doing(make_pool):
@@ -304,19 +53,6 @@ def test_a_replacement_with_another_model_never_answers(make_pool):
     assert pool.restarts() == ["crashed", "load", "load"]
     assert pool.roster.served is READY.served
     assert (ticket.losses, pool.roster.record(0).error_code) == (1, None)
-
-
-def test_a_load_is_tried_again_as_soon_as_the_files_have_changed(make_pool, monkeypatch, tmp_path):
-    monkeypatch.setattr(worker_slot, "FIRST_PAUSE_SECONDS", 1000.0)
-    monkeypatch.setattr(worker_slot, "MAX_PAUSE_SECONDS", 1000.0)
-    directory = write_model(tmp_path / "m")
-    polled = []
-    files_state = ModelLocation.files_state
-    monkeypatch.setattr(ModelLocation, "files_state", lambda self: polled.append(1) or files_state(self))
-    pool = make_pool({Ready: [Failed(ModelRefused("half written"))] * 2 + [READY]}, model=str(directory))
-    wait_until(lambda: polled and pool.restarts() == ["load", "load"], "the slot waits")
-    write_model(directory, version="0.0.2")
-    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
 
 
 def test_a_command_returns_the_number_of_changes(make_pool):
@@ -425,14 +161,14 @@ def test_a_thread_that_runs_is_not_started_again(make_pool):
 def test_an_error_outside_of_a_process_does_not_end_the_thread(make_pool, monkeypatch):
     pool = make_pool({Ready: [CRASH, READY]})
     errors = [OSError("no descriptor")]
-    wait_before_restart = WorkerSlot._wait_before_restart
+    wait = RestartPause.wait
 
-    def wait(slot) -> None:
+    def wait_or_fail(*args, **options) -> None:
         if errors:
             raise errors.pop()
-        wait_before_restart(slot)
+        wait(*args, **options)
 
-    monkeypatch.setattr(WorkerSlot, "_wait_before_restart", wait)
+    monkeypatch.setattr(RestartPause, "wait", wait_or_fail)
     wait_until(lambda: pool.roster.n_ready == 1, "the model is loaded")
 
 

@@ -10,7 +10,6 @@ import ctypes
 import itertools
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -25,18 +24,14 @@ from ccmusic.process.orphans import leave_to
 from ccmusic.settings import Settings
 from ccmusic.workers.fork_server_process import ANSWER, REQUEST
 from ccmusic.workers.forked_process import ForkedProcess
-from ccmusic.workers.heartbeat import Heartbeat
-from ccmusic.workers.heartbeat_age import HeartbeatAge
-from ccmusic.workers.process_info import Silence, StoppedTime, WaitedTime, thread_times
 from ccmusic.workers.records import HelperState
+from ccmusic.workers.watched_fork_server import WatchedForkServer
 
 logger = logging.getLogger(__name__)
 
 PRELOADED = ["ccmusic.workers.preload"]
 """Modules that the fork server imports before it forks."""
 TURN_SECONDS = 0.1
-ALLOWANCE = 2.0
-"""Factor of the allowed heartbeat age: a fork of a large process takes a moment."""
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 5.0
 """Pauses between starts that fail; each is twice as long as the one before."""
@@ -49,14 +44,6 @@ MANY_FAILURES = 3
 """After so many failed starts in a row, another one does not count as a replacement."""
 PR_SET_CHILD_SUBREAPER = 36
 
-_PROGRAM = """import signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sys.path[:] = {path!r}
-from ccmusic.workers.fork_server_process import main
-main({control}, {lifeline}, {heartbeat}, {modules!r})
-"""
-
 
 class NotStarted(OSError):
     """No worker process can be started; the text says why."""
@@ -64,62 +51,6 @@ class NotStarted(OSError):
 
 class ForkServerLost(NotStarted):
     """The fork server ended or stood still during the request. Another one is started; try again."""
-
-
-class _Server:
-    """One process, from its start to its end."""
-
-    def __init__(self, modules: Sequence[str]) -> None:
-        self.heartbeat = Heartbeat()
-        self.control, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
-        program = _PROGRAM.format(
-            path=sys.path,
-            control=theirs.fileno(),
-            lifeline=lifeline,
-            heartbeat=self.heartbeat.descriptor,
-            modules=list(modules),
-        )
-        try:
-            self.process = subprocess.Popen(  # noqa: S603  this interpreter, and a module of this package
-                [sys.executable, "-c", program],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), lifeline, self.heartbeat.descriptor),
-                # NumPy's matrix library reads this when it is loaded. Its threads spin for tens of milliseconds after
-                # each product, on the same cores that the network needs next.
-                env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
-            )
-        except BaseException:
-            os.close(self._lifeline)
-            self.control.close()
-            self.heartbeat.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-        self.started_at = CLOCK.now()
-        self.ready_at: float | None = None
-        self.ended = False
-        self.age = HeartbeatAge()
-        self.silence = Silence()
-        self.waited = WaitedTime()
-        self.stopped = StoppedTime()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def end(self) -> None:
-        """Kill the process, and wake who waits for an answer. `close` must follow."""
-        self.ended = True
-        self.process.kill()
-        with suppress(OSError):
-            self.control.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        os.close(self._lifeline)
-        self.control.close()
-        self.heartbeat.close()
 
 
 class ForkServer:
@@ -148,14 +79,14 @@ class ForkServer:
         self._forking = threading.Lock()  # one request at a time
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
-        self._server: _Server | None = None
+        self._server: WatchedForkServer | None = None
         self._failure: str | None = None
         self._failed_starts = 0
         self._pause = 0.0
         self._next_start = 0.0
         self._lost: tuple[str, float] | None = None
         self._refused: tuple[str, float, float] | None = None
-        self._replaced: list[_Server] = []
+        self._replaced: list[WatchedForkServer] = []
         self._forked: set[int] = set()
         self._unreaped: set[int] = set()
         self._stopping = threading.Event()
@@ -188,7 +119,7 @@ class ForkServer:
         finally:
             self._forking.release()
 
-    def _ready_server(self, give_up: Callable[[], bool]) -> _Server:
+    def _ready_server(self, give_up: Callable[[], bool]) -> WatchedForkServer:
         with self._changed:
             while True:
                 server = self._server
@@ -200,7 +131,9 @@ class ForkServer:
                     raise NotStarted("the service is stopping")
                 self._changed.wait(TURN_SECONDS)
 
-    def _fork(self, server: _Server, descriptors: Sequence[int], give_up: Callable[[], bool]) -> ForkedProcess:
+    def _fork(
+        self, server: WatchedForkServer, descriptors: Sequence[int], give_up: Callable[[], bool]
+    ) -> ForkedProcess:
         number = next(self._numbers)
         exit_code, theirs = os.pipe()
         try:
@@ -223,7 +156,7 @@ class ForkServer:
         return ForkedProcess(pid, exit_code, self._note_closed)
 
     @staticmethod
-    def _answer(server: _Server, number: int, give_up: Callable[[], bool]) -> tuple[int, int]:
+    def _answer(server: WatchedForkServer, number: int, give_up: Callable[[], bool]) -> tuple[int, int]:
         """Process id and error number of a request. The watching thread ends a server that does not answer."""
         while True:
             if wait([server.control], TURN_SECONDS):
@@ -304,14 +237,19 @@ class ForkServer:
         if server is None:
             if now >= self._next_start:
                 self._start_server()
-        elif (cause := self._what_is_wrong(server, now)) is not None:
-            self._lose(server, cause, now)
+        else:
+            was_ready = server.ready_at is not None
+            cause = server.what_is_wrong(now, self.heartbeat_seconds, self.start_seconds)
+            if cause is not None:
+                self._lose(server, cause, now)
+            elif server.ready_at is not None and not was_ready:
+                self._note_ready()
         self._close_replaced()
         self._reap()
 
     def _start_server(self) -> None:
         try:
-            server = _Server(self._modules)
+            server = WatchedForkServer(self._modules)
         except OSError as error:
             self._fail(why_not_started(error.errno or 0))
             return
@@ -319,43 +257,14 @@ class ForkServer:
             self._server = server
             self._changed.notify_all()
 
-    def _what_is_wrong(self, server: _Server, now: float) -> str | None:
-        """Why the server must be replaced; None if it is well, or starting."""
-        code = server.process.poll()
-        if code is not None:
-            how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            return how if server.ready_at is not None else f"{how} while it started"
-        allowed = ALLOWANCE * self.heartbeat_seconds
-        if server.ready_at is None:
-            return self._what_is_wrong_at_start(server, now, allowed)
-        age = server.age.seconds(server.heartbeat.beat_at, server.heartbeat.age_seconds)
-        silent = server.silence.seconds(now, age, allowed, server.pid, lambda: thread_times(server.pid))
-        return None if silent is None else f"gave no sign of life for {silent:.1f} seconds"
-
-    def _what_is_wrong_at_start(self, server: _Server, now: float, allowed: float) -> str | None:
-        if wait([server.control], 0):
-            with suppress(OSError):
-                if server.control.recv(ANSWER.size):
-                    self._note_ready(server, now)
-            return None
-        times = thread_times(server.pid)
-        if (stopped := server.stopped.read(now, times)) > allowed:
-            return f"was stopped for {stopped:.1f} seconds while it started"
-        server.waited.read(now, times)
-        started = now - server.started_at - server.waited.of(str(server.pid))
-        if started > self.start_seconds:
-            return f"did not start within {self.start_seconds:g} seconds"
-        return None
-
-    def _note_ready(self, server: _Server, now: float) -> None:
+    def _note_ready(self) -> None:
         with self._changed:
-            server.ready_at = now
             self._failure = self._lost = None
             self._failed_starts = 0
             self._changed.notify_all()
         self.on_event()
 
-    def _lose(self, server: _Server, cause: str, now: float) -> None:
+    def _lose(self, server: WatchedForkServer, cause: str, now: float) -> None:
         """End a server that must be replaced."""
         server.end()
         self._replaced.append(server)

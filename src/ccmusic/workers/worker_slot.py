@@ -5,45 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from multiprocessing.connection import wait
 
-from ccmusic.errors import (
-    CcmusicError,
-    InferenceTimeout,
-    ModelChanged,
-    ModelRefused,
-    ModelReplaced,
-    NonFiniteOutput,
-    NoRoom,
-    OutOfMemory,
-    Quarantined,
-    WorkerDied,
-)
+from ccmusic.errors import CcmusicError, ModelRefused, ModelReplaced, NoRoom, WorkerDied
 from ccmusic.health.clock import CLOCK
-from ccmusic.inference.result import TrackResult
-from ccmusic.workers.channel import Failed, Inject, Injected, Ready, Reply, SelfTest, SelfTested
+from ccmusic.workers.channel import Failed, Inject, Injected, Ready, SelfTest, SelfTested
 from ccmusic.workers.fork_server import ForkServerLost, NotStarted
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.records import RestartReason
+from ccmusic.workers.restart_pause import FIRST_PAUSE_SECONDS, After, RestartPause
 from ccmusic.workers.roster import Roster
+from ccmusic.workers.slot_jobs import SlotJobs
 from ccmusic.workers.suspects import BY_RECORDING, Culprits
 from ccmusic.workers.wakeup import Wakeup
 from ccmusic.workers.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 0.1
-"""Pause before the second replacement in a row; the first replacement starts at once."""
-MAX_PAUSE_SECONDS = 30.0
-"""Longest pause after a failed load."""
-MAX_PAUSE_AFTER_WORK_SECONDS = 1.0
-"""Longest pause after a process that had loaded: a recording may have ended it, and other recordings wait."""
-MAX_PAUSE_WITHOUT_ROOM_SECONDS = 2.0
-"""Longest pause while a limit of processes or memory is reached: room may return at any moment."""
 LONG_RUN_SECONDS = 2.0
 """After a process that ran longer than this, the next one starts without a pause."""
 SELF_TEST_TIMEOUT_SECONDS = 30.0
@@ -53,12 +33,6 @@ OVERDUE = 1.0
 """After this many periods, a self-test is done before waiting jobs: it takes milliseconds."""
 END_SECONDS = 15.0
 """Longest time to record and close a process that has ended or is killed."""
-MAX_LOSSES = 5
-"""A job fails when more workers than this have ended during it, even if the job is not the cause."""
-CHANGED_FILE_SECONDS = 0.25
-"""Period of the check whether the model's files have changed since a failed load."""
-
-INTERRUPTION = (EOFError, OSError, TimeoutError)
 
 StartProcess = Callable[[Callable[[RestartReason, str], None]], WorkerProcess]
 
@@ -93,15 +67,12 @@ class WorkerSlot:
         self._index = index
         self._roster = roster
         self._queue = queue
-        self._culprits = culprits
+        self._jobs = SlotJobs(index, roster, queue, culprits, self._note_end)
         self._start_process = start_process
         self._wakeup = Wakeup()
-        self._pause = 0.0
+        self._pause = RestartPause(self._wakeup, roster)
         self._commands: list[tuple[Inject, Future[int]]] = []
         self._base_bytes: int | None = None
-        self._requeued = False
-        self._files_state: tuple[object, ...] = ()
-        self._ticket: Ticket | None = None
         self.process: WorkerProcess | None = None
         self.retire_after_job = False
         self.step = ("nothing", math.inf)
@@ -161,32 +132,31 @@ class WorkerSlot:
         """Run one process from its start to its end, and pause before the next one."""
         began = CLOCK.now()
         worked = False
-        limit = MAX_PAUSE_SECONDS
+        after: After = "a failed load"
         try:
             worked = self._run_process()
         except ForkServerLost as error:
             logger.warning("worker %d: %s", self._index, error)
-            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
+            after = "a failed start"
         except NotStarted as error:
             if self._roster.closing.is_set():
                 return
-            logger.error("worker %d: %s; next try in %.1f s", self._index, error, self._pause)
+            logger.error("worker %d: %s; next try in %.1f s", self._index, error, self._pause.seconds)
             self._roster.change(self._index, state="failed", error=str(error), error_code=None, pid=None)
-            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
+            after = "a failed start"
         except Exception as error:
             logger.exception("worker %d: its slot failed", self._index)
             self._roster.change(self._index, state="failed", error=f"{type(error).__name__}: {error}", error_code=None)
         if self._roster.closing.is_set():
             return
         if CLOCK.now() - began > LONG_RUN_SECONDS:
-            self._pause = 0.0
+            self._pause.seconds = 0.0
         if worked:
-            limit = MAX_PAUSE_AFTER_WORK_SECONDS
+            after = "work"
         elif isinstance(self._roster.load_failure, NoRoom):
-            limit = MAX_PAUSE_WITHOUT_ROOM_SECONDS
-        self._pause = min(self._pause, limit)
-        self._wait_before_restart()
-        self._pause = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), limit)
+            after = "a failed start"
+        self._begin("the pause before the next process", self._pause.limit(after))
+        self._pause.wait(after, watch_files=self._roster.record(self._index).state == "failed")
 
     def wake(self) -> None:
         """Make the slot check whether the roster closes or a command waits."""
@@ -198,23 +168,6 @@ class WorkerSlot:
         self._commands.append((command, future))
         self.wake()
         return future
-
-    def _wait_before_restart(self) -> None:
-        """Pause before the next process. After a failed load it ends early when the model's files have changed."""
-        failed = self._roster.record(self._index).state == "failed"
-        tried = last = self._files_state  # as they were before the load that has failed, if that is known
-        deadline = CLOCK.now() + self._pause
-        self._begin("the pause before the next process", self._pause)
-        while (left := deadline - CLOCK.now()) > 0:
-            if wait([self._wakeup.descriptor], min(left, CHANGED_FILE_SECONDS)):
-                self._wakeup.clear()
-                return
-            if failed:
-                now = self._files_state = self._roster.location.files_state()
-                tried = tried or now
-                if now == last != tried:  # changed, and not being written any more
-                    return
-                last = now
 
     # one process
 
@@ -243,7 +196,7 @@ class WorkerSlot:
     def _on_failed(self, reason: RestartReason, cause: str) -> None:
         """Called at once when a process is marked failed, from the thread that marks it."""
         # The restart first, and with the job: the sampler may look at any moment, and must see why no worker is ready.
-        self._roster.note_restart(self._index, reason, cause, self._ticket if reason in BY_RECORDING else None)
+        self._roster.note_restart(self._index, reason, cause, self._jobs.ticket if reason in BY_RECORDING else None)
         self._roster.change(self._index, state="starting")
 
     def _note_end(self, process: WorkerProcess, ticket: Ticket | None = None) -> str:
@@ -303,7 +256,7 @@ class WorkerSlot:
 
     def _load_failed(self, error: CcmusicError, *, restart: bool = True) -> bool:
         text = error.sentence
-        logger.error("worker %d: loading failed: %s; next try in %.1f s", self._index, text, self._pause)
+        logger.error("worker %d: loading failed: %s; next try in %.1f s", self._index, text, self._pause.seconds)
         self._roster.note_load_failure(self._index, error)
         if restart:
             self._roster.note_restart(self._index, "load", text)
@@ -342,113 +295,16 @@ class WorkerSlot:
             self._wakeup.clear()
 
     def _work(self, ticket: Ticket, process: WorkerProcess) -> None:
-        """Let the process do one job, and answer the ticket."""
-        began = CLOCK.now()
-        sent_at = time.monotonic()  # the system's clock, which heartbeats have
-        self._roster.change(self._index, state="busy")
-        limit = min(self._roster.settings.job_timeout_seconds, ticket.deadline - began)
-        self._ticket = ticket
+        """Let the process do one job."""
+        limit = self._jobs.limit_seconds(ticket)
         self._begin("a job", max(0.0, limit) + END_SECONDS)
-        try:
-            reply = process.request(ticket.job, limit)
-        except TimeoutError:
-            process.mark_failed(
-                "deadline", f"a job took longer than {limit:.3g} seconds, in stage {process.heartbeat.stage}"
-            )
-            error = InferenceTimeout(f"stopped after {limit:.3g} seconds of work")
-            error.by_recording = self._put_down_to(ticket, "deadline")
-            self._culprits.quarantine.record_death(ticket.suspect_digest or "")
-            ticket.fail(error)
-        except (EOFError, OSError):
-            self._handle_loss(ticket, sent_at, process)
-        else:
-            self._answer(ticket, reply, began, process)
-            self._roster.note_job_done(self._index)
-        finally:
-            # Whatever went wrong, the caller gets an answer. A ticket that is in the queue again waits for its answer.
-            if not ticket.future.done() and not self._requeued:
-                ticket.fail(WorkerDied("the job was lost inside the service"))
-            if not self._requeued:  # else another slot may have it already
-                self._queue.end(ticket)
-            self._requeued = False
-            self._ticket = None
-
-    def _answer(self, ticket: Ticket, reply: Reply, began: float, process: WorkerProcess) -> None:
-        if isinstance(reply, Failed) and isinstance(reply.error, ModelChanged):
-            # The answer is not given, and the recording is not the cause: another worker must answer it.
-            self._roster.note_self_test(self._index, 0.0, str(reply.error))
-            process.mark_failed("self_test", str(reply.error), dump=False)
-            self._requeue(ticket)
-            return
-        if not (isinstance(reply, Failed) and isinstance(reply.error, OutOfMemory | NonFiniteOutput)):
-            self._note_survival(ticket)
-        match reply:
-            case TrackResult():
-                self._roster.note_job_seconds(CLOCK.now() - began)
-                timings = {"queue": began - ticket.accepted_at, **reply.timings}
-                ticket.future.set_result(replace(reply, timings=timings))
-                self._culprits.note_answer(ticket)
-            case Failed(NonFiniteOutput() as error):
-                ticket.future.set_exception(error)
-                process.mark_failed("non_finite", str(error), dump=False)
-            case Failed(OutOfMemory() as error):
-                ticket.future.set_exception(error)
-                process.mark_failed("out_of_memory", str(error), dump=False)
-                self._put_down_to(ticket, "out_of_memory")
-            case Failed(error):
-                ticket.future.set_exception(error)
-            case _:
-                raise TypeError(f"a working worker does not send {type(reply).__name__}")
+        self._jobs.do(ticket, process, limit)
         self._recycle_if_grown(process)
-
-    def _handle_loss(self, ticket: Ticket, sent_at: float, process: WorkerProcess) -> None:
-        """The process ended during a job: another worker tries the job once; if that one ends too, it is refused."""
-        reason = process.exit_cause()[0]
-        had_begun = process.heartbeat.busy_since(sent_at) or reason == "out_of_memory"
-        cause = self._note_end(process, ticket)
-        again = ticket.suspect_digest is not None
-        if had_begun:
-            self._put_down_to(ticket, reason)
-            if again and not self._roster.lost_with_others(self._index, ticket, reason):
-                # The same job ended two workers, one after the other, so the job is the cause.
-                self._culprits.quarantine.block(ticket.suspect_digest or "")
-                ticket.fail(Quarantined("this recording ended two workers and is refused from now on"))
-                self._roster.restart_log.notify()
-                return
-        elif not again:
-            self._clear(ticket)
-        ticket.losses += 1
-        if ticket.losses <= MAX_LOSSES and ticket.deadline > CLOCK.now() and not self._roster.closing.is_set():
-            logger.warning("worker %d: %s; another worker gets its job", self._index, cause)
-            self._requeue(ticket)
-        else:
-            self._clear(ticket)  # a recording that is the cause is refused after its second loss
-            ticket.fail(WorkerDied(f"the worker process was lost during this job: {cause}"))
-
-    def _requeue(self, ticket: Ticket) -> None:
-        self._requeued = True
-        self._queue.put(ticket, first=True)
-
-    def _put_down_to(self, ticket: Ticket, reason: RestartReason) -> bool:
-        """The worker was lost during this job; returns whether its recording may be the cause."""
-        may_be = self._culprits.note_loss(ticket, reason)
-        if not may_be:
-            self._roster.restart_log.clear_job(ticket.number)
-        return may_be
-
-    def _clear(self, ticket: Ticket) -> None:
-        self._culprits.clear(ticket)
-        self._roster.restart_log.clear_job(ticket.number)
-
-    def _note_survival(self, ticket: Ticket) -> None:
-        if ticket.suspect_digest is not None:
-            self._culprits.note_survival(ticket)
-            self._roster.restart_log.clear_job(ticket.number)
 
     def _recycle_if_grown(self, process: WorkerProcess) -> None:
         """Replace a worker whose memory has grown too much, if the others are ready and its successor would be too."""
         now = process.own_bytes
-        if process.failure is not None or now is None or self._base_bytes is None:
+        if process.unusable or now is None or self._base_bytes is None:
             return
         grown = now - self._base_bytes
         if (
@@ -489,5 +345,5 @@ class WorkerSlot:
         try:
             reply = process.request(command, SELF_TEST_TIMEOUT_SECONDS)
             future.set_result(reply.changes if isinstance(reply, Injected) else 0)
-        except INTERRUPTION as error:
+        except (EOFError, OSError, TimeoutError) as error:
             future.set_exception(WorkerDied(f"the worker was lost during this command: {type(error).__name__}"))
