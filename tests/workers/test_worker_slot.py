@@ -93,20 +93,6 @@ def test_a_worker_whose_own_memory_has_grown_is_replaced_after_its_job_if_its_su
     assert pool.restarts() == restarts
 
 
-def test_a_slot_that_cannot_start_a_process_tries_again(make_pool, monkeypatch):
-    started = iter([OSError("no process"), None])
-    original = StubProcess.__init__
-
-    def start(self, script, on_failed) -> None:
-        if (error := next(started, None)) is not None:
-            raise error
-        original(self, script, on_failed)
-
-    monkeypatch.setattr(StubProcess, "__init__", start)
-    pool = make_pool({})
-    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
-
-
 def starting(monkeypatch, *errors: BaseException) -> None:
     """The next starts of a process fail with these errors."""
     left = list(errors)
@@ -120,15 +106,28 @@ def starting(monkeypatch, *errors: BaseException) -> None:
     monkeypatch.setattr(StubProcess, "__init__", start)
 
 
-def test_a_slot_without_room_for_a_process_names_the_limit_until_its_worker_is_ready(make_pool, monkeypatch):
-    limit = NotStarted("no process can be started: the limit")
-    causes = []
+@pytest.fixture
+def changes(monkeypatch) -> list[dict[str, object]]:
+    """What was changed in the record of a worker, in order."""
+    seen = []
     change = Roster.change
-    monkeypatch.setattr(Roster, "change", lambda *args, **fields: (causes.append(fields), change(*args, **fields)))
+    monkeypatch.setattr(Roster, "change", lambda *args, **fields: (seen.append(fields), change(*args, **fields)))
+    return seen
+
+
+def test_a_slot_that_cannot_start_a_process_reports_it_and_tries_again(make_pool, monkeypatch, changes):
+    starting(monkeypatch, ValueError("no process"))
+    pool = make_pool({})
+    wait_until(lambda: pool.roster.model_status == "ready", "the model is loaded")
+    assert {"state": "failed", "error": "ValueError: no process", "error_code": None} in changes
+
+
+def test_a_slot_without_room_for_a_process_names_the_limit_until_its_worker_is_ready(make_pool, monkeypatch, changes):
+    limit = NotStarted("no process can be started: the limit")
     starting(monkeypatch, limit, limit)
     pool = make_pool({})
     wait_until(lambda: pool.roster.n_ready == 1, "room is back")
-    assert causes.count({"state": "failed", "error": str(limit), "error_code": None, "pid": None}) == 2
+    assert changes.count({"state": "failed", "error": str(limit), "error_code": None, "pid": None}) == 2
     assert pool.restarts() == []
     assert pool.roster.load_error is None
 
