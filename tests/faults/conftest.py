@@ -13,7 +13,7 @@ import pytest
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from faults import matrix
 from faults.drill import Row
-from faults.service import Service
+from faults.service import Service, ends_of_logs
 from faults.traffic import Traffic
 
 ROWS: list[Row] = []
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
     row = item.funcargs.get("row") if hasattr(item, "funcargs") else None
     if isinstance(row, Row) and call.excinfo is not None:
         lines = str(call.excinfo.value).strip().splitlines() or [call.excinfo.typename]
@@ -36,7 +36,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             row.remark(f"not run here: {lines[0]}")
         else:
             row.failure = lines[0][:300]
-    return (yield)
+    report = yield
+    if report.failed and "tmp_path" in getattr(item, "funcargs", {}):
+        report.sections.extend(ends_of_logs(item.funcargs["tmp_path"]))
+    return report
 
 
 def pytest_sessionfinish() -> None:
@@ -48,6 +51,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines := matrix.false_alarms(ROWS):
         terminalreporter.section("false alarms")
         terminalreporter.write_line("\n".join(lines))
+        for row in ROWS:
+            for once in filter(lambda once: once.log_end, row.repeated):
+                terminalreporter.section(f"{row.name}, repeat {once.number + 1}: the end of the service's log", "-")
+                terminalreporter.write_line(once.log_end)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from faults.client import Answer
 from faults.false_alarms import false_reds, false_restarts
 from faults.look import Look
 from faults.probe_watch import Red
-from faults.service import Service
+from faults.processes import ProcessorWait
+from faults.service import Service, end_of
 from faults.traffic import SHORT, Traffic, differs
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -39,8 +40,12 @@ class Once:
         Seconds from the fault.
     within : bool or None
         Whether a bound that is not a time was kept.
+    held_up : float
+        Seconds until the detection in which the front process, the victim or this test waited for a processor.
     false_reds, false_restarts : int or None
         What the fault does not explain; None where the service was not watched because it starts with the fault.
+    log_end : str
+        The last lines of the service's log, if there was something that the fault does not explain.
     """
 
     number: int
@@ -50,6 +55,7 @@ class Once:
     recovered: float | None = None
     bound: float | None = None
     within: bool | None = None
+    held_up: float = 0.0
     requests: int = 0
     wrong: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -59,9 +65,19 @@ class Once:
     since: float = 0.0
     injected_at: float = 0.0
     recovered_at: float = math.inf
+    log_end: str = ""
+    processor_wait: ProcessorWait | None = None
 
-    def begin(self) -> None:
-        """Start the time; called at the moment of the injection."""
+    def begin(self, victim: int | None = None) -> None:
+        """Start the time; called at the moment of the injection.
+
+        Parameters
+        ----------
+        victim : int, optional
+            A process that must run before the fault is complete.
+        """
+        if self.service is not None:
+            self.processor_wait = ProcessorWait(*filter(None, (os.getpid(), self.service.pid, victim)))
         self.since = time.monotonic()
         self.injected_at = self.injected_at or self.since
 
@@ -77,6 +93,8 @@ class Once:
 
         def look() -> bool:
             now = self.service.look(side=side)
+            if self.processor_wait is not None:
+                self.processor_wait.read()
             waiting[:] = [condition for condition in waiting if not condition(now)]
             seen[:] = [now.body]
             return not waiting
@@ -90,7 +108,18 @@ class Once:
     def detected_now(self) -> float:
         """The fault is detected at this moment."""
         self.detected = time.monotonic() - self.since
+        if self.processor_wait is not None:
+            self.held_up = self.processor_wait.read()
         return self.detected
+
+    @property
+    def verdict(self) -> str | None:
+        """Whether the bound was kept: `yes`, `no`, or `busy` if only without the time in which the machine was busy."""
+        if self.within is not None:
+            return "yes" if self.within else "no"
+        if self.detected is None or self.bound is None:
+            return None
+        return "yes" if self.detected <= self.bound else "busy" if self.detected - self.held_up <= self.bound else "no"
 
     def recovered_when(self, *, since: float | None = None, timeout: float = RECOVER_SECONDS) -> float:
         """Wait until everything is green and the test recording has the right answer.
@@ -167,4 +196,6 @@ class Row:
                 once.restarts = now["total"] - restarts["total"]
                 more = Counter(now["by_reason"]) - Counter(restarts["by_reason"])
                 once.false_restarts = false_restarts(more, self.entry.restarts)
+            if once.false_reds or once.false_restarts:
+                once.log_end = end_of(service.log)
             self.repeated.append(once)

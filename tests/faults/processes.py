@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,6 +120,49 @@ def may_mount() -> bool:
         shutil.which("unshare") is not None
         and subprocess.run(command, check=False, capture_output=True).returncode == 0
     )
+
+
+def _waited(pid: int) -> dict[str, int]:
+    """Nanoseconds that each thread of a process has waited for a processor."""
+    found = {}
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError, IndexError):
+                found[task.name] = int((task / "schedstat").read_text().split()[1])
+    return found
+
+
+class ProcessorWait:
+    """The time in which threads of some processes waited for a processor: what a busy machine adds to their answers.
+
+    Of the time between two readings, the wait of the thread that waited longest counts. So threads that wait at the
+    same time count once.
+
+    Parameters
+    ----------
+    pids : int
+
+    Attributes
+    ----------
+    seconds : float
+        As of the last reading.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self.seconds = 0.0
+        self._read_at, self._last = time.monotonic(), self._threads()
+
+    def read(self) -> float:
+        """Take a reading; returns the seconds so far."""
+        now, threads = time.monotonic(), self._threads()
+        waited = max((total - self._last.get(thread, 0) for thread, total in threads.items()), default=0) / 1e9
+        self.seconds += min(waited, now - self._read_at)
+        self._read_at, self._last = now, threads
+        return self.seconds
+
+    def _threads(self) -> dict[str, int]:
+        return {thread: total for pid in self._pids for thread, total in _waited(pid).items()}
 
 
 @contextmanager

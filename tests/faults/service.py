@@ -24,6 +24,9 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 
 TOKEN = "drill"
 STOP_SECONDS = 90
+LOG_NAME = "service.log"
+LOGS, LOG_LINES = 3, 60
+"""A drill that fails shows the last lines of the logs of its last services."""
 WITH_PAGE = (sys.executable, "-m", "ccmusic.cli", "serve", "--host", "127.0.0.1")
 COMMAND = (*WITH_PAGE, "--no-page")
 
@@ -44,6 +47,17 @@ def environment(temporary: str, **settings: object) -> dict[str, str]:
     # a page that runs in the process of the tests has set its own directory
     inherited = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
     return inherited | {"TMPDIR": temporary} | ours | others
+
+
+def end_of(log: Path) -> str:
+    """The last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+
+def ends_of_logs(directory: Path) -> list[tuple[str, str]]:
+    """Name and last lines of the log of each of the last services that were started below a directory."""
+    logs = sorted(directory.rglob(LOG_NAME), key=lambda log: log.stat().st_mtime)[-LOGS:]
+    return [(f"{log.relative_to(directory)}: its end", end_of(log)) for log in logs]
 
 
 class Service:
@@ -74,7 +88,7 @@ class Service:
         **settings: object,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.log = directory / "service.log"
+        self.log = directory / LOG_NAME
         self.directory = directory
         # not in pytest's directory: the path of a socket in it must have at most 107 characters
         self._temporary = tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True)
@@ -106,7 +120,7 @@ class Service:
             readable, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
             piece = os.read(output, 4096) if readable else b""
             if not piece:
-                raise AssertionError(f"the service did not name its address: {self._lines!r}\n{self.log.read_text()}")
+                raise AssertionError(f"the service did not name its address: {self._lines!r}")
             self._lines += piece
         return found[1].decode()
 
@@ -136,7 +150,7 @@ class Service:
         try:
             wait_until(lambda: self.look().green, "the service is green", timeout_seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.look().body}\n{self.log.read_text()[-3000:]}") from None
+            raise AssertionError(f"{error}: {self.look().body}") from None
 
     def worker(self, *states: str, but: tuple[int, ...] = ()) -> int:
         """Wait for a worker in one of these states; returns its process id."""

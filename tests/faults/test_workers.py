@@ -86,7 +86,7 @@ def test_a_worker_whose_native_code_holds_the_lock_is_replaced_with_a_stack_dump
             victim = service.worker("idle", "busy", "testing")
             index = service.index_of(victim)
             signs = replaced(service.look(), "heartbeat")
-            once.begin()
+            once.begin(victim)
             injected = service.inject_later("hold-gil", worker=index, size=30)
             stopped = lambda now, i=index: (now.workers[i]["heartbeat_age_seconds"] or 1.0) > 0.5  # noqa: E731
             once.detected_when(stopped, *signs)

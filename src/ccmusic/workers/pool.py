@@ -144,7 +144,7 @@ class Pool:
             except ValueError:
                 continue  # the process has just ended, and its shared memory is released
             if silent is not None:
-                process.mark_failed("heartbeat", f"no heartbeat for {silent:.1f} seconds, in stage {stage}")
+                _mark_failed(process, f"no heartbeat for {silent:.1f} seconds, in stage {stage}")
 
     def restart_workers(self) -> None:
         """Replace each worker after its job."""
@@ -180,6 +180,16 @@ class Pool:
         )
         closing = self.roster.closing
         return WorkerProcess(lambda fds: self._fork_server.fork(fds, closing.is_set), options, on_failed)
+
+
+def _mark_failed(process: WorkerProcess, cause: str) -> None:
+    """Replace a worker that is stuck, without waiting for its stack dump: the others may be stuck, too."""
+    marking = threading.Thread(target=process.mark_failed, args=("heartbeat", cause), name="ccmusic-stack-dump")
+    marking.daemon = True
+    try:
+        marking.start()
+    except RuntimeError:  # at a limit of threads
+        process.mark_failed("heartbeat", cause, dump=False)
 
 
 def _join(thread: threading.Thread | WorkerSlot, deadline: float) -> None:
