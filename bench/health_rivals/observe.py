@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import multiprocessing
 import threading
 import time
@@ -21,6 +20,8 @@ CLIENT_TIMEOUT_SECONDS = 12.0  # above every service's own 10 s, so that its own
 TOLERANCE = 1e-3  # of a probability; the same model on the same machine repeats itself far more closely
 
 Ranking = dict[str, float]
+"""Genres and their probabilities in an answer; empty if it is none."""
+Read = Callable[[bytes], Ranking]
 Poll = tuple[float, str]
 
 
@@ -39,27 +40,25 @@ def ask(url: str, path: str, body: bytes | None, headers: dict[str, str], timeou
         connection.close()
 
 
-def ranking(answer: bytes) -> Ranking:
-    """Genres and their probabilities in an answer; empty when it is none."""
-    try:
-        return {p["genre"]: p["probability"] for p in json.loads(answer)["predictions"]}
-    except (ValueError, KeyError, TypeError):
-        return {}
-
-
 def same(left: Ranking, right: Ranking) -> bool:
     """Whether two answers name the same genres with the same probabilities."""
     return left.keys() == right.keys() and all(abs(left[genre] - right[genre]) <= TOLERANCE for genre in left)
 
 
 class Poller:
-    """Asks each endpoint every 50 ms from a process of its own, so that our own work does not delay it."""
+    """Asks each endpoint every 50 ms from a process of its own, so that our own work does not delay it.
 
-    def __init__(self, url: str, endpoints: tuple[str, ...]) -> None:
+    Parameters
+    ----------
+    endpoints : dict of str to tuple
+        The address (such as ``http://127.0.0.1:80``) and the path of each endpoint, under the name used in the results.
+    """
+
+    def __init__(self, endpoints: dict[str, tuple[str, str]]) -> None:
         context = multiprocessing.get_context("spawn")
         self._end = context.Event()
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_poll, args=(url, endpoints, self._end, sender), daemon=True)
+        self._process = context.Process(target=_poll, args=(endpoints, self._end, sender), daemon=True)
         self._process.start()
         self._receiver.recv()  # it polls from now on
 
@@ -71,14 +70,14 @@ class Poller:
         return polls
 
 
-def _poll(url: str, endpoints: tuple[str, ...], end: Event, sender: Connection) -> None:
+def _poll(endpoints: dict[str, tuple[str, str]], end: Event, sender: Connection) -> None:
     polls: dict[str, list[Poll]] = {endpoint: [] for endpoint in endpoints}
     parent = multiprocessing.parent_process()
 
     def watch(endpoint: str) -> None:
         while not end.is_set() and parent is not None and parent.is_alive():  # a bench that is killed leaves no poller
             asked = time.monotonic()
-            polls[endpoint].append((asked, ask(url, endpoint, None, {}, POLL_TIMEOUT_SECONDS)[0]))
+            polls[endpoint].append((asked, ask(*endpoints[endpoint], None, {}, POLL_TIMEOUT_SECONDS)[0]))
             end.wait(max(0.0, asked + POLL_SECONDS - time.monotonic()))
 
     threads = [threading.Thread(target=watch, args=(endpoint,)) for endpoint in endpoints]
@@ -102,8 +101,9 @@ class Request:
 class Caller:
     """Sends a recording twice every half second, whether or not the earlier ones were answered, as users do."""
 
-    def __init__(self, url: str, path: str, body: bytes, headers: dict[str, str], expected: Ranking) -> None:
-        self._request = (url, path, body, headers, CLIENT_TIMEOUT_SECONDS)
+    def __init__(self, request: tuple[str, str, bytes, dict[str, str]], read: Read, expected: Ranking) -> None:
+        self._request = request
+        self._read = read
         self._expected = expected
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -136,9 +136,9 @@ class Caller:
 
     def _send(self) -> None:
         sent = time.monotonic()
-        status, answer = ask(*self._request)
+        status, answer = ask(*self._request, CLIENT_TIMEOUT_SECONDS)
         if status == "200":
-            got = ranking(answer)
+            got = self._read(answer)
             status = "no classification" if not got else "right" if same(got, self._expected) else "wrong"
         self.requests.append(Request(sent, time.monotonic(), status))
 

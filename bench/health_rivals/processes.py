@@ -17,6 +17,12 @@ def runs(pid: int) -> bool:
     return state(pid) not in (None, "Z", "X")
 
 
+def of_session(leader: int) -> set[int]:
+    """The processes of the session that a process opened; that is a whole service."""
+    pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    return {pid for pid in pids if (fields := _stat(pid)) and int(fields[3]) == leader}
+
+
 def cpu_seconds(pid: int) -> float:
     """Processor time of a process so far; 0 when it is gone."""
     fields = _stat(pid)

@@ -1,4 +1,4 @@
-"""What both rivals run in each of their workers: our pipeline with the embedded model, and two faults to order.
+"""What all rivals run in each of their workers: our pipeline with the embedded model, and two faults to order.
 
 One file for both, so that they differ in the framework and in nothing else.
 """
@@ -10,24 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic.errors import CcmusicError
-from ccmusic.inference.onnx_runtime import OnnxBackend
+from ccmusic.inference.backend import Execution
 from ccmusic.inference.pipeline import Pipeline
+from ccmusic.inference.runtimes import open_backend
 from ccmusic.models.store import locate, read_model
 
 LOOP = b"FAULT loop"
 CORRUPT = b"FAULT corrupt"
 WORKERS = 2
+MODEL_NAME = "genres"
+CANARY_RECORDING = Path(__file__).parents[2] / "examples" / "soul.ogg"
 REQUEST_TIMEOUT_SECONDS = 10
 
 
 class RivalModel:
     """A pipeline that says where it runs, and that breaks when it is told to.
 
-    The pid goes into a directory named by the bench: neither framework tells its workers' pids over HTTP.
+    The pid goes into a directory named by the bench: no framework tells its workers' pids over HTTP.
     """
 
     def __init__(self) -> None:
-        self._pipeline = Pipeline.load(locate("embedded"))
+        self._location = locate(os.environ["RIVAL_MODEL"])
+        self._pipeline = Pipeline.load(self._location)
         self._marks = Path(os.environ["RIVAL_MARKS"])
         self._mark("worker")
 
@@ -52,11 +56,11 @@ class RivalModel:
         import onnx
         from onnx import numpy_helper
 
-        card, model = read_model(locate("embedded"))
+        card, model = read_model(self._location)
         network = onnx.load_from_string(model)
         largest = max(network.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         largest.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(largest), largest.name))
-        self._pipeline.network.backend = OnnxBackend(network.SerializeToString(), len(card.labels))
+        self._pipeline.network.backend = open_backend(network.SerializeToString(), card, Execution())
 
     def _mark(self, what: str) -> None:
         (self._marks / f"{what}-{os.getpid()}").touch()
