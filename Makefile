@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses soak check format bench bench-data rivals train families reference lock clean
+.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills soak check format bench bench-data rivals train families reference lock clean
 
 help:  ## list these words; make help-all: the rest too
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ monitoring-test: $(VENV)/.deploy  ##+ test the files of deploy/ with the real pr
 
 pauses: $(VENV)/.test  ##+ stop the service 30 times for up to a minute and watch its probes; writes docs/pauses.md
 	$(BIN)/python bench/pauses.py --write docs/pauses.md
+
+kills: $(VENV)/.test  ##+ kill and stop each process below the front process 20 times; writes docs/kills.md
+	$(BIN)/python bench/kills.py --write docs/kills.md
 
 MINUTES ?= 30
 soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
