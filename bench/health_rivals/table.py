@@ -207,7 +207,8 @@ def _notes(observed: float) -> list[str]:
         f"observation* if one was affected in the last {CALM_SECONDS:.0f} s. It does not show that a worker was "
         "replaced; *worker replaced* does: two running workers, one of them new.",
         "* The request that contains the endless loop is not counted. In the section of the wrong answers, a "
-        "*running* worker may be the one with the wrong weights.",
+        "*running* worker may be the one with the wrong weights. mosec interrupts a handler after its timeout and "
+        "keeps the worker, which none of these signs shows.",
         "* The other model on disk differs in its calibration only: the same genres with other probabilities. No "
         "service was asked to change its model, so the other model's answers count as wrong. Who replaces the killed "
         "worker has noticed its end, not necessarily the other model.",
