@@ -1,8 +1,10 @@
 import errno
 import socket
 
+import pytest
+
 from ccmusic.health import CannotListen
-from ccmusic.health.addresses import address, local_address
+from ccmusic.health.addresses import address, client_name, local_address
 
 
 def test_each_cause_has_its_own_advice(monkeypatch):
@@ -18,3 +20,18 @@ def test_addresses_as_people_can_use_them():
     assert address("::1", 80) == address("[::1]", 80) == "[::1]:80"
     assert local_address("::", 80) == local_address("[::]", 80) == local_address("0.0.0.0", 80) == "localhost:80"
     assert local_address("fe80::1", 80) == "[fe80::1]:80"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unix:", "unix:"),
+        ("", ""),
+    ],
+)
+def test_a_client_is_its_address_or_its_network(host, name):
+    assert client_name(host) == name

@@ -9,11 +9,13 @@ import pytest
 
 from ccmusic.health import connections as module
 from ccmusic.health.connections import CLOSED_AT_ONCE, NEWEST, OpenConnections, Phase, connection_limit
+from support.fake_clock import FakeProcess
 
 
 @dataclass(eq=False)
 class Stub:
     phase: Phase = Phase.FIRST
+    client_name: str = ""
     closed: bool = False
 
     def abort(self) -> None:
@@ -27,8 +29,8 @@ def opened(limit: int, *connections: Stub, on_closed=lambda _: None) -> OpenConn
     return found
 
 
-def stubs(count: int, phase: Phase = Phase.FIRST) -> list[Stub]:
-    return [Stub(phase) for _ in range(count)]
+def stubs(count: int, phase: Phase = Phase.FIRST, client: str = "") -> list[Stub]:
+    return [Stub(phase, client) for _ in range(count)]
 
 
 def closed(connections: list[Stub]) -> list[int]:
@@ -136,3 +138,53 @@ def test_descriptors_are_not_counted_for_each_connection(monkeypatch):
     limit = connection_limit(1000)
     assert [limit(n_open) for n_open in range(100)] == [1000] * 100
     assert len(calls) == 1
+
+
+def test_a_client_beyond_its_own_limit_soon_loses_the_connections_that_are_idle_for_longest(monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(module, "CLOCK", process.clock)
+    limits = {"proxy": None, "greedy": 50}
+    connections = OpenConnections(lambda _: 1000, limit_of=lambda client: limits.get(client, 50))
+    modest, greedy, proxy = stubs(1, client="modest"), stubs(52, client="greedy"), stubs(100, client="proxy")
+    for each in (*modest, *greedy, *proxy):
+        connections.add(each)
+    assert closed(greedy) == [0]
+    process.run(1.1)
+    connections.add(Stub(client_name="another"))
+    assert closed(greedy) == [0, 1]
+    assert closed(modest) == closed(proxy) == []
+    connections.discard(greedy[5])
+    process.run(1.1)
+    connections.add(Stub(client_name="greedy"))
+    assert closed(greedy) == [0, 1]
+
+
+def test_a_client_far_beyond_its_limit_loses_some_connections_each_second(monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(module, "CLOCK", process.clock)
+    connections = OpenConnections(lambda _: 1000, limit_of=lambda _: 50)
+    greedy = stubs(50 + 2 * CLOSED_AT_ONCE, client="greedy")
+    for each in greedy:
+        connections.add(each)
+    counts = []
+    for _ in range(4):
+        process.run(1.1)
+        connections.add(Stub(client_name="another"))
+        counts.append(len(closed(greedy)))
+    assert counts == [1 + CLOSED_AT_ONCE, 2 * CLOSED_AT_ONCE, 2 * CLOSED_AT_ONCE, 2 * CLOSED_AT_ONCE]
+
+
+def test_room_is_made_by_the_client_that_holds_the_most():
+    modest, greedy = stubs(20, client="modest"), stubs(80, client="greedy")
+    newest = Stub(client_name="another")
+    opened(100, *modest, *greedy, newest)
+    assert closed(modest) == []
+    assert closed(greedy) == list(range(CLOSED_AT_ONCE))
+    assert not newest.closed
+
+
+def test_room_is_made_by_others_if_the_client_that_holds_the_most_waits_for_answers():
+    modest, greedy = stubs(40, client="modest"), stubs(80, Phase.WORK, "greedy")
+    opened(120, *modest, *greedy, Stub(client_name="another"))
+    assert closed(modest) == list(range(CLOSED_AT_ONCE))
+    assert closed(greedy) == []

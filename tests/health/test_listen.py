@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from ccmusic.health import CannotListen, listen
-from ccmusic.health.listen import SPARE_DESCRIPTORS
+from ccmusic.health.listen import SEND_BUFFER_BYTES, SPARE_DESCRIPTORS
 from support.waiting import PATIENCE_SECONDS
 
 
@@ -19,6 +19,15 @@ def test_it_listens_at_once_without_the_delay_of_nagle():
         assert listener.proto == socket.IPPROTO_TCP  # what asyncio looks at before it turns the delay off
         with socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS):
             pass
+
+
+def test_the_kernel_keeps_little_of_an_answer_that_is_not_read():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname(), timeout=PATIENCE_SECONDS),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER_BYTES
 
 
 def test_an_occupied_port_is_an_error():

@@ -1,10 +1,13 @@
-"""Addresses to listen on, as people write and read them, and why listening on one is impossible."""
+"""Addresses to listen on, as people write and read them, and why listening on one is impossible. Names of clients."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 
+IPV6_PREFIX_BITS = 64
 _ANY = ("0.0.0.0", "::")  # noqa: S104  a comparison
 _ADVICE = {
     errno.EADDRINUSE: "stop the program that uses the port, or choose another port",
@@ -49,3 +52,28 @@ def address(host: str, port: int) -> str:
 def local_address(host: str, port: int) -> str:
     """The same for a program on this machine: a server that listens on every address is at ``localhost``."""
     return address("localhost" if without_brackets(host) in _ANY else host, port)
+
+
+def unmapped(host: str) -> str:
+    """The IPv4 address in ``::ffff:192.0.2.1``, which a socket has that listens on both; other hosts unchanged."""
+    with suppress(ValueError):
+        address = ip_address(host)
+        if address.version == 6 and address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+    return host
+
+
+def client_name(host: str) -> str:
+    """The name of a client by its address: one client can have every address of an IPv6 network.
+
+    Parameters
+    ----------
+    host : str
+        An address. Anything else, such as what a trusted proxy has sent, is a name itself.
+    """
+    host = unmapped(host)
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ip_network((address, IPV6_PREFIX_BITS), strict=False))

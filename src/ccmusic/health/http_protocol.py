@@ -1,12 +1,19 @@
-"""HTTP/1.1 for uvicorn, with limits on open connections and on the time of a request's head. Needs uvicorn."""
+"""HTTP/1.1 for uvicorn, with limits on open connections, on the time of a request's head, and for clients that do not
+read their answers. Needs uvicorn.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ccmusic.health.addresses import client_name
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.connections import OpenConnections, Phase
 
@@ -16,9 +23,88 @@ ACCEPTED_AT_ONCE = 16
 REGULAR_ANSWERS = 2
 """A connection with so many answers is in regular use: the ones of a client that only opens them are closed before."""
 
+LEAST_BYTES_PER_SECOND = 1024
+"""A client that reads slower than this does not read."""
+SEND_SECONDS = 30.0
+
+SAFE_HEADERS: tuple[tuple[str, str], ...] = (
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+"""Headers for answers that are data: a browser runs nothing in them and shows them in no other site's page."""
+
+
+class _TimedTransport:
+    """A transport that is aborted if its client does not read.
+
+    It passes everything else to the transport of asyncio.
+
+    Parameters
+    ----------
+    transport : asyncio.Transport
+    loop : asyncio.AbstractEventLoop
+    seconds : float
+        While an answer waits to be sent, the client must read `LEAST_BYTES_PER_SECOND` in each period of this length.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._seconds = seconds
+        self._socket = transport.get_extra_info("socket")
+        self._written = 0
+        self._read_before = 0
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep what cannot be sent yet."""
+        self._written += len(data)
+        self._transport.write(data)
+        if self._timer is None and self._transport.get_write_buffer_size():
+            self._start()
+
+    def end(self) -> None:
+        """The connection is closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _read(self) -> int:
+        """Bytes that have reached the client's machine."""
+        waiting = self._transport.get_write_buffer_size()
+        with suppress(OSError, ValueError):  # what is in the kernel of this machine
+            waiting += int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return self._written - waiting
+
+    def _start(self) -> None:
+        self._read_before = self._read()
+        self._deadline = CLOCK.now() + self._seconds
+        self._timer = self._loop.call_later(self._seconds, self._check)
+
+    def _check(self) -> None:
+        self._timer = None
+        left = self._deadline - CLOCK.now()
+        if not self._transport.get_write_buffer_size():
+            return
+        if left > 0:  # this process was stopped for a part of the time
+            self._timer = self._loop.call_later(left, self._check)
+        elif self._read() - self._read_before < LEAST_BYTES_PER_SECOND * self._seconds:
+            self._transport.abort()
+        else:
+            self._start()
+
 
 def limited_protocol(
-    connections: OpenConnections, head_seconds: float, *, access_log: bool = True
+    connections: OpenConnections,
+    head_seconds: float,
+    *,
+    send_seconds: float = SEND_SECONDS,
+    access_log: bool = True,
 ) -> type[H11Protocol]:
     """The protocol class of one server, for `uvicorn.Config(http=...)`.
 
@@ -28,6 +114,8 @@ def limited_protocol(
         Each connection is added to it.
     head_seconds : float
         A client whose request line and headers do not arrive within this time is disconnected.
+    send_seconds : float
+        A client that does not read its answer for this time is disconnected.
     access_log : bool
         Whether its requests are written to the log of accesses, if there is one. uvicorn's own setting of this name
         would end that log for every server of the process.
@@ -35,6 +123,7 @@ def limited_protocol(
 
     class LimitedProtocol(H11Protocol):
         _answers = 0
+        client_name = ""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -56,7 +145,9 @@ def limited_protocol(
             self.transport.abort()
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+            self._timed = _TimedTransport(transport, self.loop, send_seconds)
+            super().connection_made(self._timed)  # type: ignore[arg-type]
+            self.client_name = client_name(self.client[0]) if self.client else ""
             self._start_timer()
             connections.add(self)
 
@@ -71,9 +162,17 @@ def limited_protocol(
             super().on_response_complete()
             self._await_head()
 
+        def send_400_response(self, msg: str) -> None:
+            """Answer what is no HTTP. It has the headers of every other answer, but reaches no application."""
+            cycle = self.cycle
+            if cycle is None or cycle.response_complete or not cycle.response_started:
+                self.transport.write(_BAD_REQUEST % (len(msg), msg.encode("ascii")))
+            self.transport.close()
+
         def connection_lost(self, exc: Exception | None) -> None:
             connections.discard(self)
             self._head_timer.cancel()
+            self._timed.end()
             super().connection_lost(exc)
 
         def _await_head(self) -> None:
@@ -97,3 +196,9 @@ def limited_protocol(
                 self.transport.close()
 
     return LimitedProtocol
+
+
+_BAD_REQUEST = (
+    "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
+).encode("ascii") + b"content-length: %d\r\n\r\n%b"

@@ -13,6 +13,9 @@ from ccmusic.health.addresses import CannotListen, without_brackets
 
 BACKLOG = 2048
 """Connections that the kernel keeps until they are accepted; the system may allow fewer."""
+SEND_BUFFER_BYTES = 256 * 1024
+"""What the kernel keeps of an answer that is not read; by default it is up to 4 MB for each connection. Linux doubles
+it, for its own records."""
 SPARE_DESCRIPTORS = 2
 """Held back for connections that arrive when no other descriptor is left."""
 _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
@@ -103,6 +106,7 @@ def _listen(host: str, port: int) -> Listener:
     listener = Listener(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
         listener.bind(address)
         listener.listen()  # at once, so that a second server on this port fails here
     except OSError:

@@ -70,7 +70,7 @@ class HealthServer:
             return
         import uvicorn  # imported late: the rest of this package works without uvicorn
 
-        from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
+        from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, SAFE_HEADERS, limited_protocol
 
         # No logging configuration: it would replace that of the main server, which uses the same loggers.
         config = uvicorn.Config(
@@ -82,6 +82,8 @@ class HealthServer:
             log_config=None,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
+            headers=list(SAFE_HEADERS),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._server = uvicorn.Server(config)
