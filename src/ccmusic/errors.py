@@ -61,6 +61,7 @@ __all__ = [
     "Quarantined",
     "ServiceError",
     "SwapInProgress",
+    "TooManyRequests",
     "UndecodableAudio",
     "UnsupportedMedia",
     "UploadTooLarge",
@@ -247,6 +248,10 @@ class Overloaded(ServiceError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class TooManyRequests(Overloaded):
+    """This client sends more than it may, or its recordings end workers; others are served."""
 
 
 class InferenceTimeout(ServiceError):

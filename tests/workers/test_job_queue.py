@@ -3,9 +3,9 @@ from concurrent.futures import Future
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
-from ccmusic.errors import Overloaded
+from ccmusic.errors import Overloaded, TooManyRequests
 from ccmusic.health.clock import CLOCK
-from ccmusic.workers import job_queue
+from ccmusic.workers import job_queue, turns
 from ccmusic.workers.channel import Job
 from ccmusic.workers.job_queue import JobQueue, Ticket
 from ccmusic.workers.wakeup import Wakeup
@@ -15,6 +15,17 @@ from support.fake_clock import FakeProcess
 def ticket(name: bytes = b"x", age: float = 0.0, limit: float = 60.0) -> Ticket:
     now = CLOCK.now()
     return Ticket(Job(name, WindowPlan(), False), Future(), now - age, now - age + limit)
+
+
+class StubSuspects(set):
+    """The clients with these names are suspects, and may be made to pause."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(names)
+        self.seconds = 0.0
+
+    def pause_seconds(self, client: str) -> float:
+        return self.seconds if client in self else 0.0
 
 
 @pytest.fixture
@@ -121,7 +132,7 @@ def of(client: str) -> Ticket:
 
 
 def test_the_jobs_of_a_suspect_client_come_last_and_one_at_a_time(wakeup):
-    queue = JobQueue(10.0, {"suspect"})
+    queue = JobQueue(10.0, StubSuspects("suspect"))
     risky, another, regular = of("suspect"), of("suspect"), of("client")
     for each in (risky, another, regular):
         queue.put(each)
@@ -151,7 +162,7 @@ def test_a_job_that_has_ended_a_worker_waits_until_another_worker_can_answer(wak
 
 
 def test_a_lost_job_that_waits_again_lets_others_of_its_kind_run(wakeup):
-    queue = JobQueue(10.0, {"suspect"})
+    queue = JobQueue(10.0, StubSuspects("suspect"))
     lost, another = of("suspect"), of("suspect")
     queue.put(lost)
     queue.put(another)
@@ -161,7 +172,7 @@ def test_a_lost_job_that_waits_again_lets_others_of_its_kind_run(wakeup):
 
 
 def test_the_jobs_of_a_suspect_client_do_not_make_the_queue_overdue():
-    queue = JobQueue(10.0, {"suspect"})
+    queue = JobQueue(10.0, StubSuspects("suspect"))
     late = of("suspect")
     late.accepted_at -= 11.0
     queue.put(late)
@@ -170,3 +181,93 @@ def test_the_jobs_of_a_suspect_client_do_not_make_the_queue_overdue():
     with pytest.raises(Overloaded, match="no worker was free"):
         late.future.result(0)
     assert not queue.overdue
+
+
+def test_the_clients_take_turns(wakeup):
+    queue = JobQueue(10.0)
+    greedy, modest = [of("greedy") for _ in range(3)], of("modest")
+    for each in (*greedy, modest):
+        queue.put(each)
+    taken = []
+    for _ in range(4):
+        taken.append(queue.take(wakeup))
+        queue.end(taken[-1])
+    assert taken == [greedy[0], modest, greedy[1], greedy[2]]
+
+
+def test_a_client_leaves_the_last_free_worker_to_others_that_were_here(wakeup):
+    queue = JobQueue(10.0)
+    other = Wakeup()
+    modest, greedy = of("modest"), [of("greedy") for _ in range(2)]
+    queue.put(modest)
+    assert queue.take(wakeup) is modest
+    queue.end(modest)
+    assert queue.take(other) is None
+    for each in greedy:
+        queue.put(each)
+    assert queue.take(wakeup) is greedy[0]
+    assert queue.take(other) is None
+    modest = of("modest")
+    queue.put(modest)
+    assert is_set(other)
+    assert queue.take(other) is modest
+    other.close()
+
+
+def test_a_client_alone_uses_every_worker(wakeup):
+    queue = JobQueue(10.0)
+    alone = [of("alone") for _ in range(2)]
+    for each in alone:
+        queue.put(each)
+    assert [queue.take(wakeup), queue.take(wakeup)] == alone
+
+
+def test_the_client_with_the_most_waiting_makes_room_for_another():
+    queue = JobQueue(10.0)
+    greedy = [of("greedy") for _ in range(3)]
+    for each in greedy:
+        queue.put(each)
+    assert queue.displace("greedy") is None
+    assert queue.displace("modest") is greedy[2]
+    assert queue.displace("modest") is greedy[1]
+    assert queue.displace("modest") is None  # it would have as many
+    assert queue.waiting()[0] == 1
+    assert JobQueue(10.0).displace("modest") is None
+
+
+def test_a_new_ticket_waits_for_as_many_of_each_other_client_as_its_own():
+    queue = JobQueue(10.0, StubSuspects("suspect"))
+    for client in ("greedy",) * 5 + ("modest", "suspect"):
+        queue.put(of(client))
+    assert [queue.n_before(client) for client in ("new", "modest", "greedy")] == [2, 3, 6]
+
+
+def test_a_client_that_only_sent_more_than_its_share_does_not_make_the_queue_overdue(monkeypatch, wakeup):
+    process = FakeProcess()
+    for module in (job_queue, turns):
+        monkeypatch.setattr(module, "CLOCK", process.clock)
+    now = process.clock.now()
+    queue = JobQueue(10.0)
+    first, second = (Ticket(Job(b"x", WindowPlan(), False, client="a"), Future(), now, now + 60.0) for _ in "12")
+    queue.put(first)
+    queue.put(second)
+    process.run(9.0)
+    assert queue.take(wakeup) is first
+    process.run(2.0)
+    assert not queue.overdue
+    queue.expire()
+    assert isinstance(second.future.exception(0), Overloaded)
+    assert not queue.overdue
+
+
+def test_a_client_that_must_pause_has_no_ticket_in_the_queue(wakeup):
+    suspects = StubSuspects("suspect")
+    queue = JobQueue(10.0, suspects)
+    risky, regular = of("suspect"), of("client")
+    queue.put(risky)
+    queue.put(regular)
+    suspects.seconds = 5.0
+    assert [queue.take(wakeup), queue.take(wakeup)] == [regular, None]
+    queue.expire()
+    with pytest.raises(TooManyRequests, match="after a pause"):
+        risky.future.result(0)

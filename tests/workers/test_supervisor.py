@@ -3,6 +3,7 @@ import resource
 import signal
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ccmusic.errors import (
     OutOfMemory,
     Overloaded,
     Quarantined,
+    TooManyRequests,
 )
 from ccmusic.genres import LABELS
 from ccmusic.workers import supervisor as supervisor_module
@@ -383,6 +385,37 @@ def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
     assert waiting.cancel()
     assert isinstance(supervisor.submit(SHORT), Future)
     assert running.result(PATIENCE_SECONDS).duration_seconds == 240.0
+
+
+def of(client: str, job: Job = SHORT) -> Job:
+    return replace(job, client=client)
+
+
+def test_one_client_cannot_fill_the_queue(start):
+    supervisor = ready(start(max_queue=3))
+    running = supervisor.submit(of("greedy", LONG))
+    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
+    waiting = [supervisor.submit(of("greedy")) for _ in range(2)]
+    with pytest.raises(Overloaded, match="3 recordings are waiting"):
+        supervisor.submit(of("greedy"))
+    modest = supervisor.submit(of("modest"))
+    with pytest.raises(Overloaded, match="other clients have fewer"):
+        waiting[1].result(0)
+    for each in (running, waiting[0], modest):
+        each.result(PATIENCE_SECONDS)
+
+
+def test_a_client_whose_recordings_end_workers_again_and_again_is_refused_for_a_time(start):
+    supervisor = ready(start(workers=2, fault_injection=True, suspect_recordings=1, suspect_pause_seconds=600))
+    wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
+    for number, refusal in enumerate((Quarantined, TooManyRequests)):  # the second is not tried again
+        poison = Job(wav(tone(220.0 + number, 1.0)) + b"ccmusic-fault:exit", WindowPlan(), False, client="stranger")
+        with pytest.raises(refusal):
+            supervisor.submit(poison).result(PATIENCE_SECONDS)
+    with pytest.raises(TooManyRequests, match="again and again") as caught:
+        supervisor.submit(of("stranger"))
+    assert 500 < caught.value.retry_after_seconds <= 600
+    assert ready(supervisor).submit(of("modest")).result(PATIENCE_SECONDS).predictions()[0].genre == LABELS[7]
 
 
 def test_a_failed_load_is_reported_and_tried_again_until_it_succeeds(start, tmp_path):

@@ -11,6 +11,7 @@ from ccmusic.workers.channel import Job
 from ccmusic.workers.job_queue import Ticket
 from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.suspects import ANSWERS_PER_LOSS, Culprits, KnownRecordings, SuspectClients
+from support.fake_clock import FakeProcess
 
 
 def test_a_client_is_a_suspect_after_some_different_recordings():
@@ -60,6 +61,33 @@ def test_the_numbers_of_clients_and_recordings_are_bounded(monkeypatch):
         known.add(name)
     assert len(clients) == 3
     assert ["1" in clients, "4" in clients, "1" in known, "4" in known] == [False, True, False, True]
+
+
+def test_a_suspect_pauses_longer_after_each_further_recording(monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(suspects, "CLOCK", process.clock)
+    clients = SuspectClients(2, 100.0, pause_seconds=5.0)
+    pauses = []
+    for number in range(8):
+        clients.note_loss("client", f"recording {number}")
+        pauses.append(clients.pause_seconds("client"))
+    assert pauses == [0.0, 0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 100.0]
+    process.run(60.0)
+    assert clients.pause_seconds("client") == pytest.approx(40.0, abs=0.5)
+    assert clients.pause_seconds("another") == 0.0
+    process.run(50.0)
+    assert clients.pause_seconds("client") == 0.0
+
+
+def test_a_suspect_that_gets_answers_does_not_pause():
+    clients = SuspectClients(1, 100.0, pause_seconds=5.0)
+    for digest in ("a recording", "another"):
+        clients.note_loss("client", digest)
+    clients.note_answer("client")
+    assert clients.pause_seconds("client") > 0
+    clients.note_answer("client")
+    assert clients.pause_seconds("client") == 0
+    assert "client" in clients
 
 
 @pytest.fixture

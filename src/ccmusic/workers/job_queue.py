@@ -1,21 +1,42 @@
-"""The queue of one pool: jobs wait in the order of their arrival, and expire if they wait too long."""
+"""The queue of one pool: clients take turns, the jobs of each in the order of their arrival, and old jobs expire."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Container
+from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from ccmusic.errors import Overloaded
+from ccmusic.errors import Overloaded, TooManyRequests
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
 from ccmusic.workers.channel import Job
+from ccmusic.workers.turns import Turns, n_before
 from ccmusic.workers.wakeup import Wakeup
 
 DROPPED_RECENTLY_SECONDS = 2.0
+PAUSED = "recordings of this client have ended workers again and again; the next one is accepted after a pause"
+
+
+class Suspects(Protocol):
+    """What the queue asks about clients; see `ccmusic.workers.suspects.SuspectClients`."""
+
+    def __contains__(self, client: object) -> bool: ...
+
+    def pause_seconds(self, client: str) -> float: ...
+
+
+class NoSuspects:
+    """No client is a suspect."""
+
+    def __contains__(self, client: object) -> bool:
+        return False
+
+    def pause_seconds(self, client: str) -> float:
+        """Never a pause."""
+        return 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -66,28 +87,31 @@ class JobQueue:
 
     A ticket that may end its worker is risky: one that has probably done so, or one of a suspect client. At most one of
     these runs at a time, and only while another worker can answer. Those of suspect clients come after all others.
+    Among the others, the clients take turns (`Turns`).
 
     Parameters
     ----------
     max_wait_seconds : float
         A ticket that has waited longer is answered with `Overloaded`.
-    suspects : container of str
+    suspects : Suspects
         The clients whose tickets are risky.
     """
 
     max_wait_seconds: float
-    suspects: Container[str] = ()
+    suspects: Suspects = field(default_factory=NoSuspects)
     _risky: Ticket | None = None
     _dropped_at: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _waiting: deque[Ticket] = field(default_factory=deque)
     _idle: list[Wakeup] = field(default_factory=list)
+    _turns: Turns = field(default_factory=Turns)
 
     def put(self, ticket: Ticket, *, first: bool = False) -> None:
         """Add a ticket and wake a slot for it; `first` for a ticket that a lost worker had begun."""
         with self._lock:
             if ticket is self._risky:
                 self._risky = None
+            self._turns.end(ticket)
             if first:
                 self._waiting.appendleft(ticket)
             else:
@@ -110,6 +134,7 @@ class JobQueue:
             while (ticket := self._next(may_be_lost and self._risky is None)) is not None:
                 self._waiting.remove(ticket)
                 if ticket.begin():
+                    self._turns.begin(ticket)
                     if ticket.is_suspected or self._of_suspect(ticket):
                         self._risky = ticket
                     return ticket
@@ -117,13 +142,24 @@ class JobQueue:
             return None
 
     def _next(self, take_risky: bool) -> Ticket | None:
-        of_suspect = None
+        chosen = of_suspect = None
+        others: set[str] = set()  # clients of whom an older ticket was considered
         for ticket in self._waiting:
+            client = ticket.job.client
+            if client in others:
+                continue
             if self._of_suspect(ticket):
-                of_suspect = of_suspect or ticket
+                if not self.suspects.pause_seconds(client):
+                    of_suspect = of_suspect or ticket
             elif take_risky or not ticket.is_suspected:
-                return ticket
-        return of_suspect if take_risky else None
+                if ticket.begun:  # an earlier worker was lost
+                    return ticket
+                others.add(client)
+                if self._turns.may_begin(client, self._waiting, others_free=bool(self._idle)) and (
+                    chosen is None or self._turns.order(client) < self._turns.order(chosen.job.client)
+                ):
+                    chosen = ticket
+        return chosen or (of_suspect if take_risky else None)
 
     def _of_suspect(self, ticket: Ticket) -> bool:
         return ticket.job.client in self.suspects
@@ -131,10 +167,10 @@ class JobQueue:
     def end(self, ticket: Ticket) -> None:
         """The ticket has been answered, so that the next risky one may run."""
         with self._lock:
-            if ticket is self._risky:
-                self._risky = None
-                if self._waiting and self._idle:
-                    self._idle.pop().wake()
+            self._turns.end(ticket)
+            was_risky, self._risky = ticket is self._risky, None if ticket is self._risky else self._risky
+            if was_risky and self._waiting and self._idle:
+                self._idle.pop().wake()
 
     def leave(self, wakeup: Wakeup) -> None:
         """The slot does not wait any more; if it was woken and cannot take the ticket, another slot is woken."""
@@ -158,18 +194,22 @@ class JobQueue:
             if not self._waiting:
                 return
             kept: deque[Ticket] = deque()
-            late = []
+            late, paused = [], []
             for ticket in self._waiting:
                 if ticket.future.cancelled():
                     ticket.begin()  # notifies those who wait for the future
                 elif now >= min(ticket.accepted_at + self.max_wait_seconds, ticket.deadline):
                     late.append(ticket)
+                elif pause := self.suspects.pause_seconds(ticket.job.client):
+                    paused.append((ticket, pause))
                 else:
                     kept.append(ticket)
             self._waiting = kept
-        for ticket in late:
-            if not self._of_suspect(ticket):
+            if any(not self._of_suspect(t) and self._turns.waits_since(t) == t.accepted_at for t in late):
                 self._dropped_at = now
+        for ticket, pause in paused:
+            ticket.fail(TooManyRequests(PAUSED, pause))
+        for ticket in late:
             waited = now - ticket.accepted_at
             ticket.fail(Overloaded(f"no worker was free for {waited:.0f} seconds", self.max_wait_seconds / 2))
 
@@ -186,14 +226,37 @@ class JobQueue:
         with self._lock:
             return sum(self._of_suspect(ticket) for ticket in self._waiting)
 
+    def n_before(self, client: str) -> int:
+        """How many waiting tickets get a worker before a new one of this client; those of suspects come later."""
+        with self._lock:
+            return n_before(client, Counter(t.job.client for t in self._waiting if not self._of_suspect(t)))
+
+    def displace(self, client: str) -> Ticket | None:
+        """Remove a ticket to make room for one of this client: the newest of the client that has the most waiting.
+
+        Returns
+        -------
+        Ticket or None
+            The caller must fail it. None if no client has more waiting than this one would have.
+        """
+        with self._lock:
+            counts = Counter(ticket.job.client for ticket in self._waiting if not ticket.begun)
+            heaviest = max(counts, key=counts.__getitem__, default=client)
+            if counts[heaviest] <= counts[client] + 1:
+                return None
+            newest = next(t for t in reversed(self._waiting) if t.job.client == heaviest and not t.begun)
+            self._waiting.remove(newest)
+            return newest
+
     @property
     def overdue(self) -> bool:
         """Whether a ticket has waited too long, or was dropped for that reason in the last seconds.
 
-        The tickets of suspect clients do not count: they wait although workers are free.
+        The tickets of suspect clients do not count: they wait although workers are free. Nor does the time before the
+        last turn of a client: it has only sent more than its share.
         """
         now = CLOCK.now()
         with self._lock:
-            times = [ticket.accepted_at for ticket in self._waiting if not self._of_suspect(ticket)]
+            times = [self._turns.waits_since(ticket) for ticket in self._waiting if not self._of_suspect(ticket)]
         dropped = now - self._dropped_at < DROPPED_RECENTLY_SECONDS
         return dropped or now - min(times, default=now) > self.max_wait_seconds

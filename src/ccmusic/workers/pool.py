@@ -126,9 +126,9 @@ class Pool:
         except ValueError:
             return record  # the process has just ended, and its shared memory is released
 
-    def predicted_wait_seconds(self) -> float:
-        """How long a new recording will wait; 0 if nothing waits or the duration of jobs is not known yet."""
-        return self.roster.predicted_wait_seconds(self.queue.waiting()[0] - self.queue.by_suspects())
+    def predicted_wait_seconds(self, client: str) -> float:
+        """How long a new recording of this client will wait; 0 if none is before it, or the time of jobs is unknown."""
+        return self.roster.predicted_wait_seconds(self.queue.n_before(client))
 
     def watch(self) -> None:
         """Check every worker's heartbeat, and drop expired jobs; called several times a second."""

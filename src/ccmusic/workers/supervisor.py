@@ -21,6 +21,7 @@ from ccmusic.errors import (
     Overloaded,
     Quarantined,
     SwapInProgress,
+    TooManyRequests,
 )
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.result import TrackResult
@@ -29,7 +30,7 @@ from ccmusic.settings import Settings, asked_precision
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Inject, Job
 from ccmusic.workers.fork_server import shared_fork_server
-from ccmusic.workers.job_queue import Ticket
+from ccmusic.workers.job_queue import PAUSED, Ticket
 from ccmusic.workers.pool import Pool
 from ccmusic.workers.quarantine import Quarantine
 from ccmusic.workers.records import READY_STATES
@@ -66,7 +67,7 @@ class Supervisor:
         self._restart_log = RestartLog(on_event)
         self._culprits = Culprits(
             Quarantine(settings.quarantine_seconds),
-            SuspectClients(settings.suspect_recordings, settings.quarantine_seconds),
+            SuspectClients(settings.suspect_recordings, settings.quarantine_seconds, settings.suspect_pause_seconds),
         )
         self._fork_server = shared_fork_server(settings)
         self._fork_server.on_event = self._restart_log.notify
@@ -131,11 +132,13 @@ class Supervisor:
         now = CLOCK.now()
         future: Future[TrackResult] = Future()
         with self._lock:
-            self._admit(job.client)
+            displaced = self._admit(job.client)
             self._in_system += 1
             # under the lock, so that each ticket moves to the new model's queue when the model changes
             self.pool.queue.put(Ticket(job, future, now, now + self._settings.request_timeout_seconds))
         future.add_done_callback(self._on_answered)
+        if displaced is not None:  # without the lock, which its callbacks take
+            displaced.fail(Overloaded("the queue is full, and other clients have fewer recordings in it", 1.0))
         if self._settings.model_repository is not None:
             self._recent.add(job)
         return future
@@ -310,18 +313,30 @@ class Supervisor:
             lambda: tuple(self._sticky.items()),
         )
 
-    def _admit(self, client: str) -> None:
-        """Raise `Overloaded` if a new recording cannot be answered in time; the caller holds the lock."""
-        predicted = self.pool.predicted_wait_seconds()
+    def _admit(self, client: str) -> Ticket | None:
+        """Raise `Overloaded` if a new recording cannot be answered in time; the caller holds the lock.
+
+        Returns
+        -------
+        Ticket or None
+            A waiting recording of another client that must make room for it.
+        """
+        if pause := self._culprits.clients.pause_seconds(client):
+            raise TooManyRequests(PAUSED, pause)
+        predicted = self.pool.predicted_wait_seconds(client)
         retry_after = min(max(1.0, predicted), MAX_RETRY_AFTER_SECONDS)
-        if self._in_system >= self._settings.max_queue:
-            raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
         if client in self._culprits.clients and self.pool.queue.by_suspects() >= self._settings.max_queue // 2:
             raise Overloaded(
                 "recordings of this client have ended workers; its others wait for each other", retry_after
             )
         if predicted > self._settings.max_wait_seconds or self.pool.queue.overdue:
             raise Overloaded(f"the wait for a worker is longer than {self._settings.max_wait_seconds:g} s", retry_after)
+        if self._in_system < self._settings.max_queue:
+            return None
+        displaced = self.pool.queue.displace(client)
+        if displaced is None:
+            raise Overloaded(f"{self._in_system} recordings are waiting already; try again in a moment", retry_after)
+        return displaced
 
     def _on_answered(self, _: Future[TrackResult]) -> None:
         with self._all_answered:

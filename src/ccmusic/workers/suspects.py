@@ -19,6 +19,7 @@ MAX_ENTRIES = 10_000
 """Most recordings, and most clients, that are remembered."""
 ANSWERS_PER_LOSS = 10
 """A client with so many answers for each recording that ended a worker is no suspect: it may be a proxy of many."""
+MAX_DOUBLINGS = 30
 BY_RECORDING: tuple[RestartReason, ...] = ("crashed", "heartbeat", "deadline", "out_of_memory")
 """Restart reasons that a recording can cause. SIGKILL comes from outside, and NaN from the network."""
 
@@ -61,11 +62,15 @@ class SuspectClients:
         After so many recordings a client is a suspect.
     seconds : float
         How long a recording counts.
+    pause_seconds : float
+        If a suspect has lost more workers than it got answers, it must pause after each: so long after the first time,
+        twice as long after the next, and at most `seconds`.
     """
 
-    def __init__(self, recordings: int, seconds: float) -> None:
+    def __init__(self, recordings: int, seconds: float, pause_seconds: float = 0.0) -> None:
         self._recordings = recordings
         self._seconds = seconds
+        self._pause_seconds = pause_seconds
         self._lock = threading.Lock()
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
@@ -78,6 +83,18 @@ class SuspectClients:
         with self._lock:
             found = self._clients.get(client) if isinstance(client, str) else None
             return found is not None and self._is_suspect(found)
+
+    def pause_seconds(self, client: str) -> float:
+        """How long the recordings of this client are still refused; 0 if they are not."""
+        with self._lock:
+            found = self._clients.get(client)
+            if found is None or not self._is_suspect(found) or found.answered >= len(found.losses):
+                return 0.0
+            further = min(len(found.losses) - self._recordings, MAX_DOUBLINGS)
+            if further <= 0:
+                return 0.0
+            pause = min(self._pause_seconds * 2.0 ** (further - 1), self._seconds)
+            return max(0.0, next(reversed(found.losses.values())) + pause - CLOCK.now())
 
     def note_loss(self, client: str, digest: str) -> None:
         """A recording of this client has ended a worker."""
