@@ -165,3 +165,17 @@ def test_a_path_that_needs_a_home_which_there_is_not(monkeypatch):
 def test_the_admin_token_is_read_without_a_byte_order_mark(tmp_path):
     (tmp_path / "token").write_bytes(codecs.BOM_UTF8 + b"secret\r\n")
     assert Settings(admin_token_file=tmp_path / "token").admin_secret == "secret"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("trusted_proxies", "127.0.0.1, nginx", "IPv4 or IPv6"),
+        ("frame_ancestors", "'self'; script-src *", "sources with spaces"),
+        ("frame_ancestors", "", "sources with spaces"),
+        ("api_keys_required", True, "CCMUSIC_API_KEYS_FILE"),
+    ],
+)
+def test_settings_of_clients_that_cannot_work_are_refused(name, value, message):
+    with pytest.raises(InvalidSettings, match=f"CCMUSIC_{name.upper()}: .*{message}"):
+        read_settings(**{name: value})

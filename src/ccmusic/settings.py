@@ -7,13 +7,15 @@ A ``CCMUSIC_*`` variable takes precedence over the file, and the file over the d
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import tomllib
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from ccmusic.audio.waveform import DecodeLimits
@@ -90,6 +92,55 @@ class Settings(EnvironmentSettings):
     management_host: str = Field(
         "0.0.0.0",  # noqa: S104  a kubelet must reach it
         description="Address of the management port.",
+    )
+
+    max_connections_per_client: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        100,
+        description="Most open connections of one client: an IPv4 address, or the first 64 bits of an IPv6 address. At "
+        "this number, the one of them that has been idle for the longest time is closed for a new one. Does not apply "
+        "to `trusted_proxies`.",
+    )
+    max_event_streams: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        300, description="Most event streams of the page; an open tab of a browser has one or two."
+    )
+    max_event_streams_per_client: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        50, description="Most event streams of one client."
+    )
+    page_requests_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        30.0,
+        description="Most requests of one client that Gradio itself must answer, not for a file; an open tab sends "
+        "less than one in a second. Those of ten seconds may come at once. 0: no limit.",
+    )
+    send_idle_seconds: Seconds = Field(
+        30.0,
+        description="A client that reads less than 1 KiB/s of its answer for this time is disconnected.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks of the proxies in front, such as `127.0.0.1, 10.0.0.0/8`. Only from these "
+        "are `X-Forwarded-For`, `-Proto` and `-Host` believed. Everybody else's are ignored.",
+    )
+    trusted_hosts: str = Field(
+        "",
+        description="Names under which the page and the API may be called, such as `music.example.org, *.example.net`. "
+        "Not set: every name. Probes and metrics are answered under every name.",
+    )
+    frame_ancestors: str = Field(
+        "'none'",
+        description="Which sites may show the page in a frame: `'none'`, `'self'`, or origins such as "
+        "`https://example.org` with spaces between them.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File with API keys: in each line a name, a key of at least 16 characters and, optionally, a "
+        "number of recordings in a minute. A client sends `Authorization: Bearer KEY`, and then counts by its name.",
+    )
+    api_keys_required: bool = Field(
+        False,
+        description="Whether recordings that are sent to the API need a key. The page needs none: see `page`.",
+    )
+    recordings_per_minute: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        0.0, description="Most recordings of one client in a minute, if its key says nothing else; 0: no limit."
     )
 
     model: str = Field(
@@ -207,6 +258,11 @@ class Settings(EnvironmentSettings):
         description="After so many different recordings that ended a worker, those of the same client are tried one at "
         "a time, and only while another worker can answer.",
     )
+    suspect_pause_seconds: Annotated[float, Field(ge=0, le=LONGEST)] = Field(
+        5.0,
+        description="A client that got fewer answers than its recordings ended workers must pause after each further "
+        "one: so long at first, then twice as long, up to `quarantine_seconds`.",
+    )
     recycle_growth_bytes: Annotated[int, Field(ge=64 * 2**20)] = Field(
         1024 * 2**20, description="A worker whose memory has grown by this much is replaced after its job."
     )
@@ -243,6 +299,27 @@ class Settings(EnvironmentSettings):
         _LIMITS.max_sample_rate, description="Highest sample rate, in Hz."
     )
     max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest number of `windows` in a request.")
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _has_networks(cls, value: str) -> str:
+        for part in filter(None, map(str.strip, value.split(","))):
+            ip_network(part, strict=False)
+        return value
+
+    @field_validator("frame_ancestors", mode="after")
+    @classmethod
+    def _has_no_other_rule(cls, value: str) -> str:
+        if not re.fullmatch(r"[^;,\s]+( [^;,\s]+)*", value):
+            raise ValueError("it must be sources with spaces between them")
+        return value
+
+    @field_validator("api_keys_required", mode="after")
+    @classmethod
+    def _has_keys(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("api_keys_file") is None:
+            raise ValueError("it needs a file of keys: CCMUSIC_API_KEYS_FILE")
+        return value
 
     @field_validator("model", "model_cache", mode="after")
     @classmethod
@@ -294,6 +371,7 @@ class Settings(EnvironmentSettings):
 
 SECTIONS = {
     "host": "Listening",
+    "max_connections_per_client": "Clients",
     "model": "Model",
     "admin_token": "Administration",
     "workers": "Work",

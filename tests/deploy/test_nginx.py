@@ -97,7 +97,7 @@ def _answers(url: str) -> bool:
 @pytest.fixture(scope="module")
 def service():
     """With its page."""
-    with running_server("--workers", "1") as server:
+    with running_server("--workers", "1", CCMUSIC_TRUSTED_PROXIES="127.0.0.1") as server:
         server.wait_healthy()
         wait_until(lambda: httpx.get(f"{server.url}/config").status_code == 200, "the page is open")
         yield server

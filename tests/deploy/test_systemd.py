@@ -182,7 +182,7 @@ def test_exit_codes_that_a_restart_cannot_change_are_left_alone():
 
 
 def test_the_settings_of_the_example_are_settings():
-    known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields} | {"FORWARDED_ALLOW_IPS"}
+    known = {f"CCMUSIC_{name.upper()}" for name in Settings.model_fields}
     names = re.findall(r"^#?([A-Z_]+)=", (UNITS / "ccmusic.env.example").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= known

@@ -7,7 +7,7 @@ from ccmusic.errors import SLUGS
 from ccmusic.genres import CCMUSIC, LABELS, roll_up, taxonomy_of
 from ccmusic.inference.result import FLAGS, STAGES, ModelIdentity, TrackResult
 from ccmusic.monitoring.drift_watch import Expected
-from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
+from ccmusic.monitoring.recording_metrics import ABANDONED, CLIENT_LIMIT, RecordingMetrics
 
 
 def read(registry) -> dict:
@@ -36,7 +36,7 @@ def test_series_of_closed_sets_exist_before_the_first_event():
     RecordingMetrics(registry)
     found = read(registry)
     for name, labels in {
-        "ccmusic_failures_total": (*SLUGS, ABANDONED),
+        "ccmusic_failures_total": (*SLUGS, ABANDONED, CLIENT_LIMIT),
         "ccmusic_predictions_total": LABELS,
         "ccmusic_flags_total": FLAGS,
         "ccmusic_stage_duration_seconds_count": STAGES,

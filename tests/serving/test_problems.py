@@ -21,7 +21,8 @@ def test_every_error_class_becomes_a_valid_problem():
     for _, cls in inspect.getmembers(errors, inspect.isclass):
         response = problem_response(cls(*constructor_arguments.get(cls, ("the cause",))), "id-1")
         problem = Problem.model_validate_json(bytes(response.body), strict=True)
-        assert (problem.type, problem.status, problem.request_id) == (cls.slug, response.status_code, "id-1")
+        slug = "about:blank" if cls is errors.TooManyRequests else cls.slug
+        assert (problem.type, problem.status, problem.request_id) == (slug, response.status_code, "id-1")
         assert response.media_type == MEDIA_TYPE
 
 
@@ -48,6 +49,12 @@ def test_an_invalid_parameter_is_named():
 
 def test_the_request_id_is_omitted_if_there_is_none():
     assert "request_id" not in json.loads(problem_response(errors.EmptyAudio("no samples")).body)
+
+
+def test_a_client_that_sends_too_much_gets_429():
+    problem = problem_of(errors.TooManyRequests("you may send 2", retry_after_seconds=6.2))
+    assert (problem.slug, problem.status, problem.headers) == ("about:blank", 429, {"Retry-After": "7"})
+    assert problem.as_json()["title"] == "Too Many Requests"
 
 
 @pytest.mark.parametrize(

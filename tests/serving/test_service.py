@@ -17,6 +17,7 @@ from ccmusic.errors import (
     ModelNotReady,
     Overloaded,
     Quarantined,
+    TooManyRequests,
 )
 from ccmusic.genres import roll_up
 from ccmusic.health import Check, failed
@@ -202,7 +203,21 @@ def test_a_job_names_the_client_of_its_request(service, supervisor):
     finally:
         client_of_request.reset(token)
     classify(service)
-    assert [job.client for job in supervisor.jobs] == ["192.0.2.7", ""]
+    classify(service, client="198.51.100.1")  # the page
+    assert [job.client for job in supervisor.jobs] == ["192.0.2.7", "", "198.51.100.1"]
+
+
+def test_a_client_may_not_send_more_recordings_in_a_minute_than_its_share(make_settings, supervisor):
+    service = Service(make_settings(recordings_per_minute=2.0), supervisor=supervisor)
+    for _ in range(2):
+        classify(service, client="greedy")
+    with pytest.raises(TooManyRequests, match="greedy may send 2 recordings in 60 seconds"):
+        classify(service, client="greedy")
+    classify(service, client="another")
+    assert len(supervisor.jobs) == 3
+    metrics = service.metrics.registry
+    assert metrics.get_sample_value("ccmusic_failures_total", {"reason": "client-limit"}) == 1
+    assert metrics.get_sample_value("ccmusic_failures_total", {"reason": "overloaded"}) == 0
 
 
 def test_a_stack_dump_is_found_by_its_id(service, supervisor):

@@ -20,6 +20,8 @@ from ccmusic.inference.occlusion import ExplainPlan, Explanation
 from ccmusic.inference.result import HeadResult, ModelIdentity, TrackResult, Window
 from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
+from ccmusic.serving.clients import ApiKeys
+from ccmusic.serving.edge import Edge, TrustedProxies
 from ccmusic.settings import Settings
 from ccmusic.ui.mount import page_attached
 from ccmusic.workers.records import SelfTestState, WorkerRecord
@@ -84,6 +86,7 @@ class StubService:
         self.ready = ready
         self.taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
         self.calls: list[tuple[Path, str | int, bool]] = []
+        self.clients: list[str | None] = []
         self.page_states: list[PageState] = []
 
     def report_page(self, state: PageState) -> None:
@@ -96,7 +99,9 @@ class StubService:
         windows: str | int = "whole",
         spectrogram: bool = False,
         explain: ExplainPlan | None = None,
+        client: str | None = None,
     ) -> TrackResult:
+        self.clients.append(client)
         self.calls.append((source, windows, spectrogram))
         if not self.ready:
             raise ModelNotReady("Model is still loading...")
@@ -124,6 +129,7 @@ def stub_app(service: StubService, settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(lifespan=lifespan)
+    app.add_middleware(Edge, proxies=TrustedProxies(settings.trusted_proxies), keys=ApiKeys(None))
     app.add_api_route("/health", lambda: {"status": "ok"})
     return app
 

@@ -120,8 +120,19 @@ def test_an_html_upload_is_served_as_an_attachment(client):
 
 def test_the_page_may_load_only_from_its_own_origin(client):
     response = client.get("/")
-    assert "default-src 'self'" in response.headers["content-security-policy"]
-    assert "http" not in response.headers["content-security-policy"]
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert "script-src 'self' 'sha256-" in policy
+    assert policy.count("unsafe-inline") == policy.count("style-src 'self' 'unsafe-inline'") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/gradio_api/info", "/gradio_api/queue/join"])
+def test_no_other_origin_may_read_the_page(client, path):
+    origin = {"Host": "music.example", "Origin": "http://evil.example"}
+    preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    for answer in (client.get(path, headers=origin), client.options(path, headers=origin | preflight)):
+        assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
 def test_the_gradio_api_has_only_classify(client):

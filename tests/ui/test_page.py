@@ -45,6 +45,7 @@ def test_an_api_client_gets_five_genres(gradio_client, page_server, clip):
     assert answer["label"] == "Chamber"
     assert len(answer["confidences"]) == 5
     assert [windows for _, windows, _ in page_server.service.calls] == ["first30"]
+    assert page_server.service.clients == ["127.0.0.1"]
 
 
 def test_an_api_client_gets_failures_as_errors(gradio_client, page_server, clip):
@@ -74,7 +75,7 @@ def test_the_choice_of_taxonomies_is_visible_if_there_are_several(page_server, t
     from ccmusic.ui.page import Page
 
     page_server.service.taxonomies = taxonomies
-    request = SimpleNamespace(headers={"accept-language": "zh-CN"})
+    request = SimpleNamespace(headers={"accept-language": "zh-CN"}, request=None)
     _, _, choice = asyncio.run(Page(page_server.service, Settings(), tmp_path).readiness(request))
     assert choice["visible"] is visible
     if visible:
@@ -133,7 +134,7 @@ def test_the_page_shows_answers_and_notices_and_never_raises(page_server, clip, 
     from ccmusic.settings import Settings
     from ccmusic.ui.page import Page
 
-    request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
+    request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, request=None)
     page = Page(page_server.service, Settings(), tmp_path)
     notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", None, request))
     assert notice == ""

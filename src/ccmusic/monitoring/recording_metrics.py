@@ -16,7 +16,10 @@ from ccmusic.monitoring.drift_watch import DRIFT_KINDS, DriftWatch, Expected
 
 ABANDONED = "abandoned"
 """The client disconnected before the answer."""
-FAILURES = (*SLUGS, ABANDONED)
+CLIENT_LIMIT = "client-limit"
+"""Reason of a recording that was refused because of what its client sends; the service was not overloaded."""
+
+FAILURES = (*SLUGS, ABANDONED, CLIENT_LIMIT)
 """The closed set of reasons why a recording was not answered."""
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -14,6 +14,8 @@ from ccmusic.health.connections import OpenConnections, connection_limit
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, RequestMetrics
 from ccmusic.serving import admin, oip, routes
+from ccmusic.serving.clients import Rates
+from ccmusic.serving.edge import Edge, TrustedProxies
 from ccmusic.serving.limits import BodyLimit, RequestId
 from ccmusic.serving.problems import install_problem_handlers
 from ccmusic.serving.service import Service
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 AttachPage = Callable[[FastAPI, Service, Settings], AbstractAsyncContextManager[object]]
 
+PAGE_SECONDS = 10.0
+"""A visit of the page sends several requests at once: those of this time may come together."""
 EXPECTED_ANSWERS = [("/v1/classify", "POST", status) for status in (200, 500, 503, 504, 507)]
 """Series that exist before the first request: otherwise the share of errors has no data until a request fails."""
 
@@ -67,7 +71,12 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
     )
     app.state.service = service
     counted = ConnectionMetrics(service.metrics.registry)
-    app.state.connections = OpenConnections(connection_limit(settings.max_connections), counted.note_closed)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    app.state.connections = OpenConnections(
+        connection_limit(settings.max_connections),
+        counted.note_closed,
+        lambda client: None if proxies.may_be(client) else settings.max_connections_per_client,
+    )
     counted.watch(app.state.connections)
     app.router.routes += [*health_routes(service), metrics_route(service.metrics)]
     routers = (routes.router, oip.router, admin.router)
@@ -81,6 +90,17 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
         idle_seconds=settings.upload_idle_seconds,
         timeout_seconds=settings.upload_timeout_seconds,
         draining=lambda: service.draining,
+    )
+    app.add_middleware(
+        Edge,
+        proxies=proxies,
+        hosts=settings.trusted_hosts,
+        keys=service.api_keys,
+        keys_required=settings.api_keys_required,
+        frame_ancestors=settings.frame_ancestors,
+        page_requests=Rates(
+            PAGE_SECONDS * settings.page_requests_per_second, seconds=PAGE_SECONDS, what="requests to the page"
+        ),
     )
     app.add_middleware(RequestId)
     app.add_middleware(

@@ -55,14 +55,14 @@ class ErrorAnswer:
     Attributes
     ----------
     slug : str
-        The problem's type, a key of `PROBLEMS`.
+        The problem's type, a key of `PROBLEMS`, or ``about:blank``.
     status : int
     detail : str
         A sentence for people.
     parameter : str or None
         The invalid parameter, if that is the error.
     headers : dict of str to str
-        ``Retry-After`` with status 503.
+        ``Retry-After`` with status 503 and 429.
     """
 
     slug: str
@@ -73,7 +73,7 @@ class ErrorAnswer:
 
     def as_json(self, request_id: str | None = None) -> dict[str, Any]:
         """The body of a problem response."""
-        title = PROBLEMS[self.slug][1]
+        title = PROBLEMS[self.slug][1] if self.slug in PROBLEMS else HTTPStatus(self.status).phrase
         body = {"type": self.slug, "title": title, "status": self.status, "detail": self.detail}
         further = {"request_id": request_id, "parameter": self.parameter}
         return body | {name: value for name, value in further.items() if value is not None}
@@ -91,8 +91,12 @@ def problem_of(error: Exception, request_id: str | None = None) -> ErrorAnswer:
         For the log.
     """
     slug = error.slug if isinstance(error, errors.CcmusicError) else "internal"
-    status, _ = PROBLEMS[slug]
     detail = str(error)
+    if isinstance(error, errors.TooManyRequests):  # the service is not overloaded: other clients are served
+        return ErrorAnswer(
+            "about:blank", 429, detail, headers={"Retry-After": str(math.ceil(error.retry_after_seconds))}
+        )
+    status, _ = PROBLEMS[slug]
     if slug == "internal":
         logger.error("request %s failed", request_id, exc_info=error)
         detail = INTERNAL_DETAIL

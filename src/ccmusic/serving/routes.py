@@ -44,9 +44,12 @@ _RECORDING: dict[str, Any] = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": types, "content": {"application/problem+json": {}}}
     for status, types in {
+        400: "the request is ambiguous, or its header Host is no name of a host",
+        401: "the API key is missing or unknown",
         413: "`upload-too-large`",
         415: "`unsupported-media`",
         422: "`undecodable-audio`, `empty-audio`, `audio-too-long`, `invalid-parameter`",
+        429: "this client sends too much; the header Retry-After gives the seconds to wait",
         500: "`internal`",
         503: "`overloaded`, `model-not-ready`; the header Retry-After gives the seconds to wait",
         504: "`inference-timeout`",

@@ -78,7 +78,9 @@ def serve(
             announce(f"CCMusic management: http://{local_address(settings.management_host, management.port)}/")
         config = uvicorn.Config(
             app,
-            http=limited_protocol(app.state.connections, settings.upload_idle_seconds),
+            http=limited_protocol(
+                app.state.connections, settings.upload_idle_seconds, send_seconds=settings.send_idle_seconds
+            ),
             ws="none",
             loop="asyncio",  # another loop would not use the listener's own `accept`
             backlog=ACCEPTED_AT_ONCE,
@@ -86,6 +88,7 @@ def serve(
             use_colors=colours,
             access_log=settings.log_level == "debug",
             server_header=False,
+            proxy_headers=False,  # `Edge` does this: also for what Gradio reads from the headers itself
             root_path=settings.root_path,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=int(settings.drain_seconds) + END_SECONDS,

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic.audio.windows import parse_windows
-from ccmusic.errors import AudioError, CcmusicError, InferenceTimeout, InvalidParameter, Overloaded
+from ccmusic.errors import (
+    AudioError,
+    CcmusicError,
+    InferenceTimeout,
+    InvalidParameter,
+    Overloaded,
+    TooManyRequests,
+)
 from ccmusic.health import DiskSpace, LoopWatch
 from ccmusic.health.clock import CLOCK
 from ccmusic.inference.occlusion import ExplainPlan
@@ -21,9 +28,10 @@ from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.drift_watch import Expected
 from ccmusic.monitoring.metrics import Metrics
 from ccmusic.monitoring.page_state import PageState
-from ccmusic.monitoring.recording_metrics import ABANDONED, RecordingMetrics
+from ccmusic.monitoring.recording_metrics import ABANDONED, CLIENT_LIMIT, RecordingMetrics
 from ccmusic.monitoring.service_snapshot import ServiceHealth, ServiceSnapshot
 from ccmusic.serving.checks import Outcomes, service_checks
+from ccmusic.serving.clients import ApiKeys, Rates
 from ccmusic.serving.limits import client_of_request
 from ccmusic.settings import Settings
 from ccmusic.workers import faults
@@ -58,6 +66,7 @@ class Service:
         Whether the service is shutting down.
     metrics : Metrics
         The metrics of ``/metrics``.
+    api_keys : ApiKeys
     """
 
     def __init__(
@@ -71,6 +80,8 @@ class Service:
         self._recordings = RecordingMetrics(
             self.metrics.registry, lambda: Expected.of(self.health.state.served), settings.drift_recordings
         )
+        self.api_keys = ApiKeys(settings.api_keys_file)
+        self._rates = Rates(settings.recordings_per_minute, self.api_keys.rates)
         self._outcomes = Outcomes()
         self._loop_watch = LoopWatch()
         disk = DiskSpace(tempfile.gettempdir())
@@ -154,6 +165,7 @@ class Service:
         windows: str | int = "whole",
         spectrogram: bool = False,
         explain: ExplainPlan | None = None,
+        client: str | None = None,
     ) -> TrackResult:
         """Classify one recording in a worker, without blocking the event loop.
 
@@ -167,6 +179,8 @@ class Service:
             Whether the result includes the CQT spectrogram, for a picture.
         explain : ExplainPlan, optional
             Which windows the result explains, at most `Settings.explain_windows`; none by default.
+        client : str, optional
+            Who sent it; by default the client of the present request.
 
         Returns
         -------
@@ -177,9 +191,13 @@ class Service:
         InvalidParameter, AudioError, ModelError, ServiceError
         """
         try:
-            result = await self._answer(source, windows, spectrogram, explain)
+            who = client_of_request.get() if client is None else client
+            result = await self._answer(source, windows, spectrogram, explain, who)
         except asyncio.CancelledError:
             self._recordings.failed(ABANDONED)
+            raise
+        except TooManyRequests:
+            self._recordings.failed(CLIENT_LIMIT)
             raise
         except Exception as error:
             self._recordings.failed(error.slug if isinstance(error, CcmusicError) else "internal")
@@ -193,6 +211,7 @@ class Service:
         windows: str | int,
         spectrogram: bool,
         explain: ExplainPlan | None,
+        client: str,
     ) -> TrackResult:
         plan = parse_windows(windows, self.settings.max_windows)
         if explain is not None:
@@ -200,8 +219,10 @@ class Service:
                 raise InvalidParameter("explain", "is turned off here (CCMUSIC_EXPLAIN_WINDOWS)")
             explain = replace(explain, windows=min(explain.windows, self.settings.explain_windows))
         recording = source if isinstance(source, bytes) else Path(source)
-        job = Job(recording, plan, spectrogram, explain, client_of_request.get())
+        job = Job(recording, plan, spectrogram, explain, client)
         self._shed_load()
+        if client:
+            self._rates.take(client)
         if self.snapshot().supervisor.n_quarantined:
             await asyncio.to_thread(self._supervisor.refuse_quarantined, job)
         try:

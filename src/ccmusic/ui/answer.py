@@ -36,7 +36,13 @@ class PageService(Protocol):
     """The part of `ccmusic.serving.service.Service` that the page uses."""
 
     async def classify(
-        self, source: Path, *, windows: str | int, spectrogram: bool, explain: ExplainPlan | None = None
+        self,
+        source: Path,
+        *,
+        windows: str | int,
+        spectrogram: bool,
+        explain: ExplainPlan | None = None,
+        client: str | None = None,
     ) -> TrackResult: ...
 
     def snapshot(self) -> ServiceSnapshot: ...
@@ -72,7 +78,12 @@ def confidences(result: TrackResult, language: Language) -> dict[str, float]:
 
 
 async def answer_clip(
-    service: PageService, clip: str | None, windows: str, language: Language, taxonomy: str | None = None
+    service: PageService,
+    clip: str | None,
+    windows: str,
+    language: Language,
+    taxonomy: str | None = None,
+    client: str = "",
 ) -> Answer:
     """Classify a clip and draw the answer. Every failure becomes a notice that states what to do next.
 
@@ -87,6 +98,8 @@ async def answer_clip(
         ``en`` or ``zh``.
     taxonomy : str, optional
         Name of the taxonomy; the first of the model by default.
+    client : str
+        Who sent the recording.
 
     Returns
     -------
@@ -98,7 +111,7 @@ async def answer_clip(
     if not Path(clip).is_file():  # noqa: ASYNC240
         return Answer(cards.notice_html("info", text("notice.gone", language)))
     try:
-        result = await service.classify(Path(clip), windows=windows, spectrogram=True)
+        result = await service.classify(Path(clip), windows=windows, spectrogram=True, client=client)
         # In a thread: drawing takes tens of milliseconds, and would block health probes on this loop.
         return await asyncio.to_thread(_draw, result.under(taxonomy), language)
     except Exception as error:  # the page shows a text, never a stack trace
@@ -106,7 +119,7 @@ async def answer_clip(
 
 
 async def explain_clip(
-    service: PageService, clip: str | None, windows: str, number: float | None, language: Language
+    service: PageService, clip: str | None, windows: str, number: float | None, language: Language, client: str = ""
 ) -> str:
     """Explain why a window of a clip got its genre.
 
@@ -121,6 +134,8 @@ async def explain_clip(
         Number of the window, from 1; None or 0 for the window with the highest probability of the genre.
     language : str
         ``en`` or ``zh``.
+    client : str
+        Who sent the recording.
 
     Returns
     -------
@@ -133,7 +148,7 @@ async def explain_clip(
         return cards.notice_html("info", text("notice.gone", language))
     plan = ExplainPlan(window=round(number) - 1 if number else None)
     try:
-        result = await service.classify(Path(clip), windows=windows, spectrogram=False, explain=plan)
+        result = await service.classify(Path(clip), windows=windows, spectrogram=False, explain=plan, client=client)
         return await asyncio.to_thread(explanation_html, result.explanations[0], language)
     except Exception as error:  # the page shows a text, never a stack trace
         return failure_html(error, service, language)

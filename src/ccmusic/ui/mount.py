@@ -23,8 +23,9 @@ from fastapi import FastAPI
 
 from ccmusic.monitoring.page_state import PageState, PageStatus
 from ccmusic.settings import Settings
-from ccmusic.ui.page_slot import PageSlot
+from ccmusic.ui.page_slot import HEAD_SCRIPT, PageSlot
 from ccmusic.ui.running_page import STUCK_SECONDS, PageFailed, RunningPage, os_error_text, running
+from ccmusic.ui.streams import StreamLimit
 from ccmusic.ui.upload_directory import UploadDirectory
 from ccmusic.ui.waiting import ends_within, in_thread, set_within
 from ccmusic.ui.waiting_pages import ABSENT_PAGE, FAILED_PAGE
@@ -63,7 +64,8 @@ async def page_attached(app: FastAPI, service: PageService, settings: Settings) 
     PageSlot
         Also in ``app.state.page``.
     """
-    slot = PageSlot(settings.root_path)
+    streams = StreamLimit(settings.max_event_streams, settings.max_event_streams_per_client)
+    slot = PageSlot(settings.root_path, streams)
     unmatched = app.router.default
     app.router.default = slot
     app.state.page = slot
@@ -241,7 +243,7 @@ def _mount(service: PageService, settings: Settings, uploads: UploadDirectory) -
         i18n=i18n,
         theme=page.theme(),
         css_paths=[page.CSS_PATH],
-        head='<script>document.documentElement.lang=navigator.language||"en"</script>',
+        head=f"<script>{HEAD_SCRIPT}</script>",
     )
     harden(blocks)
     uploads.need_files()

@@ -82,6 +82,12 @@ def _language(request: gr.Request) -> Language:
     return language_of(request.headers.get("accept-language"))
 
 
+def _client(request: gr.Request) -> str:
+    """The name of the client that presses a button."""
+    sent = request.request
+    return "" if sent is None else str(sent.scope.get("client_name", ""))
+
+
 class Page:
     """The components of the page and the functions that they call.
 
@@ -227,7 +233,7 @@ class Page:
 
     async def show(self, audio: str | None, windows: str, taxonomy: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Classify a clip for the page; failures become notices."""
-        answer = await answer_clip(self._service, audio, windows, _language(request), taxonomy)
+        answer = await answer_clip(self._service, audio, windows, _language(request), taxonomy, _client(request))
         return self._updates(answer)
 
     @staticmethod
@@ -261,14 +267,16 @@ class Page:
         if audio is None:
             raise gr.Error(text("notice.no_clip", language), print_exception=False)
         try:
-            result = await self._service.classify(Path(audio), windows=windows, spectrogram=False)
+            result = await self._service.classify(
+                Path(audio), windows=windows, spectrogram=False, client=_client(request)
+            )
         except CcmusicError as error:
             raise gr.Error(f"{error_text(error, language)} ({error})", print_exception=False) from error
         return confidences(result, language)
 
     async def explain(self, audio: str | None, windows: str, number: float | None, request: gr.Request) -> str:
         """Explain why a window got its genre."""
-        return await explain_clip(self._service, audio, windows, number, _language(request))
+        return await explain_clip(self._service, audio, windows, number, _language(request), _client(request))
 
     async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer, dict[str, Any]]:
         """A notice while the model loads, then the choice of taxonomies. The timer stops when the model is ready."""

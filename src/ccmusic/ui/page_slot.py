@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -10,13 +12,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ccmusic.ui.streams import StreamLimit
 from ccmusic.ui.waiting_pages import STARTING_PAGE
 
-# Nothing from another origin, also with a later Gradio. Gradio starts with inline scripts.
+HEAD_SCRIPT = 'document.documentElement.lang=navigator.language||"en"'
+"""Gradio adds it to the page when the page has started."""
+
+# Nothing from another origin, also with a later Gradio. The middleware around the application adds the scripts that are
+# written in the page. 'unsafe-eval': Gradio's HTML component compiles its template. Inline styles are everywhere.
 CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
+    f"default-src 'none'; script-src 'self' 'sha256-{b64encode(sha256(HEAD_SCRIPT.encode()).digest()).decode()}' "
+    "'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; base-uri 'self'; "
+    "form-action 'self'"
 )
 
 
@@ -27,10 +35,13 @@ class PageSlot:
     ----------
     root_path : str
         Path prefix under which a reverse proxy serves the application.
+    streams : StreamLimit, optional
+        How many event streams may be open.
     """
 
-    def __init__(self, root_path: str = "") -> None:
+    def __init__(self, root_path: str = "", streams: StreamLimit | None = None) -> None:
         self._root_path = root_path
+        self._streams = streams or StreamLimit()
         self._waiting = STARTING_PAGE
         self._status = 200
         self._gradio: Any = None  # Gradio's FastAPI application
@@ -73,7 +84,9 @@ class PageSlot:
 
         if not is_allowed(path):
             raise HTTPException(404)
-        await self._gradio(scope, receive, _with_headers(send))
+        gradio = self._gradio
+        async with self._streams.counted(path, scope.get("client_name", "")) as refusal:
+            await (refusal or gradio)(scope, receive, _with_headers(send))
 
     def _wait(self, path: str) -> Response:
         if path == "/":
@@ -89,8 +102,6 @@ def _with_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "same-origin"
             if headers.get("content-type", "").startswith("text/html"):
                 headers["Content-Security-Policy"] = CONTENT_POLICY
                 headers["Cache-Control"] = "no-store"

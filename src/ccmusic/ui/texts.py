@@ -91,6 +91,8 @@ TEXTS: dict[Language, dict[str, str]] = {
         "error.ModelLoadFailed": "The model could not be loaded, so recognition is not available. "
                                  "Please tell the operator of this service.",
         "error.Overloaded": "The service is busy. Your file is fine; try again in {seconds} s.",
+        "error.TooManyRequests": "Your address has sent too many recordings, or files that stop processes of the "
+                                 "service. Try again in {seconds} s.",
         "error.InferenceTimeout": "Processing took too long and was stopped. "
                                   "Try a shorter recording, or only the first 30 seconds.",
         "error.InsufficientStorage": "The server has no space for the file at the moment. Try again later.",
@@ -211,6 +213,7 @@ TEXTS: dict[Language, dict[str, str]] = {
         "error.ModelFileNotFound": "找不到模型文件，目前无法识别，请联系服务管理员。",
         "error.ModelLoadFailed": "模型加载失败，目前无法识别，请联系服务管理员。",
         "error.Overloaded": "服务繁忙。您的文件没有问题，请在 {seconds} 秒后重试。",
+        "error.TooManyRequests": "您的地址发送的音频过多，或其中有文件使处理进程退出。请在 {seconds} 秒后重试。",
         "error.InferenceTimeout": "处理时间过长，已停止。请换一段较短的音频，或只识别前 30 秒。",
         "error.InsufficientStorage": "服务器存储空间不足，暂时无法接收文件，请稍后重试。",
         "error.WorkerDied": "处理这段音频的进程意外退出，现已由新进程代替。请重试；如果再次出现，文件可能已损坏。",
