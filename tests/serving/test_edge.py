@@ -204,6 +204,18 @@ def test_a_script_may_start_as_a_worker():
     assert client().get("/script.js").headers["content-security-policy"] == "default-src 'self'"
 
 
+def test_an_error_that_nothing_has_handled_is_an_answer_with_headers(caplog):
+    async def app(scope, receive, send) -> None:
+        raise RuntimeError("secret")
+
+    edge = Edge(app, proxies=TrustedProxies(""), keys=ApiKeys(None))
+    answer = TestClient(edge).get("/")
+    assert (answer.status_code, answer.json()["type"]) == (500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "secret" not in answer.text
+    assert "secret" in caplog.text
+
+
 def test_redirects_never_name_the_host_that_the_client_has_sent():
     assert client().get("/redirect", headers={"Host": "evil.example"}).headers["location"] == "/there?x=1"
 

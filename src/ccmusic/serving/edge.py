@@ -79,7 +79,8 @@ class Edge:
       read it differently would see two different requests.
     * A host name that is not one, or not a trusted one, is refused, except for probes.
     * With API keys, an unknown key is refused; if they are required, so is a recording without one.
-    * Answers have the headers that browsers are safe with, no header of CORS, and no redirect names a host.
+    * Answers have the headers that browsers are safe with, no header of CORS, and no redirect names a host. An error
+      that nothing else has handled is such an answer too.
 
     Parameters
     ----------
@@ -146,7 +147,19 @@ class Edge:
                 refusal.headers["Connection"] = "close"  # more requests may follow on it
         scope["client_name"] = client
         client_of_request.set(client)
-        await (refusal or self._app)(scope, receive, send)
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await (refusal or self._app)(scope, receive, noting)
+        except Exception as error:  # Starlette's own handler is around this middleware: its answer would lack headers
+            if started:
+                raise
+            await problem_response(error, scope.get("request_id"))(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         request_id = scope.get("request_id")
