@@ -138,7 +138,14 @@ def stub_app(service: StubService, settings: Settings) -> FastAPI:
 def serving(app: FastAPI, root_path: str = "") -> Iterator[str]:
     """Serve an application in a thread, on a port chosen by the system; yield its URL."""
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, root_path=root_path, log_level="warning", timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app,
+            port=0,
+            root_path=root_path,
+            proxy_headers=False,  # as in `ccmusic.serving.server`
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -127,6 +127,12 @@ def test_the_page_may_load_only_from_its_own_origin(client):
     assert policy.count("unsafe-inline") == policy.count("style-src 'self' 'unsafe-inline'") == 1
 
 
+def test_the_page_does_not_take_its_root_from_strangers(client):
+    config = client.get("/config", headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}).json()
+    assert "evil.example" not in json.dumps(config)
+    assert config["root"].startswith("http://127.0.0.1")
+
+
 @pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/gradio_api/info", "/gradio_api/queue/join"])
 def test_no_other_origin_may_read_the_page(client, path):
     origin = {"Host": "music.example", "Origin": "http://evil.example"}

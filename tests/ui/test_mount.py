@@ -263,7 +263,8 @@ def test_open_tabs_do_not_delay_the_shutdown():
 
 
 def test_the_page_knows_its_root_behind_a_path_prefix():
-    with serving(stub_app(StubService(), Settings(root_path="/music")), root_path="/music") as url:
+    settings = Settings(root_path="/music", trusted_proxies="127.0.0.1")
+    with serving(stub_app(StubService(), settings), root_path="/music") as url:
         wait_for_page(url)
         config = httpx.get(f"{url}/config", headers={"x-forwarded-host": "example.org"}).json()
         assert config["root"] == "http://example.org/music"
