@@ -49,9 +49,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     from ccmusic.commands.exit_codes import ExitCode
     from ccmusic.commands.messages import warn
     from ccmusic.errors import InvalidParameter, InvalidSettings, ModelError
+    from ccmusic.process.log_lines import guard_log
     from ccmusic.process.start_limits import LimitTooLow
 
     options = build_parser().parse_args(arguments)
+    guard_log()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code: int = options.run(options)

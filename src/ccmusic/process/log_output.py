@@ -6,7 +6,8 @@ and 2 of this process, which its children inherit, become pipes of our own, and 
 
     front process, workers, native code ── 1, 2 ──► our pipe ──► reader ── buffer ──► writer ──► the real log
 
-Only the writer ever waits. When the buffer is full, lines are dropped and counted.
+Only the writer ever waits. When the buffer is full, lines are dropped and counted. Control characters become escapes
+there, and lines that are too long are cut, also those of other programs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from ccmusic.process.log_lines import MAX_LINE_BYTES, clean_lines
 
 BUFFER_BYTES = 2**20
 PIPE_BYTES = 2**18
@@ -155,6 +158,7 @@ class _Output:
             os.dup2(entrance, descriptor)
         os.close(entrance)
         self._ending = False
+        self._colours = os.isatty(self.target)
         self._reader = threading.Thread(target=self._read, name="log-reader", daemon=True)
         self._writer = threading.Thread(target=self._write, name="log-writer", daemon=True)
         self._reader.start()
@@ -172,11 +176,11 @@ class _Output:
 
     def _read(self) -> None:
         """Pass on complete lines. Children may hold the other end longer than we run, so its end is not waited for."""
-        rest = b""
+        rest, cutting = b"", False
         while True:
             if not select.select([self._source], [], [], IDLE_SECONDS)[0]:
                 if rest:
-                    self._buffer.put(rest)
+                    self._put(rest)
                     rest = b""
                 if self._ending:
                     return
@@ -184,12 +188,18 @@ class _Output:
             piece = os.read(self._source, 65536)
             if not piece:
                 return
+            if cutting:  # the rest of a line that is too long
+                _, newline, piece = piece.partition(b"\n")
+                cutting = not newline
             complete, newline, rest = (rest + piece).rpartition(b"\n")
             if newline:
-                self._buffer.put(complete + newline)
-            if len(rest) > 65536:
-                self._buffer.put(rest)
-                rest = b""
+                self._put(complete + newline)
+            if len(rest) > MAX_LINE_BYTES:
+                self._put(rest + b"\n")
+                rest, cutting = b"", True
+
+    def _put(self, lines: bytes) -> None:
+        self._buffer.put(clean_lines(lines, colours=self._colours))
 
     def _write(self) -> None:
         while (text := self._buffer.take()) is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.process.log_lines import Lines
 from ccmusic.workers.records import RESTART_REASONS, Restart, RestartReason, StackDump
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class RestartLog:
         """Keep the stack dump of a lost worker, if there is one."""
         if not text:
             return
-        logger.error("worker %d (process %d): stack dump:\n%s", worker, pid, text)
+        logger.error("worker %d (process %d): stack dump:\n%s", worker, pid, Lines(text))
         with self._lock:
             self._dumps.append(StackDump(next(self._ids), worker, pid, reason, cause, text))
         self._on_event()
