@@ -28,6 +28,8 @@ SONG = wav(tone(440, 3.0))
 AUDIO = {"content-type": "audio/wav"}
 LIMIT_BYTES = 100 * 2**20
 FORM_BYTES = 64 * 2**10
+FAST = "rate=100000r/s"
+"""For clients that send as much as they can."""
 
 
 @dataclass
@@ -43,8 +45,8 @@ class Proxy:
 
 
 @contextmanager
-def nginx(directory: Path, *services: str) -> Iterator[Proxy]:
-    """The shipped file with other ports and paths, and nothing else changed."""
+def nginx(directory: Path, *services: str, rate: str = "rate=50r/s") -> Iterator[Proxy]:
+    """The shipped file with other ports and paths, and nothing else changed but the rate of small requests."""
     port = _free_port()
     log = directory / "access.log"
     text = SHIPPED.read_text()
@@ -52,6 +54,7 @@ def nginx(directory: Path, *services: str) -> Iterator[Proxy]:
     for found, instead in {
         "listen 80;\n    server_name _": f"listen 127.0.0.1:{port};\n    server_name _",
         "/var/log/nginx/ccmusic.log": str(log),
+        "rate=50r/s": rate,
         "    server 127.0.0.1:7860": f"    server {addresses[0]}",
         "    #server 127.0.0.1:7870": f"    server {addresses[1]}" if len(addresses) == 2 else "    #",
     }.items():
@@ -254,8 +257,43 @@ def test_too_many_recordings_from_one_address_are_refused(proxy):
     assert all(httpx.get(f"{proxy.url}/health").status_code == 200 for _ in range(40))
 
 
+def test_every_location_that_reaches_the_service_has_limits():
+    locations = re.findall(r"location [^{]+\{[^}]+\}", SHIPPED.read_text())
+    passing = [each for each in locations if "proxy_pass" in each]
+    assert len(passing) == 5
+    assert [each for each in passing if "limit_req " not in each] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/v1/classify", LIMIT_BYTES + FORM_BYTES),
+        ("/gradio_api/upload", LIMIT_BYTES + FORM_BYTES),
+        ("/v2/repository/index", 2**20),
+        ("/gradio_api/queue/join", 2**20),
+        ("/health", 2**20),
+    ],
+)
+def test_only_recordings_may_be_large(proxy, path, most):
+    # the head alone is enough for the refusal
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {most + 1}\r\n\r\n"
+    host, port = proxy.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(head.encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 413"), path
+
+
+def test_too_many_requests_for_the_page_are_refused(proxy):
+    with httpx.Client(base_url=proxy.url) as client:
+        answers = [client.get("/gradio_api/queue/status") for _ in range(600)]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert refused
+        problem(refused[0], 429)
+        assert client.get("/readyz").status_code == 200
+
+
 def test_no_request_is_lost_with_a_replica(service, model_directory, tmp_path):
-    with replica(model_directory) as second, nginx(tmp_path, service.url, second.url) as proxy:
+    with replica(model_directory) as second, nginx(tmp_path, service.url, second.url, rate=FAST) as proxy:
         address = second.url.removeprefix("http://")
         with many(lambda: httpx.get(f"{proxy.url}/v1/genres")) as answers:
             wait_until(lambda: sum(address in line for line in proxy.lines) >= 20, "both replicas answer")
@@ -271,7 +309,7 @@ def test_no_request_is_lost_with_a_replica(service, model_directory, tmp_path):
 
 
 def test_a_replica_that_drains_costs_no_request(service, model_directory, tmp_path):
-    with replica(model_directory) as second, nginx(tmp_path, second.url, service.url) as proxy:
+    with replica(model_directory) as second, nginx(tmp_path, second.url, service.url, rate=FAST) as proxy:
         with many(lambda: httpx.get(f"{proxy.url}/v1/genres")) as answers:
             second.process.send_signal(signal.SIGTERM)
             assert second.process.wait(30) == 0
