@@ -287,6 +287,37 @@ class Settings(EnvironmentSettings):
         description="Whether this is the only replica. Many internal errors then turn `/health` red, not `/readyz`.",
     )
 
+    max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
+        2**20, description="Largest body of a request that sends no recording, in bytes."
+    )
+    max_json_values: Annotated[int, Field(ge=100)] = Field(
+        10_000, description="Most values in the JSON of a request. Each comma counts as one."
+    )
+    max_json_depth: Annotated[int, Field(ge=8, le=500)] = Field(
+        32, description="Most lists and objects within each other in the JSON of a request."
+    )
+    upload_memory_bytes: Annotated[int, Field(ge=0)] = Field(
+        4 * 2**20, description="A recording up to this size is received in memory, a larger one in a temporary file."
+    )
+    max_bytes_in_memory: Annotated[int, Field(ge=2**20)] = Field(
+        128 * 2**20,
+        description="Most bytes of all request bodies in memory. Beyond it, recordings are received in temporary files "
+        "and other requests are refused with 503.",
+    )
+    max_bytes_on_disk: Annotated[int, Field(ge=0)] = Field(
+        2**30,
+        description="Most bytes of all recordings in temporary files, and never more than half of the free space. "
+        "Beyond it, they are refused with 503 before they are read.",
+    )
+    max_client_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Largest share of these bytes that one client may hold."
+    )
+    max_page_bytes: Annotated[int, Field(ge=2**20)] = Field(
+        2**30,
+        description="Most bytes of the page's uploads, which are kept for an hour. Beyond it, the oldest upload of the "
+        "client that has most is deleted.",
+    )
+
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_bytes, description="Largest recording, in bytes.")
     max_seconds: Annotated[float, Field(gt=0)] = Field(
         _LIMITS.max_seconds, description="Longest recording, in seconds."
@@ -376,6 +407,7 @@ SECTIONS = {
     "admin_token": "Administration",
     "workers": "Work",
     "heartbeat_seconds": "Supervision",
+    "max_request_bytes": "Limits of requests",
     "max_upload_bytes": "Limits of a recording",
 }
 """Headings of docs/settings.md, each by the first field of its section."""

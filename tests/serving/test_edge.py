@@ -244,7 +244,7 @@ def test_a_redirect_stays_within_the_service(location, path):
         ("GET", "/docs", 200),
         ("GET", "/static-offline-docs/swagger-ui.css", 200),
         ("GET", "/v1/genres", 200),
-        ("GET", "/v1/genres/", 307),
+        ("GET", "/v1/genres/", 404),
         ("GET", "/v1/classify", 405),
         ("GET", "/v2/models/none", 503),
         ("POST", "/v1/classify", 422),

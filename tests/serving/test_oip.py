@@ -211,12 +211,18 @@ def test_bad_recordings_get_the_status_of_the_problem(client, content, status, w
         (body() | {"outputs": [{"name": "labels", "parameters": {"classification": 3}}]}, "top_labels"),
         (body() | {"outputs": [{"name": "labels", "parameters": {"shared_memory_region": "a"}}]}, "shared memory"),
         (body() | {"id": 7}, "id must be"),
+        (body() | {"id": "x" * 257}, "id must be"),
+        (body() | {"outputs": [{"name": "labels"}, {"name": "labels"}]}, "twice"),
+        (body() | {"outputs": [{"name": "labels"}] * 20_000}, "more than 10000 values"),
+        (body(shape=[[[]] * 20_000]), "more than 10000 values"),
+        (body(shape=[1, ["x" * 5000]]), "..."),
     ],
 )
 def test_the_error_for_a_malformed_request_states_what_is_wrong(server, request_body, words):
     response = httpx.post(f"{server.url}/v2/models/bands/infer", json=request_body)
     assert response.status_code == 422
     assert words in error_of(response)
+    assert len(response.content) < 1000
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "99999999", "1e1", "²"])
@@ -244,7 +250,7 @@ def test_a_binary_element_with_a_wrong_length_is_refused(server):
         (b"{}", "br", 415, "not gzip or deflate"),
         (b"{}", "gzip", 422, "is not gzip"),
         (gzip.compress(json.dumps(body()).encode())[:-20], "gzip", 422, "ends in the middle"),
-        (gzip.compress(bytes(MAX_UPLOAD_BYTES + 1)), "gzip", 413, "when decompressed"),
+        (gzip.compress(bytes(MAX_JSON_BYTES + 1)), "gzip", 413, "binary tensor"),
     ],
 )
 def test_bad_or_too_large_compressed_bodies_are_refused(server, content, encoding, status, words):
@@ -254,6 +260,18 @@ def test_bad_or_too_large_compressed_bodies_are_refused(server, content, encodin
     )
     assert response.status_code == status
     assert words in error_of(response)
+
+
+def test_a_recording_that_becomes_too_large_is_refused(server):
+    headers = {"Content-Encoding": "gzip", "Inference-Header-Content-Length": "2"}
+    response = httpx.post(
+        f"{server.url}/v2/models/bands/infer",
+        content=gzip.compress(bytes(MAX_UPLOAD_BYTES + 1)),
+        headers=headers,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert response.status_code == 413
+    assert "when decompressed" in error_of(response)
 
 
 def test_json_has_its_own_size_limit(server):

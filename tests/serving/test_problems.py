@@ -1,5 +1,6 @@
 """Errors as problem details."""
 
+import errno
 import inspect
 import json
 import logging
@@ -45,6 +46,20 @@ def test_an_invalid_parameter_is_named():
     body = problem_of(errors.InvalidParameter("top_k", "must be 1 to 16, not 40")).as_json()
     assert (body["parameter"], body["detail"]) == ("top_k", "top_k must be 1 to 16, not 40")
     assert "parameter" not in problem_of(errors.EmptyAudio("no samples")).as_json()
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, "a\nb\x1b[2J", "\ud800"])
+def test_a_value_of_the_client_is_repeated_as_one_short_line(value):
+    body = problem_response(errors.InvalidParameter("windows", f"must be whole, not {value}")).body
+    assert len(body) < 1000
+    assert json.loads(body)["detail"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.EMFILE, 503), (errno.ENFILE, 503), (errno.ENOSPC, 507), (errno.EPERM, 500)]
+)
+def test_errors_of_the_system_that_more_room_would_mend(number, status):
+    assert problem_of(OSError(number, "text")).status == status
 
 
 def test_the_request_id_is_omitted_if_there_is_none():

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -75,6 +75,36 @@ def many_songs(server) -> Iterator[None]:
     for each in clients:
         each.join()
     assert answers == [200] * 12
+
+
+CHUNKED = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def answer_to(server, content: bytes) -> bytes:
+    with connection(server) as client:
+        with suppress(OSError):
+            client.sendall(content)
+        answer = b""
+        with suppress(OSError):
+            while b"\r\n\r\n" not in answer and (piece := client.recv(1000)):
+                answer += piece
+        return answer
+
+
+def test_a_body_in_chunks_of_one_byte_is_refused(server):
+    assert answer_to(server, CHUNKED + b"1\r\nx\r\n" * 500_000).startswith(b"HTTP/1.1 400")
+
+
+def test_bodies_in_chunks_of_a_usual_size_are_read(server):
+    for size, count in ((1, 1000), (100, 20_000), (65_536, 20)):
+        chunks = b"%x\r\n%s\r\n" % (size, bytes(size)) * count + b"0\r\n\r\n"
+        assert answer_to(server, CHUNKED + chunks).startswith(b"HTTP/1.1 415"), size
+
+
+def test_a_long_head_is_read_and_a_longer_one_refused(server):
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\nX: "
+    assert answer_to(server, head + b"a" * 60_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert answer_to(server, head + b"a" * 300_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
 
 
 def test_accepted_recordings_are_answered_before_the_server_ends(server):

@@ -18,6 +18,7 @@ if importlib.util.find_spec("gradio") is None:
     pytest.skip("the page needs the extra `page`", allow_module_level=True)
 
 MAX_UPLOAD_BYTES = 50_000
+MAX_PAGE_BYTES = 2**21
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +39,8 @@ class PageServer:
 @pytest.fixture(scope="session")
 def _page_server() -> Iterator[PageServer]:
     service = StubService()
-    with serving(stub_app(service, Settings(max_upload_bytes=MAX_UPLOAD_BYTES))) as url:
+    settings = Settings(max_upload_bytes=MAX_UPLOAD_BYTES, max_page_bytes=MAX_PAGE_BYTES)
+    with serving(stub_app(service, settings)) as url:
         wait_for_page(url)
         yield PageServer(url, service)
 

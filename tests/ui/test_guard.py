@@ -1,13 +1,16 @@
 """Paths and features of Gradio that must be closed, each tried on the served page."""
 
 import json
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ccmusic.ui.guard import is_allowed
-from ui.conftest import MAX_UPLOAD_BYTES
+from ccmusic.ui.kept_uploads import LEAST_BYTES
+from support.waiting import PATIENCE_SECONDS, wait_until
+from ui.conftest import MAX_PAGE_BYTES, MAX_UPLOAD_BYTES
 
 
 def upload(client: httpx.Client, content: bytes, name: str = "clip.wav") -> httpx.Response:
@@ -103,6 +106,59 @@ def test_a_too_large_upload_is_refused_and_not_kept(client):
     before = set(Path(small).parents[1].rglob("*"))
     assert upload(client, b"y" * (MAX_UPLOAD_BYTES + 1)).status_code == 413
     assert set(Path(small).parents[1].rglob("*")) == before
+
+
+def test_the_oldest_uploads_of_a_client_beyond_its_quota_are_deleted(client):
+    most = MAX_PAGE_BYTES // 2 // LEAST_BYTES
+    paths = [upload(client, b"RIFF %d" % number).json()[0] for number in range(most + 1)]
+    assert client.get(f"/gradio_api/file={paths[0]}").status_code in (403, 404)
+    assert [client.get(f"/gradio_api/file={path}").status_code for path in paths[1:]] == [200] * most
+
+
+def test_an_upload_that_is_broken_off_leaves_no_file(client):
+    [path] = upload(client, b"RIFF complete").json()
+    directory = Path(path).parents[1]
+    host, port = client.base_url.host, client.base_url.port
+    with socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+            b"Content-Length: 20000\r\n\r\n"
+            b'--B\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\nRIFF half'
+        )
+        wait_until(lambda: any(each.is_file() for each in directory.glob("tmp*")), "a part of it has arrived")
+    wait_until(lambda: not any(each.is_file() for each in directory.glob("tmp*")), "it is deleted")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"files": [("files", ("a.wav", b"a")), ("files", ("b.wav", b"b"))]},
+        {"files": [("files", ("a.wav", b"a"))], "data": {"x": "y"}},
+        {"files": [("files", (None, b"a"))]},
+    ],
+)
+def test_an_upload_is_one_file_and_nothing_else(client, form):
+    [path] = upload(client, b"RIFF other").json()
+    before = set(Path(path).parents[1].rglob("*"))
+    assert client.post("/gradio_api/upload", **form).status_code == 400
+    assert set(Path(path).parents[1].rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/gradio_api/call/nothing", {"data": []}, 404),
+        ("/gradio_api/run/nothing", {"data": []}, 404),
+        ("/gradio_api/call/v2/classify", {"nothing": 1}, 422),
+        ("/gradio_api/call/v2/classify", {}, 422),
+    ],
+)
+def test_a_call_that_no_function_has_is_no_error_of_the_service(client, path, body, status):
+    assert client.post(path, json=body).status_code == status
+
+
+def test_the_stream_of_an_unknown_session_ends(client):
+    assert "404" in client.get("/gradio_api/queue/data?session_hash=unknown").text
 
 
 def test_the_name_of_an_upload_cannot_leave_its_directory(client):

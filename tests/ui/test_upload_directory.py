@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from ccmusic.process import private_directory
 from ccmusic.ui import upload_directory
 from ccmusic.ui.upload_directory import PREFIX, DirectoryLost, UploadDirectory
 
@@ -72,7 +73,7 @@ def test_a_directory_that_cannot_be_locked_is_not_left(parent, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(upload_directory.fcntl, "flock", refuse)
+    monkeypatch.setattr(private_directory.fcntl, "flock", refuse)
     with pytest.raises(OSError, match="No locks available"):
         UploadDirectory()
     assert list(parent.iterdir()) == []

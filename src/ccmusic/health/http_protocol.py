@@ -11,6 +11,7 @@ import termios
 from contextlib import suppress
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ccmusic.health.addresses import client_name
@@ -19,6 +20,17 @@ from ccmusic.health.connections import OpenConnections, Phase
 
 ACCEPTED_AT_ONCE = 16
 """For `uvicorn.Config(backlog=...)`: asyncio accepts so many connections before any of them can be counted."""
+
+READ_BYTES = 16 * 1024
+"""So much is read from a connection in one turn of the event loop: asyncio's own 256 KiB can hold 40,000 chunks of one
+byte, whose parsing takes a second."""
+
+HEAD_BYTES = 64 * 1024
+"""For `uvicorn.Config(h11_max_incomplete_event_size=...)`: longest request line with its headers."""
+CHUNK_BYTES = 32
+"""Chunks that are smaller on average cost more than what they hold."""
+SMALL_CHUNKS_BYTES = 64 * 1024
+"""A connection that has sent so much in such chunks is closed: a minute of parsing would slow down every other one."""
 
 REGULAR_ANSWERS = 2
 """A connection with so many answers is in regular use: the ones of a client that only opens them are closed before."""
@@ -124,6 +136,7 @@ def limited_protocol(
     class LimitedProtocol(H11Protocol):
         _answers = 0
         client_name = ""
+        _in_small_chunks = 0
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -146,6 +159,7 @@ def limited_protocol(
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             self._timed = _TimedTransport(transport, self.loop, send_seconds)
+            transport.max_size = READ_BYTES  # type: ignore[attr-defined]
             super().connection_made(self._timed)  # type: ignore[arg-type]
             self.client_name = client_name(self.client[0]) if self.client else ""
             self._start_timer()
@@ -153,8 +167,24 @@ def limited_protocol(
 
         def data_received(self, data: bytes) -> None:
             connections.touch(self)
+            if self._is_chunked() and data.count(b"\r\n") * CHUNK_BYTES > 2 * len(data):  # two of them end a chunk
+                self._in_small_chunks += len(data)
+                if self._in_small_chunks > SMALL_CHUNKS_BYTES and not self.transport.is_closing():
+                    self._refuse_chunks()
+                    return
             super().data_received(data)
             self._await_head()
+
+        def _is_chunked(self) -> bool:
+            return self.conn.their_state is h11.SEND_BODY and any(
+                name == b"transfer-encoding" for name, _ in self.headers or ()
+            )
+
+        def _refuse_chunks(self) -> None:
+            if self.conn.our_state is h11.SEND_RESPONSE:
+                self.send_400_response("The chunks of the request are too small.")
+            else:
+                self.transport.close()
 
         def on_response_complete(self) -> None:
             self._answers += 1

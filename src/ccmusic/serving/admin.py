@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from fastapi.routing import APIRoute
 
 from ccmusic.errors import InvalidParameter, ModelError, SwapInProgress
 from ccmusic.serving.dependencies import ServiceDependency, service_of
-from ccmusic.serving.oip import Handler, OipRoute, error_response
+from ccmusic.serving.oip import Handler, OipRoute, error_response, object_of
 from ccmusic.settings import Settings
 from ccmusic.workers.faults import FAULTS
 
@@ -79,13 +78,17 @@ def _refusal(request: Request) -> JSONResponse | None:
 
 repository = APIRouter(prefix="/v2/repository/models", route_class=_GuardedOip, tags=["admin"])
 debug = APIRouter(prefix="/debug", route_class=_Guarded, tags=["admin"])
-fault = APIRouter(prefix="/debug", route_class=_Fault, tags=["admin"], include_in_schema=False)
+fault = APIRouter(prefix="/debug", route_class=_Fault, tags=["admin"])
 
 
 @repository.post("/{name}/load", summary="Change to another model of the repository")
 async def load(request: Request, service: ServiceDependency, name: str) -> Response:
     """Answers when the new model is in use, or when it was refused (409, with the reason) and the old one continues."""
-    _refuse_parameters(await request.body())
+    # the parameters with which Triton's clients override a model's configuration have no effect here
+    if object_of(await request.body(), service.settings.max_json_values, service.settings.max_json_depth).get(
+        "parameters"
+    ):
+        raise InvalidParameter("parameters", "are not supported: a model is loaded as it is in the repository")
     if not MODEL_NAME.fullmatch(name):
         raise InvalidParameter("name", f"must match {MODEL_NAME.pattern}, unlike {name!r}")
     if (unknown := await asyncio.to_thread(_unknown, service.settings, name)) is not None:
@@ -102,16 +105,6 @@ def _unknown(settings: Settings, name: str) -> str | None:
     if directory is None:
         return "there is no model repository: set CCMUSIC_MODEL_REPOSITORY"
     return None if (directory / name).is_dir() else f"there is no model {name} in the repository"
-
-
-def _refuse_parameters(body: bytes) -> None:
-    """Refuse the parameters with which Triton's clients override a model's configuration: they have no effect here."""
-    try:
-        given = json.loads(body).get("parameters") if body else None
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InvalidParameter("request", "must be a JSON object or empty") from error
-    if given:
-        raise InvalidParameter("parameters", "are not supported: a model is loaded as it is in the repository")
 
 
 @repository.post("/{name}/unload", summary="Always refused: there must be a model")

@@ -16,7 +16,9 @@ from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, 
 from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.clients import Rates
 from ccmusic.serving.edge import Edge, TrustedProxies
-from ccmusic.serving.limits import BodyLimit, RequestId
+from ccmusic.serving.limits import BodyLimit, BodyRules, RequestId
+from ccmusic.serving.openapi import complete_document
+from ccmusic.serving.page_requests import PageRequests
 from ccmusic.serving.problems import install_problem_handlers
 from ccmusic.serving.service import Service
 from ccmusic.settings import Settings
@@ -64,12 +66,14 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
 
     app = FastAPIOffline(  # FastAPI's own /docs loads its script from the internet
         redoc_url=None,
+        redirect_slashes=False,  # to an address with the name of the header Host
         title="CCMusic",
         version=__version__,
         summary="Names a recording's genre: the five likeliest of the 16 ccMusic genres.",
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.recordings = service.recordings
     counted = ConnectionMetrics(service.metrics.registry)
     proxies = TrustedProxies(settings.trusted_proxies)
     app.state.connections = OpenConnections(
@@ -83,10 +87,13 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
     for router in routers:
         app.include_router(router)
     install_problem_handlers(app)
+    complete_document(app)
     # the last one added is the outermost
+    app.add_middleware(PageRequests, max_depth=settings.max_json_depth)
     app.add_middleware(
         BodyLimit,
-        max_bytes=settings.max_upload_bytes,
+        rules=BodyRules(settings),
+        admissions=service.admissions,
         idle_seconds=settings.upload_idle_seconds,
         timeout_seconds=settings.upload_timeout_seconds,
         draining=lambda: service.draining,

@@ -8,7 +8,6 @@ https://github.com/kserve/open-inference-protocol; for binary tensors and the re
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +22,13 @@ from starlette.requests import ClientDisconnect
 from ccmusic.errors import InvalidParameter, ModelError, ModelNotReady
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.models.card import CARD_NAME, read_card
+from ccmusic.process.log_lines import one_line
+from ccmusic.serving.bounded_json import LARGE_BYTES, parse_json
 from ccmusic.serving.dependencies import ServiceDependency
-from ccmusic.serving.oip_tensors import INPUT, answer_body, decompressed, outputs_of, parse_request
-from ccmusic.serving.problems import problem_of
+from ccmusic.serving.oip_body import read_tensors
+from ccmusic.serving.oip_tensors import HEADER_LENGTH, INPUT, answer_body, outputs_of, parse_request
+from ccmusic.serving.problems import MAX_DETAIL, problem_of
+from ccmusic.serving.received import receiving
 from ccmusic.serving.routes import unless_disconnected
 from ccmusic.serving.service import Service
 from ccmusic.version import __version__
@@ -36,7 +39,6 @@ ALIAS = "ccmusic"
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "ccmusic_pipeline"
-HEADER_LENGTH = "Inference-Header-Content-Length"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -73,7 +75,7 @@ class OipRoute(APIRoute):
 
 def error_response(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error response of this protocol."""
-    return JSONResponse({"error": text}, status, headers)
+    return JSONResponse({"error": one_line(text, MAX_DETAIL)}, status, headers)
 
 
 router = APIRouter(prefix="/v2", route_class=OipRoute, tags=["open inference protocol v2"])
@@ -85,13 +87,15 @@ async def server_metadata() -> dict[str, Any]:
     return {"name": "ccmusic", "version": __version__, "extensions": list(EXTENSIONS)}
 
 
-@router.api_route("/health/live", methods=["GET", "HEAD"], summary="Server liveness, the same as /livez")
+@router.head("/health/live", summary="Server liveness, the same as /livez", operation_id="head_live")
+@router.get("/health/live", summary="Server liveness, the same as /livez")
 async def live(service: ServiceDependency) -> JSONResponse:
     """200 or 503."""
     return _probe(service, "live", "livez")
 
 
-@router.api_route("/health/ready", methods=["GET", "HEAD"], summary="Server readiness, the same as /readyz")
+@router.head("/health/ready", summary="Server readiness, the same as /readyz", operation_id="head_ready")
+@router.get("/health/ready", summary="Server readiness, the same as /readyz")
 async def ready(service: ServiceDependency) -> JSONResponse:
     """200 or 503."""
     return _probe(service, "ready", "readyz")
@@ -103,7 +107,7 @@ def _probe(service: Service, field: str, probe: Literal["livez", "readyz"]) -> J
 
 
 @router.get("/models/{name}", summary="Model metadata")
-@router.get("/models/{name}/versions/{version}", include_in_schema=False)
+@router.get("/models/{name}/versions/{version}")
 async def model_metadata(service: ServiceDependency, name: str, version: str = "") -> dict[str, Any]:
     """The input is one encoded recording; the outputs are probabilities and genres."""
     served = _served_model(service, name, version)
@@ -119,7 +123,7 @@ async def model_metadata(service: ServiceDependency, name: str, version: str = "
 
 
 @router.get("/models/{name}/ready", summary="Model readiness")
-@router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
+@router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(service: ServiceDependency, name: str, version: str = "") -> JSONResponse:
     """200 or 503; 404 if the model is not served."""
     model = _served_model(service, name, version).identity
@@ -128,18 +132,21 @@ async def model_ready(service: ServiceDependency, name: str, version: str = "") 
 
 
 @router.post("/models/{name}/infer", summary="Classify a recording")
-@router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+@router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request, service: ServiceDependency, name: str, version: str = "") -> Response:
     """Send one encoded recording as the BYTES tensor `audio`: binary, or in JSON as a base64 string."""
     _served_model(service, name, version)  # refuse before the recording is read
-    body = await request.body()
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding:  # in a thread: this is slow, and zlib releases the interpreter lock
-        body = await asyncio.to_thread(decompressed, body, encoding, service.settings.max_upload_bytes)
     outputs = outputs_of(_served_model(service, name, version).taxonomies)  # the model may have changed meanwhile
-    parsed = parse_request(body, request.headers.get(HEADER_LENGTH), outputs)
-    del body  # a second copy of the recording; not needed while the request is queued
-    result = await unless_disconnected(request, service.classify(parsed.recording))
+    async with receiving(request) as recording:
+        text, binary = await read_tensors(request, recording, service.settings.max_upload_bytes)
+        bounds = service.settings.max_json_values, service.settings.max_json_depth
+        if len(text) > LARGE_BYTES:  # this holds the interpreter's lock for tens of milliseconds, but not at once
+            parsed = await asyncio.to_thread(parse_request, text, binary, outputs, *bounds)
+        else:
+            parsed = parse_request(text, binary, outputs, *bounds)
+        del text  # a second copy of the recording; not needed while the request is queued
+        source = recording.source if parsed.recording is None else parsed.recording
+        result = await unless_disconnected(request, service.classify(source))
     _refuse_other(result.model, name, version)  # the model may have changed meanwhile
     content, header_length = answer_body(result, parsed)
     if header_length is None:
@@ -152,7 +159,8 @@ async def repository_index(request: Request, service: ServiceDependency) -> list
     """The model in use, and the models in the repository that an admin can load."""
     snapshot = service.snapshot()
     model = None if snapshot.served is None else snapshot.served.identity
-    only_ready = _only_ready(await request.body())
+    bounds = service.settings.max_json_values, service.settings.max_json_depth
+    only_ready = object_of(await request.body(), *bounds).get("ready", False) is True
     models = []
     if model is not None:
         passes = snapshot.passes("readyz")
@@ -163,11 +171,17 @@ async def repository_index(request: Request, service: ServiceDependency) -> list
     return [entry for entry in models if entry["state"] == "READY" or not only_ready]
 
 
-def _only_ready(body: bytes) -> bool:
-    try:
-        return bool(body) and json.loads(body).get("ready", False) is True
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InvalidParameter("request", "must be a JSON object or empty") from error
+def object_of(body: bytes, max_values: int, max_depth: int) -> dict[str, Any]:
+    """The JSON object of a body, which may be empty.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    value = parse_json(body, max_values, max_depth) if body else {}
+    if not isinstance(value, dict):
+        raise InvalidParameter("request", "must be a JSON object or empty")
+    return value
 
 
 def _stored(directory: Path, served: ServedModel | None) -> list[dict[str, str]]:

@@ -13,24 +13,31 @@ import base64
 import binascii
 import json
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ccmusic.errors import InvalidParameter, UnsupportedMedia, UploadTooLarge
+from ccmusic.errors import InvalidParameter
 from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import Prediction, TrackResult
+from ccmusic.serving.bounded_json import parse_json
 
 INPUT = "audio"
 TOP = 5
+HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_JSON_BYTES = 16 * 2**20
 """Parsing JSON blocks the whole process, probes included; larger recordings must be sent as binary tensors."""
+JSON_TOO_LARGE = (
+    f"the JSON of a request is limited to {MAX_JSON_BYTES} bytes; send a larger recording as a binary tensor"
+)
+MAX_ID = 256
+"""Most characters of a request's id, which the response repeats."""
+SHOWN = 100
+"""Most characters of a client's value in the text of an error."""
 
-_LENGTH = struct.Struct("<I")
-_ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+LENGTH = struct.Struct("<I")
 _SHARED_MEMORY = "shared_memory_region"
 
 
@@ -55,6 +62,22 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class BinaryPart:
+    """What follows the JSON of a request.
+
+    Attributes
+    ----------
+    size : int
+        In bytes.
+    element_size : int or None
+        The length that its first 4 bytes give; None if there are fewer.
+    """
+
+    size: int
+    element_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """A parsed request for inference.
 
@@ -62,14 +85,14 @@ class InferRequest:
     ----------
     id : str or None
         Repeated in the response.
-    recording : bytes
-        Encoded.
+    recording : bytes or None
+        Encoded; None if it follows the JSON.
     outputs : tuple of (Output, bool)
         The requested tensors, and whether each is sent as binary data.
     """
 
     id: str | None
-    recording: bytes
+    recording: bytes | None
     outputs: tuple[tuple[Output, bool], ...]
 
 
@@ -111,39 +134,21 @@ def _tensors(taxonomy: Taxonomy, prefix: str) -> tuple[Output, ...]:
     )
 
 
-def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Decompress a body with ``Content-Encoding: gzip`` or ``deflate``, up to `max_bytes`.
-
-    Raises
-    ------
-    UnsupportedMedia, UploadTooLarge, InvalidParameter
-    """
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in _ENCODINGS:
-        raise UnsupportedMedia(f"the content encoding {encoding} is not gzip or deflate")
-    decoder = zlib.decompressobj(_ENCODINGS[encoding])
-    try:
-        content = decoder.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise InvalidParameter("request", f"is not {encoding}: {error}") from error
-    if len(content) > max_bytes:
-        raise UploadTooLarge(f"the request is larger than {max_bytes} bytes when decompressed")
-    if not decoder.eof:
-        raise InvalidParameter("request", f"ends in the middle of its {encoding} data")
-    return content
-
-
-def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, Output]) -> InferRequest:
+def parse_request(
+    text: bytes, binary: BinaryPart | None, offered: Mapping[str, Output], max_values: int, max_depth: int
+) -> InferRequest:
     """Parse a request for inference.
 
     Parameters
     ----------
-    body : bytes
-    header_length : str or None
-        Header ``Inference-Header-Content-Length``; None if the whole body is JSON.
+    text : bytes
+        Its JSON.
+    binary : BinaryPart or None
+        What follows the JSON; None if the whole body is JSON.
     offered : mapping of str to Output
         The outputs that may be requested.
+    max_values, max_depth : int
+        See `parse_json`.
 
     Returns
     -------
@@ -153,50 +158,43 @@ def parse_request(body: bytes, header_length: str | None, offered: Mapping[str, 
     ------
     InvalidParameter
         The text states what is wrong.
-    UploadTooLarge
-        More JSON than `MAX_JSON_BYTES`.
     """
-    n_json = len(body)
-    if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit() and int(header_length) <= len(body)):
-            raise InvalidParameter("Inference-Header-Content-Length", "is not a length within the body")
-        n_json = int(header_length)
-    if n_json > MAX_JSON_BYTES:
-        raise UploadTooLarge(
-            f"the JSON of a request is limited to {MAX_JSON_BYTES} bytes; send a larger recording as a binary tensor"
-        )
-    try:
-        request = json.loads(body[:n_json])
-    except (ValueError, RecursionError) as error:
-        raise InvalidParameter("request", f"is not JSON: {error}") from error
+    request = parse_json(text, max_values, max_depth)
     if not isinstance(request, dict):
         raise InvalidParameter("request", "must be a JSON object")
     request_id = request.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise InvalidParameter("id", "must be a string")
-    return InferRequest(request_id, _recording(request, body[n_json:]), tuple(_outputs(request, offered)))
+    if request_id is not None and not (isinstance(request_id, str) and len(request_id) <= MAX_ID):
+        raise InvalidParameter("id", f"must be a string of at most {MAX_ID} characters")
+    return InferRequest(request_id, _recording(request, binary), tuple(_outputs(request, offered)))
 
 
-def _recording(request: dict[str, Any], binary: bytes) -> bytes:
+def _recording(request: dict[str, Any], binary: BinaryPart | None) -> bytes | None:
     inputs = _list_of_tensors(request, "inputs")
     if [tensor["name"] for tensor in inputs] != [INPUT]:
         raise InvalidParameter("inputs", f"must be exactly one tensor named {INPUT!r}")
     tensor = inputs[0]
     if tensor.get("datatype") != "BYTES":
-        raise InvalidParameter(INPUT, f"must have the datatype BYTES, not {tensor.get('datatype')}")
+        raise InvalidParameter(INPUT, f"must have the datatype BYTES, not {shown(tensor.get('datatype'))}")
     if tensor.get("shape") != [1]:
-        raise InvalidParameter(INPUT, f"must have the shape [1], one recording, not {tensor.get('shape')}")
+        raise InvalidParameter(INPUT, f"must have the shape [1], one recording, not {shown(tensor.get('shape'))}")
     parameters = _parameters(tensor)
     if _SHARED_MEMORY in parameters:
         raise InvalidParameter(INPUT, "cannot be read from shared memory: this server does not support it")
     size = parameters.get("binary_data_size")
     if size is None:
         return _from_json(tensor.get("data"))
-    if size != len(binary):
-        raise InvalidParameter(INPUT, f"has binary_data_size {size}, but {len(binary)} bytes follow the JSON")
-    if len(binary) < _LENGTH.size or _LENGTH.unpack_from(binary)[0] != len(binary) - _LENGTH.size:
+    n_binary = 0 if binary is None else binary.size
+    if size != n_binary:
+        raise InvalidParameter(INPUT, f"has binary_data_size {shown(size)}, but {n_binary} bytes follow the JSON")
+    if binary is None or binary.element_size != n_binary - LENGTH.size:
         raise InvalidParameter(INPUT, "must be one BYTES element: its length in 4 bytes, little endian, then its bytes")
-    return binary[_LENGTH.size :]
+    return None
+
+
+def shown(value: object) -> str:
+    """A client's value, short enough for an answer."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _from_json(data: object) -> bytes:
@@ -212,11 +210,13 @@ def _outputs(request: dict[str, Any], offered: Mapping[str, Output]) -> Iterator
     default = _parameters(request).get("binary_data_output", False)
     # a request without outputs gets all of them
     requested = _list_of_tensors(request, "outputs") if request.get("outputs") else [{"name": name} for name in offered]
+    if len(requested) > len({tensor["name"] for tensor in requested}):
+        raise InvalidParameter("outputs", "must not name an output twice")
     for tensor in requested:
         name = tensor["name"]
         parameters = _parameters(tensor)
         if name not in offered:
-            raise InvalidParameter("outputs", f"must be some of {', '.join(offered)}, not {name!r}")
+            raise InvalidParameter("outputs", f"must be some of {', '.join(offered)}, not {shown(name)}")
         if parameters.get("classification"):
             raise InvalidParameter("outputs", "do not support classification: request top_labels and top_probabilities")
         if _SHARED_MEMORY in parameters:
@@ -279,4 +279,4 @@ def answer_body(result: TrackResult, request: InferRequest) -> tuple[bytes, int 
 def _packed(values: np.ndarray | list[str]) -> bytes:
     if not isinstance(values, list):
         return values.tobytes()
-    return b"".join(_LENGTH.pack(len(text)) + text for text in (value.encode() for value in values))
+    return b"".join(LENGTH.pack(len(text)) + text for text in (value.encode() for value in values))

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from ccmusic import errors
 from ccmusic.monitoring.request_metrics import CLIENT_CLOSED_REQUEST
+from ccmusic.process.log_lines import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "internal": (500, "Internal error"),
 }
 
+MAX_DETAIL = 500
+"""Most characters of the text of an error, which may repeat a value of the client."""
 NOT_READY_RETRY_SECONDS = 2.0
+DESCRIPTOR_RETRY_SECONDS = 5.0
 INTERNAL_DETAIL = "Something failed in the service; the log has the cause under the id of this request."
 
 
@@ -90,8 +94,9 @@ def problem_of(error: Exception, request_id: str | None = None) -> ErrorAnswer:
     request_id : str, optional
         For the log.
     """
+    error = _of_the_system(error)
     slug = error.slug if isinstance(error, errors.CcmusicError) else "internal"
-    detail = str(error)
+    detail = one_line(str(error), MAX_DETAIL)
     if isinstance(error, errors.TooManyRequests):  # the service is not overloaded: other clients are served
         return ErrorAnswer(
             "about:blank", 429, detail, headers={"Retry-After": str(math.ceil(error.retry_after_seconds))}
@@ -114,19 +119,46 @@ def problem_response(error: Exception, request_id: str | None = None) -> JSONRes
     return JSONResponse(problem.as_json(request_id), problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
-def _is_storage_error(error: OSError) -> bool:
-    if error.errno in STORAGE_ERRNOS:
-        return True
+OIP_PREFIX = "/v2/"
+"""Paths of the Open Inference Protocol, which has an error format of its own."""
+
+
+def refusal_response(error: Exception, request_id: str | None = None, path: str = "") -> JSONResponse:
+    """Respond to an error outside of the routes, also an `HTTPException`, in the format of the path."""
+    if path.startswith(OIP_PREFIX):
+        if isinstance(error, HTTPException):
+            return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        problem = problem_of(error, request_id)
+        return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
+    if not isinstance(error, HTTPException):
+        return problem_response(error, request_id)
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status_code).phrase,
+        "status": error.status_code,
+        "detail": error.detail,
+        "request_id": request_id,
+    }
+    return JSONResponse(body, error.status_code, error.headers, media_type=MEDIA_TYPE)
+
+
+def _of_the_system(error: Exception) -> Exception:
+    """An error of the disk, or of the limit on descriptors, as an error of this package."""
+    if not isinstance(error, OSError):
+        return error
     path = error.filename
-    return error.errno in MISSING_ERRNOS and isinstance(path, str) and Path(path).is_relative_to(tempfile.gettempdir())
+    in_temporary = isinstance(path, str) and Path(path).is_relative_to(tempfile.gettempdir())
+    if error.errno in STORAGE_ERRNOS or (error.errno in MISSING_ERRNOS and in_temporary):
+        return errors.InsufficientStorage("this server has no disk space to receive the recording")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return errors.Overloaded("no file can be opened for the recording at present", DESCRIPTOR_RETRY_SECONDS)
+    return error
 
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Turn every error of the application's routes into a problem response."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, OSError) and _is_storage_error(error):
-            error = errors.InsufficientStorage("this server has no disk space to receive the recording")
         return problem_response(error, request.scope.get("request_id"))
 
     async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -136,14 +168,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(invalid, request.scope.get("request_id"))
 
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(error.status_code).phrase,
-            "status": error.status_code,
-            "detail": error.detail,
-            "request_id": request.scope.get("request_id"),
-        }
-        return JSONResponse(body, error.status_code, error.headers, media_type=MEDIA_TYPE)
+        return refusal_response(error, request.scope.get("request_id"))
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log and the metrics

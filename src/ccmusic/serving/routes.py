@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia
@@ -17,13 +18,16 @@ from ccmusic.genres import TAXONOMIES, Genre, Leaf
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.inference.result import TrackResult, chosen_taxonomy, chosen_top_k
 from ccmusic.serving.dependencies import ServiceDependency
-from ccmusic.serving.limits import RequestTooSlow
+from ccmusic.serving.received import ReceivedRecording, receiving
 from ccmusic.serving.schemas import Classification, GenreInfo, Genres, Models, ModelState, Problem, TaxonomyInfo
 
 router = APIRouter(prefix="/v1", tags=["classification"])
 
 FIELD = "audio"
 """Name of the multipart field that holds the recording."""
+
+MANY_WINDOWS = 100
+"""The answer for more windows is written on a thread."""
 
 RAW_TYPES = ("audio/", "video/", "application/ogg", "application/octet-stream")
 """Content types whose body is the recording itself; its first bytes decide the audio format."""
@@ -93,11 +97,18 @@ async def classify(
         chosen = chosen_taxonomy(taxonomy, served.taxonomies)
         chosen.level(level)
         chosen_top_k(top_k, chosen)
-    recording = await _recording(request)
     plan = ExplainPlan(windows=service.settings.explain_windows) if explain else None
-    result = await unless_disconnected(request, service.classify(recording, windows=windows, explain=plan))
-    request_id = request.scope["request_id"]
-    return JSONResponse(result.as_json(taxonomy=taxonomy, level=level, top_k=top_k, request_id=request_id))
+    async with receiving(request) as recording:
+        await _receive(request, recording)
+        work = service.classify(recording.source, windows=windows, explain=plan)
+        result = await unless_disconnected(request, work)
+
+    def answer() -> JSONResponse:
+        request_id = request.scope["request_id"]
+        return JSONResponse(result.as_json(taxonomy=taxonomy, level=level, top_k=top_k, request_id=request_id))
+
+    # the JSON of a thousand windows takes a tenth of a second
+    return answer() if len(result.windows) <= MANY_WINDOWS else await asyncio.to_thread(answer)
 
 
 async def unless_disconnected(request: Request, work: Coroutine[Any, Any, TrackResult]) -> TrackResult:
@@ -114,21 +125,37 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, TrackR
         disconnecting.cancel()
 
 
-async def _recording(request: Request) -> bytes:
+class _FormParser(MultiPartParser):
+    """Starlette's parser of forms; its one file becomes the received recording."""
+
+    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], recording: ReceivedRecording) -> None:
+        super().__init__(request.headers, stream, max_files=1, max_fields=8)
+        self._recording = recording
+
+    def on_headers_finished(self) -> None:
+        """Called when the headers of a part are complete."""
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._current_part.file.file.close()
+            self._current_part.file.file = cast("BinaryIO", self._recording)
+
+
+async def _receive(request: Request, recording: ReceivedRecording) -> None:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         try:
-            async with request.form(max_files=1, max_fields=8) as form:
-                upload = form.get(FIELD)
-                if not isinstance(upload, UploadFile):
-                    raise InvalidParameter(FIELD, "is missing: send the recording as the multipart file field `audio`")
-                return await upload.read()
-        except RequestTooSlow:
-            raise
-        except HTTPException as error:  # raised by Starlette for a malformed form
-            raise InvalidParameter(FIELD, f"cannot be read: {error.detail}") from error
+            async with aclosing(request.stream()) as stream:
+                form = await _FormParser(request, stream, recording).parse()
+        except MultiPartException as error:
+            raise InvalidParameter(FIELD, f"cannot be read: {error}") from error
+        if not isinstance(form.get(FIELD), UploadFile):
+            raise InvalidParameter(FIELD, "is missing: send the recording as the multipart file field `audio`")
+        return
     if content_type.startswith(RAW_TYPES):
-        return await request.body()
+        async with aclosing(request.stream()) as stream:
+            async for data in stream:
+                await recording.append(data)
+        return
     if not content_type:
         raise EmptyAudio("the request has no recording: send the multipart file field `audio`, or the file as the body")
     raise UnsupportedMedia(

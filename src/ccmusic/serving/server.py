@@ -19,7 +19,7 @@ from ccmusic.health import HealthServer, listen
 from ccmusic.health import routes as health_routes
 from ccmusic.health.addresses import local_address
 from ccmusic.health.clock import CLOCK
-from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, limited_protocol
+from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, HEAD_BYTES, limited_protocol
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
 from ccmusic.serving.app import AttachPage, create_app
@@ -81,6 +81,7 @@ def serve(
             http=limited_protocol(
                 app.state.connections, settings.upload_idle_seconds, send_seconds=settings.send_idle_seconds
             ),
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="none",
             loop="asyncio",  # another loop would not use the listener's own `accept`
             backlog=ACCEPTED_AT_ONCE,

@@ -30,9 +30,11 @@ from ccmusic.monitoring.metrics import Metrics
 from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.recording_metrics import ABANDONED, CLIENT_LIMIT, RecordingMetrics
 from ccmusic.monitoring.service_snapshot import ServiceHealth, ServiceSnapshot
+from ccmusic.serving.admission import Admissions
 from ccmusic.serving.checks import Outcomes, service_checks
 from ccmusic.serving.clients import ApiKeys, Rates
 from ccmusic.serving.limits import client_of_request
+from ccmusic.serving.received import RecordingDirectory
 from ccmusic.settings import Settings
 from ccmusic.workers import faults
 from ccmusic.workers.channel import Job
@@ -67,6 +69,10 @@ class Service:
     metrics : Metrics
         The metrics of ``/metrics``.
     api_keys : ApiKeys
+    admissions : Admissions
+        The bytes of request bodies that are held.
+    recordings : RecordingDirectory
+        The large recordings that are held.
     """
 
     def __init__(
@@ -85,6 +91,8 @@ class Service:
         self._outcomes = Outcomes()
         self._loop_watch = LoopWatch()
         disk = DiskSpace(tempfile.gettempdir())
+        self.admissions = Admissions(settings, lambda: None if disk.use is None else disk.use.free_bytes)
+        self.recordings = RecordingDirectory()
         drift = self._recordings.drift
         self._page = PageState()
         self.health.watch(
@@ -116,6 +124,7 @@ class Service:
                 location.checkpoint or location.directory,
                 Path.cwd(),
             )
+        self.recordings.sweep()
         self._loop_watch.start()
         self._supervisor.start()
         self.health.start()
@@ -144,6 +153,7 @@ class Service:
             except RuntimeError:  # at a limit of threads; blocking the loop matters no more
                 stop()
         self._loop_watch.stop()
+        await asyncio.to_thread(self.recordings.delete)
 
     def snapshot(self) -> ServiceSnapshot:
         """The state of the service, as of the last sampling."""

@@ -23,10 +23,11 @@ from fastapi import FastAPI
 
 from ccmusic.monitoring.page_state import PageState, PageStatus
 from ccmusic.settings import Settings
+from ccmusic.ui.kept_uploads import KeptUploads
 from ccmusic.ui.page_slot import HEAD_SCRIPT, PageSlot
 from ccmusic.ui.running_page import STUCK_SECONDS, PageFailed, RunningPage, os_error_text, running
 from ccmusic.ui.streams import StreamLimit
-from ccmusic.ui.upload_directory import UploadDirectory
+from ccmusic.ui.upload_directory import KEEP_SECONDS, SWEEP_SECONDS, UploadDirectory
 from ccmusic.ui.waiting import ends_within, in_thread, set_within
 from ccmusic.ui.waiting_pages import ABSENT_PAGE, FAILED_PAGE
 
@@ -130,15 +131,16 @@ class _Page:
         if uploads is None:
             return
         try:
+            kept = KeptUploads(uploads.path, self._settings.max_page_bytes, self._settings.max_client_share)
             outer, gradio_app = await self._started(in_thread(_build, self._service, self._settings, uploads))
             if self._stopping.is_set():
                 return
             async with running(outer, gradio_app, uploads) as page:
-                self._slot.open(gradio_app)
+                self._slot.open(gradio_app, kept)
                 self._opened_at = asyncio.get_running_loop().time()
                 self._report("open")
                 try:
-                    await self._check(page)
+                    await self._check(page, kept, uploads)
                 finally:
                     self._slot.close()
         finally:
@@ -166,8 +168,15 @@ class _Page:
             )
         return await part
 
-    async def _check(self, page: RunningPage) -> None:
+    async def _check(self, page: RunningPage, kept: KeptUploads, uploads: UploadDirectory) -> None:
+        now = asyncio.get_running_loop().time
+        sweeping: asyncio.Future[None] | None = None
+        swept_at = now()
         while not await set_within(self._stopping, self._settings.page_check_seconds):
+            if now() - swept_at > SWEEP_SECONDS and (sweeping is None or sweeping.done()):
+                swept_at = now()
+                unfinished = self._settings.upload_timeout_seconds
+                sweeping = in_thread(kept.sweep, swept_at, KEEP_SECONDS, unfinished, uploads.needed)
             problem = await page.problem()
             if problem is not None:
                 self._problem(problem)
@@ -232,7 +241,7 @@ def _mount(service: PageService, settings: Settings, uploads: UploadDirectory) -
         allowed_paths=[],
         blocked_paths=[],
         max_file_size=settings.max_upload_bytes,
-        show_error=True,
+        show_error=False,  # of others than `gr.Error`, whose texts are meant for people
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
@@ -247,4 +256,6 @@ def _mount(service: PageService, settings: Settings, uploads: UploadDirectory) -
     )
     harden(blocks)
     uploads.need_files()
-    return outer, outer.routes[-1].app  # type: ignore[attr-defined]
+    gradio_app = outer.routes[-1].app  # type: ignore[attr-defined]
+    gradio_app.router.redirect_slashes = False  # to an address with the name of the header Host
+    return outer, gradio_app

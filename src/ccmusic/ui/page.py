@@ -20,9 +20,8 @@ from ccmusic.settings import Settings
 from ccmusic.ui import cards
 from ccmusic.ui.answer import TOP_CLASSES, Answer, PageService, answer_clip, confidences, explain_clip, readiness_html
 from ccmusic.ui.texts import TEXTS, TITLE, Language, error_text, language_of, text
+from ccmusic.ui.upload_directory import KEEP_SECONDS, SWEEP_SECONDS
 
-KEEP_SECONDS = 3600
-SWEEP_SECONDS = 60
 READINESS_SECONDS = 1.0
 """How often the page asks for the readiness of the model until it is ready."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from base64 import b64encode
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ccmusic.ui.answers import CleanAnswers
+from ccmusic.ui.kept_uploads import KeptUploads
 from ccmusic.ui.streams import StreamLimit
 from ccmusic.ui.waiting_pages import STARTING_PAGE
 
@@ -48,9 +52,11 @@ class PageSlot:
         self._ending = False
         self.is_open = asyncio.Event()
 
-    def open(self, gradio_app: ASGIApp) -> None:
-        """Serve Gradio from now on."""
+    def open(self, gradio_app: ASGIApp, uploads: KeptUploads) -> None:
+        """Serve Gradio from now on. Its uploads are noted in `uploads`."""
         self._gradio = gradio_app
+        self._clean = CleanAnswers(gradio_app)
+        self._uploads = uploads
         self.is_open.set()
         if self._ending:
             self.end_streams()
@@ -84,9 +90,28 @@ class PageSlot:
 
         if not is_allowed(path):
             raise HTTPException(404)
-        gradio = self._gradio
+        # The page needs no cookie, and Python's parser of cookies takes the square of their length: 5 s for 60 KB.
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"cookie"]}
+        gradio = self._clean
         async with self._streams.counted(path, scope.get("client_name", "")) as refusal:
-            await (refusal or gradio)(scope, receive, _with_headers(send))
+            await (refusal or gradio)(scope, receive, _with_headers(self._noting(path, scope, send)))
+
+    def _noting(self, path: str, scope: Scope, send: Send) -> Send:
+        """A send that notes the files of a new upload: their paths are the answer."""
+        if scope["method"] != "POST" or not path.startswith("/gradio_api/upload"):
+            return send
+        answer, uploads, client = bytearray(), self._uploads, scope.get("client_name", "")
+
+        async def send_and_note(message: Message) -> None:
+            answer.extend(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                with suppress(ValueError):
+                    paths = json.loads(answer)
+                    if isinstance(paths, list):
+                        await asyncio.to_thread(uploads.add, client, paths)
+            await send(message)
+
+        return send_and_note
 
     def _wait(self, path: str) -> Response:
         if path == "/":

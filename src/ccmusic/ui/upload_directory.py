@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from ccmusic.process.private_directory import PrivateDirectory
+
+KEEP_SECONDS = 3600
+"""How long an upload is kept."""
+SWEEP_SECONDS = 60
+"""Time between two looks for old uploads."""
 PREFIX = "ccmusic-page-"
 VARIABLE = "GRADIO_TEMP_DIR"
 """Gradio reads it for each component and each upload."""
@@ -21,7 +24,7 @@ class DirectoryLost(OSError):
     """The directory, or a file that the page needs in it, is no longer there."""
 
 
-class UploadDirectory:
+class UploadDirectory(PrivateDirectory):
     """A new directory for the uploads of this process. Directories that killed processes have left are deleted first.
 
     It may block as long as the disk does, like each of its methods.
@@ -29,6 +32,8 @@ class UploadDirectory:
     Attributes
     ----------
     path : Path
+    needed : tuple of Path
+        The files of the page itself.
 
     Raises
     ------
@@ -38,24 +43,15 @@ class UploadDirectory:
 
     def __init__(self) -> None:
         self._configured = os.environ.get(VARIABLE)
-        parent = Path(self._configured or tempfile.gettempdir())
         if self._configured:
-            parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{PREFIX}*"):
-            _remove_if_ownerless(left)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        self._files: tuple[Path, ...] = ()
-        try:
-            self._lock = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
-        except OSError:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
+            Path(self._configured).mkdir(parents=True, exist_ok=True)
+        super().__init__(PREFIX, Path(self._configured) if self._configured else None)
+        self.needed: tuple[Path, ...] = ()
         os.environ[VARIABLE] = str(self.path)
 
     def need_files(self) -> None:
         """From now on, every file that is in the directory at present is needed."""
-        self._files = tuple(path for path in self.path.rglob("*") if path.is_file())
+        self.needed = tuple(path for path in self.path.rglob("*") if path.is_file())
 
     def check(self) -> None:
         """Try to write into the directory.
@@ -71,9 +67,9 @@ class UploadDirectory:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise DirectoryLost(errno.ENOENT, "it was removed", str(self.path)) from None
-        if not os.path.samestat(found, os.fstat(self._lock)):
+        if not self.is_same(found):
             raise DirectoryLost(errno.ESTALE, "another directory is in its place", str(self.path))
-        for file in self._files:
+        for file in self.needed:
             try:
                 file.stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -90,18 +86,3 @@ class UploadDirectory:
             os.environ.pop(VARIABLE, None)
         else:
             os.environ[VARIABLE] = self._configured
-
-    def delete(self) -> None:
-        """Delete the directory, with everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-
-
-def _remove_if_ownerless(directory: Path) -> None:
-    with suppress(OSError):  # it belongs to another user, is in use, or was just deleted
-        lock = os.open(directory, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
-        finally:
-            os.close(lock)

@@ -1,0 +1,60 @@
+"""Directories of temporary files that belong to one process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ccmusic.process import private_directory
+from ccmusic.process.private_directory import PrivateDirectory
+
+HOLD = """
+import sys
+from pathlib import Path
+from ccmusic.process.private_directory import PrivateDirectory
+directory = PrivateDirectory("mine-", Path(sys.argv[1]))
+(directory.path / "upload").write_bytes(b"x")
+print(directory.path, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another process with a directory; and its directory."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process, Path(process.stdout.readline().strip())
+        process.kill()
+
+
+def test_the_directory_of_a_killed_process_is_deleted_by_the_next_one(tmp_path, other):
+    process, left = other
+    PrivateDirectory("mine-", tmp_path).delete()
+    assert (left / "upload").exists(), "its process still runs"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    PrivateDirectory("other-", tmp_path).delete()
+    assert left.exists(), "it has another prefix"
+    PrivateDirectory("mine-", tmp_path).delete()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_this_user_can_read_it(tmp_path):
+    directory = PrivateDirectory("mine-", tmp_path)
+    assert directory.path.stat().st_mode & 0o077 == 0
+    directory.delete()
+
+
+def test_nothing_is_left_if_it_cannot_be_locked(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, os.strerror(37))
+
+    monkeypatch.setattr(private_directory.fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=os.strerror(37)):
+        PrivateDirectory("mine-", tmp_path)
+    assert list(tmp_path.iterdir()) == []
