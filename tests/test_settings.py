@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ccmusic.audio.waveform import DecodeLimits
+from ccmusic.audio.limits import DecodeLimits
 from ccmusic.errors import InvalidSettings
 from ccmusic.settings import Settings, read_settings
 

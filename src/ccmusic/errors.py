@@ -9,6 +9,7 @@
     │   ├── UploadTooLarge      it has too many bytes
     │   ├── UnsupportedMedia    its format is not supported, or its channels or sample rate are outside the limits
     │   ├── UndecodableAudio    its format is supported, but its content is broken
+    │   │   └── TooCostly       it takes more memory or processor time to decode than its music needs
     │   ├── EmptyAudio          it has no samples
     │   ├── AudioTooLong        it has too many seconds
     │   └── Quarantined         it ended two workers, and is not tried again
@@ -61,6 +62,7 @@ __all__ = [
     "Quarantined",
     "ServiceError",
     "SwapInProgress",
+    "TooCostly",
     "TooManyRequests",
     "UndecodableAudio",
     "UnsupportedMedia",
@@ -148,6 +150,10 @@ class UndecodableAudio(AudioError):
     """The format is supported, but the content is broken."""
 
     slug = "undecodable-audio"
+
+
+class TooCostly(UndecodableAudio):
+    """The recording takes more memory or processor time to decode than the music in it needs."""
 
 
 class EmptyAudio(AudioError):

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from ccmusic.audio.waveform import DecodeLimits
+from ccmusic.audio.limits import DecodeLimits
 from ccmusic.errors import InvalidSettings
 from ccmusic.process.environment import EnvironmentSettings
 from ccmusic.process.secret_file import read_secret
@@ -211,6 +211,18 @@ class Settings(EnvironmentSettings):
     worker_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
         5, description="Niceness of the workers, so that probes are answered while every core is busy."
     )
+    worker_descriptors: Annotated[int, Field(ge=64)] = Field(
+        256, description="Most files and sockets that a worker may have open."
+    )
+    worker_file_bytes: Annotated[int, Field(ge=0)] = Field(
+        16 * 2**20,
+        description="Largest file that a worker may write. There is no such bound if the log is a file and not a pipe.",
+    )
+    worker_sandbox: bool = Field(
+        True,
+        description="Whether workers are kept from opening network connections and from starting programs, where the "
+        "kernel can do that (Linux, x86-64 and ARM64).",
+    )
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Most recordings that wait or run. Beyond it a request is refused."
     )
@@ -329,6 +341,26 @@ class Settings(EnvironmentSettings):
     max_sample_rate: Annotated[int, Field(ge=1)] = Field(
         _LIMITS.max_sample_rate, description="Highest sample rate, in Hz."
     )
+    max_samples: Annotated[int, Field(ge=1)] = Field(
+        _LIMITS.max_samples,
+        description="Most samples of a recording in all channels together; the default is an hour of eight channels at "
+        "48,000 Hz, or of two at 192,000 Hz.",
+    )
+    decode_seconds: Annotated[float, Field(ge=0.1, le=LONGEST)] = Field(
+        _LIMITS.decode_seconds,
+        description="Processor time that decoding a recording may take beside the share below. A file that takes more "
+        "is refused.",
+    )
+    decode_share: Annotated[float, Field(ge=0.001, le=1000)] = Field(
+        _LIMITS.decode_share,
+        description="Processor time that decoding may take for each second of music, in seconds. Usual files take "
+        "0.002.",
+    )
+    decode_memory_bytes: Annotated[int, Field(ge=32 * 2**20)] = Field(
+        _LIMITS.decode_memory_bytes,
+        description="Memory that decoding may take in a worker, beside the file and the decoded waveform. A file that "
+        "takes more is refused.",
+    )
     max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest number of `windows` in a request.")
 
     @field_validator("trusted_proxies", mode="after")
@@ -389,6 +421,10 @@ class Settings(EnvironmentSettings):
             min_sample_rate=self.min_sample_rate,
             max_sample_rate=self.max_sample_rate,
             max_seconds=self.max_seconds,
+            max_samples=self.max_samples,
+            decode_seconds=self.decode_seconds,
+            decode_share=self.decode_share,
+            decode_memory_bytes=self.decode_memory_bytes,
         )
 
     @classmethod

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import soxr
 
+from ccmusic.audio.budget import Budget
 from ccmusic.audio.containers import open_audio, sniff
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
 from ccmusic.errors import UnsupportedMedia
@@ -22,6 +23,7 @@ from support.encoding import (
     assert_tone,
     noise,
     tone,
+    wav_header,
     with_ffmpeg,
     with_soundfile,
 )
@@ -38,7 +40,7 @@ def test_pitch_and_level_survive(encoded):
 
 def test_the_first_bytes_name_the_container(encoded):
     container, content = encoded
-    with open_audio(content, len(content)) as file:
+    with open_audio(content, len(content), Budget(DecodeLimits())) as file:
         assert sniff(file).name == container
 
 
@@ -143,3 +145,10 @@ def test_real_recordings():
         assert not recording.truncated
         assert 0.01 < np.abs(recording.waveform).max() < 2.0
     assert decoded
+
+
+def test_a_codec_of_no_music_is_not_tried():
+    content = bytearray(wav_header(44_100, 2, 2**16) + bytes(2**16))
+    content[20:22] = (0x166).to_bytes(2, "little")  # XMA
+    with pytest.raises(UnsupportedMedia, match="codec"):
+        decode(bytes(content))

@@ -13,6 +13,7 @@ from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import (
     AudioError,
     AudioTooLong,
+    UndecodableAudio,
     UnsupportedMedia,
     UploadTooLarge,
 )
@@ -22,6 +23,7 @@ from support.encoding import (
     with_flac_total,
     with_soundfile,
 )
+from support.hostile_files import opus, silent_flac
 
 
 @pytest.mark.parametrize("as_path", [False, True])
@@ -39,6 +41,21 @@ def test_too_long_in_every_format(encoded):
     _, content = encoded
     with pytest.raises(AudioTooLong, match="1 s"):
         decode(content, DecodeLimits(max_seconds=1.0))
+
+
+@pytest.mark.parametrize("total", [None, 0, 1])
+def test_too_many_samples_in_all_channels(total):
+    """By the header, and by counting where it says less."""
+    content = silent_flac(20, 48_000, 8, total) + bytes(2**17)
+    with pytest.raises(AudioTooLong, match="5,000,000 samples in all its channels"):
+        decode(content, DecodeLimits(max_samples=5_000_000))
+    assert decode(content, DecodeLimits(max_samples=8_000_000)).duration_seconds == pytest.approx(20.0, abs=0.5)
+
+
+def test_an_ogg_file_that_goes_on_for_longer_than_it_declares():
+    with pytest.raises(UndecodableAudio, match="longer than it declares"):
+        decode(opus(60.0, 1.0))
+    assert decode(opus(60.0, 59.0)).duration_seconds > 59.0
 
 
 @pytest.mark.parametrize("sample_rate", [1, 3999, 192_001, 2_000_000_000])

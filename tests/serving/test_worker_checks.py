@@ -105,6 +105,9 @@ def lost(*ages: float, client: str = "client", worker: int = 0) -> tuple[Restart
     return tuple(Restart(worker, "crashed", "ended by SIGSEGV", READY.read_at - age, int(age), client) for age in ages)
 
 
+AT_THE_BOUND = tuple(
+    Restart(0, "bound", "took more processor time", READY.read_at - age, age, f"client {age}") for age in (3, 2, 1)
+)
 FROM_THREE = tuple(lost(age, client=name)[0] for age, name in ((3, "a"), (2, "b"), (1, "c")))
 
 
@@ -122,6 +125,8 @@ FROM_THREE = tuple(lost(age, client=name)[0] for age, name in ((3, "a"), (2, "b"
         (FROM_THREE, (STARTING,), READY.read_at - 2.5, "warn", "recordings_end_workers"),
         (FROM_THREE, (STARTING,), READY.read_at - 3.5, "fail", "crash_loop"),
         (FROM_THREE, (IDLE,), READY.read_at - 3.5, "warn", "crash_loop"),
+        # only a recording reaches the kernel's bound
+        (AT_THE_BOUND, (STARTING,), READY.read_at - 3.5, "warn", "recordings_end_workers"),
     ],
 )
 def test_recordings_that_end_workers_are_no_crash_loop(last, workers, answered, status, code):

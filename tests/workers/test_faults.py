@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ccmusic.audio.waveform import DecodeLimits
+from ccmusic.audio.limits import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.models.store import locate
 from ccmusic.workers import faults

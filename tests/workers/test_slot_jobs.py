@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ccmusic.errors import InferenceTimeout, ModelChanged, NonFiniteOutput, OutOfMemory, Quarantined, WorkerDied
+from ccmusic.errors import (
+    InferenceTimeout,
+    ModelChanged,
+    NonFiniteOutput,
+    OutOfMemory,
+    Quarantined,
+    TooCostly,
+    WorkerDied,
+)
 from ccmusic.inference.result import ModelIdentity, TrackResult
 from ccmusic.workers.channel import Failed, Job
 from ccmusic.workers.slot_jobs import MAX_LOSSES
@@ -63,6 +71,17 @@ def test_a_job_that_ends_two_workers_is_quarantined(make_pool):
     assert isinstance(pool.error_of(pool.submit()), Quarantined)
     assert pool.quarantine.blocks(b"song")
     assert not pool.quarantine.blocks(b"another song")
+
+
+def test_a_job_that_reaches_the_kernels_bound_is_refused_at_once(make_pool, monkeypatch):
+    monkeypatch.setattr(StubProcess, "exit_cause", lambda self: ("bound", "more processor time"))
+    pool = make_pool({Job: [CRASH, Failed(ENDED), CRASH]})
+    assert isinstance(pool.error_of(pool.submit()), TooCostly)
+    assert pool.quarantine.blocks(b"song")
+    assert pool.error_of(pool.submit(b"a song of somebody else")) is ENDED
+    assert pool.caused() == [("bound", True)]
+    assert isinstance(pool.error_of(pool.submit(b"another song")), TooCostly)
+    assert "client" in pool.clients
 
 
 def test_a_job_that_no_worker_has_begun_is_not_the_cause_and_fails_after_some_losses(make_pool, monkeypatch):

@@ -18,9 +18,11 @@ from ccmusic.errors import (
     OutOfMemory,
     Overloaded,
     Quarantined,
+    TooCostly,
     TooManyRequests,
 )
 from ccmusic.genres import LABELS
+from ccmusic.serving.checks import crash_loop_check
 from ccmusic.workers import supervisor as supervisor_module
 from ccmusic.workers.channel import Job
 from ccmusic.workers.pool import Pool
@@ -28,6 +30,7 @@ from ccmusic.workers.roster import Roster
 from ccmusic.workers.supervisor import Supervisor
 from support.bands_model import band_network, write_model
 from support.fake_clock import FakeProcess
+from support.hostile_files import mkv_tags
 from support.recordings import bin_frequency, tone, wav
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -160,6 +163,24 @@ def test_two_workers_killed_shortly_after_each_other_do_not_quarantine_their_rec
         wait_until(lambda n=n: supervisor.state().restart_counts["killed"] == n + 1, "the loss is recorded")
     assert future.result(PATIENCE_SECONDS).duration_seconds == 1200.0
     assert supervisor.state().n_quarantined == 0
+
+
+def test_a_recording_that_reaches_the_kernels_bound_costs_nobody_else_an_answer(start):
+    supervisor = ready(start())
+    hostile = Job(mkv_tags(50_000), WindowPlan(), False)
+    answers = [supervisor.submit(job) for job in (SHORT, hostile, SHORT)]
+    with pytest.raises(TooCostly, match="more processor time"):
+        answers[1].result(PATIENCE_SECONDS)
+    for answer in (answers[0], answers[2]):
+        assert answer.result(PATIENCE_SECONDS).predictions()[0].genre == LABELS[7]
+    state = supervisor.state()
+    assert {reason: count for reason, count in state.restart_counts.items() if count} == {"bound": 1}
+    assert state.restarts[-1].job is not None
+    assert crash_loop_check(state).status == "pass"
+    with pytest.raises(Quarantined):
+        supervisor.refuse_quarantined(hostile)
+    wait_until(lambda: bool(supervisor.state().stack_dumps), "the stack is kept")
+    assert "decoders.py" in supervisor.state().stack_dumps[-1].text
 
 
 def test_a_recording_that_ends_two_workers_is_refused_from_then_on(start):

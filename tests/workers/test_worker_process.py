@@ -19,6 +19,7 @@ from support.fake_clock import FakeProcess
         (3, "crashed", "exit code 3"),
         (EXIT_OUT_OF_MEMORY, "out_of_memory", "not enough memory"),
         (-signal.SIGKILL, "killed", "SIGKILL"),
+        (-signal.SIGPROF, "bound", "more processor time"),
         (-signal.SIGSEGV, "crashed", "SIGSEGV"),
         (-signal.SIGABRT, "crashed", "SIGABRT"),
         (UNKNOWN_EXIT, "crashed", "fork server"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ccmusic.audio.budget import Budget
 from ccmusic.errors import EmptyAudio, InvalidParameter, UnsupportedMedia, UploadTooLarge
 
 ACCEPTED = "WAV, FLAC, OGG, Opus, MP3, AIFF, M4A, AAC and WebM are accepted"
@@ -24,16 +25,25 @@ UNKNOWN_FORMAT = f"The format of this file is unknown; {ACCEPTED}."
 
 
 class AudioFile:
-    """A binary file whose `seek` stays inside the file: broken headers make decoders seek to impossible positions."""
+    """A binary file as decoders read it.
 
-    def __init__(self, raw: BinaryIO) -> None:
+    `seek` stays inside the file: broken headers make decoders seek to impossible positions. When the budget is spent,
+    the file reads as ended.
+    """
+
+    def __init__(self, raw: BinaryIO, budget: Budget) -> None:
         self._raw = raw
+        self._budget = budget
         self.size = raw.seek(0, os.SEEK_END)
         raw.seek(0)
-        self.read = raw.read
         self.tell = raw.tell
 
+    def read(self, count: int) -> bytes:
+        return b"" if self._budget.is_spent else self._raw.read(count)
+
     def readinto(self, buffer: memoryview) -> int:
+        if self._budget.is_spent:
+            return 0
         count: int = self._raw.readinto(buffer)  # type: ignore[attr-defined]
         return count
 
@@ -50,7 +60,7 @@ class AudioFile:
 
 
 @contextmanager
-def open_audio(source: bytes | os.PathLike[str], max_bytes: int) -> Iterator[AudioFile]:
+def open_audio(source: bytes | os.PathLike[str], max_bytes: int, budget: Budget) -> Iterator[AudioFile]:
     raw: BinaryIO
     if isinstance(source, bytes | bytearray | memoryview):
         raw = io.BytesIO(source)
@@ -63,7 +73,7 @@ def open_audio(source: bytes | os.PathLike[str], max_bytes: int) -> Iterator[Aud
         except OSError as error:
             raise InvalidParameter("source", f"cannot be read: {error.strerror}") from error
     with raw:
-        file = AudioFile(raw)
+        file = AudioFile(raw, budget)
         if not file.size:
             raise EmptyAudio("The file is empty; send a recording.")
         if file.size > max_bytes:

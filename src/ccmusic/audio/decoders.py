@@ -6,9 +6,10 @@ import av
 import numpy as np
 import soundfile
 
+from ccmusic.audio.budget import COSTS_MEMORY
 from ccmusic.audio.containers import ACCEPTED, AudioFile, Container, ends_early
 from ccmusic.audio.waveform import WaveformSink
-from ccmusic.errors import EmptyAudio, UndecodableAudio, UnsupportedMedia
+from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio, UnsupportedMedia
 
 BLOCK_FRAMES = 2**15
 UNREAD_BYTES = 2**16  # tags at the end of a file are smaller
@@ -17,6 +18,24 @@ DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding: declared lengths may 
 # Tags that are not UTF-8 must not stop the decoding. PyAV 19 (Python 3.12 and later) ignores them always and has no
 # such option.
 LENIENT_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+# fmt: off
+CODECS = frozenset({
+    "aac", "aac_latm", "ac3", "alac", "dca", "eac3", "flac", "mlp", "mp1float", "mp2float", "mp3float", "opus", "tta",
+    "truehd", "vorbis", "wavpack", "wmav1", "wmav2", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "gsm", "gsm_ms",
+    "pcm_alaw", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_mulaw", "pcm_s16be", "pcm_s16le", "pcm_s24be",
+    "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8",
+})
+# fmt: on
+"""FFmpeg's decoders that may run, by its names: of music, in the containers that are accepted. It has over 500, and
+tries those of pictures and video too, to find out what they are."""
+
+DISCARD_ALL = 48  # AVDISCARD_ALL
+CONTAINER_OPTIONS = {
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "none",  # a file may name other files and addresses
+    "max_streams": "100",
+}
 
 BROKEN = "The recording is damaged and cannot be decoded; export it again, for example as WAV or MP3."
 
@@ -40,10 +59,11 @@ def read_with_libsndfile(file: AudioFile, sink: WaveformSink) -> bool:
         raise TryOtherDecoder from error
     with sound:
         sink.start(sound.samplerate, sound.channels)
-        declared_frames = (
-            sound.frames if sound.frames < 2**48 else 0
-        )  # streams declare an unknown length as a huge number
-        sink.refuse_declared(declared_frames / sound.samplerate)
+        # streams declare an unknown length as a huge number
+        declared_frames = sound.frames if sound.frames < 2**48 else 0
+        sink.refuse_declared(declared_frames / sound.samplerate, sound.samplerate, sound.channels)
+        if sound.format == "OGG":
+            sink.hold_to(declared_frames / sound.samplerate)
         block = np.empty((BLOCK_FRAMES, sound.channels), dtype=np.float32)
         while not sink.full:
             try:
@@ -81,20 +101,27 @@ def read_with_ffmpeg(file: AudioFile, sink: WaveformSink, container: Container) 
     """Read all blocks into `sink`; return whether the stream ended early or packets were skipped."""
     file.seek(0)
     try:
-        with av.open(file, mode="r", format=container.ffmpeg_format, **LENIENT_TAGS) as media:
-            if not media.streams.audio:
-                raise UnsupportedMedia(f"This file has no audio; {ACCEPTED}.")
-            stream = media.streams.audio[0]
-            if stream.codec_context is None:
-                raise UnsupportedMedia(f"The codec in this file is unknown; {ACCEPTED}.")
-            stream.codec_context.thread_count = 1
-            if stream.codec_context.sample_rate:  # some formats state it only in their first packet
-                sink.check(stream.codec_context.sample_rate, stream.codec_context.channels)
+        with av.open(
+            file,
+            mode="r",
+            format=container.ffmpeg_format,
+            container_options=CONTAINER_OPTIONS,
+            **LENIENT_TAGS,
+        ) as media:
+            stream = _only_stream(media)
+            codec = stream.codec_context
+            codec.thread_count = 1
+            if codec.sample_rate:  # some formats state it only in their first packet
+                sink.check(codec.sample_rate, codec.channels)
             declared_seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
-            sink.refuse_declared(declared_seconds)
+            sink.refuse_declared(declared_seconds, codec.sample_rate, codec.channels)
+            if container.name == "ogg":
+                sink.hold_to(declared_seconds)
             ended_early = _read_packets(media, stream, sink)
     except (av.FFmpegError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
         if not sink.n_frames:
+            if isinstance(error, MemoryError):
+                raise TooCostly(COSTS_MEMORY) from error
             raise UndecodableAudio(BROKEN) from error
         ended_early = True
     if not sink.n_frames:
@@ -108,10 +135,24 @@ def read_with_ffmpeg(file: AudioFile, sink: WaveformSink, container: Container) 
     return ended_early or sink.n_frames < (declared_seconds - DECLARED_SLACK_SECONDS) * sink.sample_rate
 
 
+def _only_stream(media: av.container.InputContainer) -> av.AudioStream:
+    """The stream to decode; the others are discarded as the file is read."""
+    if not media.streams.audio:
+        raise UnsupportedMedia(f"This file has no audio; {ACCEPTED}.")
+    stream = media.streams.audio[0]
+    if stream.codec_context is None or stream.codec_context.name not in CODECS:
+        raise UnsupportedMedia(f"The codec in this file is not supported; {ACCEPTED}.")
+    for other in media.streams:
+        if other is not stream and hasattr(other, "discard"):  # older PyAV reads their packets, and drops them
+            other.discard = DISCARD_ALL
+    return stream
+
+
 def _read_packets(media: av.container.InputContainer, stream: av.AudioStream, sink: WaveformSink) -> bool:
     ended_early = False
     to_float = None
     for packet in media.demux(stream):
+        sink.check_cost()  # packets may hold nothing, and be millions
         try:
             frames = packet.decode()
         except av.FFmpegError:

@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import soxr
 
+from ccmusic.audio.budget import Budget
+from ccmusic.audio.limits import DecodeLimits
 from ccmusic.errors import AudioTooLong, UndecodableAudio, UnsupportedMedia
 
 SAMPLE_RATE = 22050
+DECLARED_FACTOR = 1.1
+DECLARED_SECONDS = 10.0
+"""A recording may be longer than it declares by this factor and by so many seconds."""
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeLimits:
-    """Limits of a recording; a recording beyond them is refused before it takes memory.
-
-    Parameters
-    ----------
-    max_bytes : int
-        Size of the encoded file.
-    max_channels : int
-    min_sample_rate, max_sample_rate : int
-        In Hz. The lower limit bounds how much resampling can enlarge a recording.
-    max_seconds : float
-        Length of the decoded recording.
-    """
-
-    max_bytes: int = 100 * 2**20
-    max_channels: int = 8
-    min_sample_rate: int = 4000
-    max_sample_rate: int = 192_000
-    max_seconds: float = 3600.0
 
 
 class WaveformSink:
     """Takes decoded blocks: checks, mixes, counts, resamples and collects them."""
 
-    def __init__(self, limits: DecodeLimits, first_seconds: float | None) -> None:
+    def __init__(self, limits: DecodeLimits, budget: Budget, first_seconds: float | None) -> None:
         self._limits = limits
+        self._budget = budget
         self._first_seconds = first_seconds
         self._samples = bytearray()  # grows in place; a list of blocks would need a copy at the end
         self._resampler: soxr.ResampleStream | None = None
         self._mix = np.ones(1, dtype=np.float32)
+        self._most_seconds = math.inf
         self.sample_rate = 0
         self.channels = 0
         self.n_frames = 0
@@ -72,10 +56,34 @@ class WaveformSink:
         if sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
 
-    def refuse_declared(self, seconds: float) -> None:
+    def refuse_declared(self, seconds: float, sample_rate: int, channels: int) -> None:
         """Refuse a recording that declares to be too long before decoding it; the actual length is counted anyway."""
-        if self._first_seconds is None and seconds > self._limits.max_seconds:
-            raise self._too_long()
+        if self._first_seconds is None:
+            self._refuse_long(seconds, seconds * sample_rate * channels)
+
+    def check_cost(self) -> None:
+        """Raise `TooCostly` if decoding has taken too much processor time for the music so far."""
+        self._budget.check()
+
+    def hold_to(self, seconds: float) -> None:
+        """Refuse the recording when it is longer than it declares; 0 if that is not known.
+
+        For containers whose decoders end at the declared length: Ogg has it on its last page.
+        """
+        if seconds:
+            self._most_seconds = DECLARED_FACTOR * seconds + DECLARED_SECONDS
+
+    def _refuse_long(self, seconds: float, n_samples: float) -> None:
+        if seconds > self._limits.max_seconds:
+            raise AudioTooLong(
+                f"The recording is longer than the {self._limits.max_seconds:,.0f} s that are accepted; send an "
+                "excerpt."
+            )
+        if n_samples > self._limits.max_samples:
+            raise AudioTooLong(
+                f"The recording has more than the {self._limits.max_samples:,} samples in all its channels that are "
+                "accepted; send an excerpt, or a version with fewer channels or a lower sample rate."
+            )
 
     def write(self, block: np.ndarray) -> None:
         """Add one block [frames, channels]."""
@@ -89,8 +97,11 @@ class WaveformSink:
             mono = mono[: wanted - self.n_frames]
             self.full = self.n_frames + len(mono) >= wanted
         self.n_frames += len(mono)
-        if self.n_frames > self._limits.max_seconds * self.sample_rate:
-            raise self._too_long()
+        seconds = self.n_frames / self.sample_rate
+        self._refuse_long(seconds, self.n_frames * self.channels)
+        if seconds > self._most_seconds:
+            raise UndecodableAudio("The recording goes on for longer than it declares; export it again.")
+        self._budget.note_music(seconds)
         self._collect(mono, last=False)
 
     def finish(self) -> np.ndarray:
@@ -108,8 +119,3 @@ class WaveformSink:
             mono = self._resampler.resample_chunk(mono, last=last)
             self.resample_seconds += time.perf_counter() - begin
         self._samples += np.ascontiguousarray(mono).data.cast("B")
-
-    def _too_long(self) -> AudioTooLong:
-        return AudioTooLong(
-            f"The recording is longer than the {self._limits.max_seconds:,.0f} s that are accepted; send an excerpt."
-        )

@@ -51,6 +51,7 @@ FMIN = 32.70319566257483  # C1, in Hz
 
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
 SPARSITY = 0.01  # share of each filter's spectral magnitude that librosa sets to zero
+HALVED_SAMPLES = 2**19  # per block that is halved in place
 BLOCK_SAMPLES = 2**17  # per block of frames; half a MB, so that a block stays in the processor's cache
 
 
@@ -83,7 +84,11 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     magnitude = np.empty((N_BINS, 1 + len(waveform) // HOP_LENGTH), dtype=np.float32)
     for octave in range(N_OCTAVES):
         if octave:
-            octave_waveform = _halve_rate(octave_waveform)
+            length = (len(octave_waveform) + 1) // 2
+            halved = np.empty(length, dtype=np.float32) if octave == 1 else octave_waveform
+            _halve_rate(octave_waveform, halved)
+            halved.resize(length, refcheck=False)  # gives the rest of its memory back
+            octave_waveform = halved
             hop_length //= 2
         top = N_BINS - octave * BINS_PER_OCTAVE
         bins = magnitude[top - BINS_PER_OCTAVE : top]
@@ -116,13 +121,20 @@ def cqt_db(waveform: np.ndarray) -> np.ndarray:
     return power_to_db(power)
 
 
-def _halve_rate(waveform: np.ndarray) -> np.ndarray:
-    """Resample 2 : 1 with soxr HQ to exactly ceil(n / 2) samples, as librosa does."""
-    halved: np.ndarray = soxr.resample(waveform, 2, 1, quality="HQ")
+def _halve_rate(waveform: np.ndarray, out: np.ndarray) -> None:
+    """Resample 2 : 1 with soxr HQ to exactly ceil(n / 2) samples, as librosa does, into the beginning of `out`.
+
+    `out` may be `waveform`: each block is written behind the samples that are read.
+    """
     length = (len(waveform) + 1) // 2
-    if len(halved) < length:  # soxr returns one sample too few for some lengths
-        halved = np.pad(halved, (0, length - len(halved)))
-    return halved[:length]
+    stream = soxr.ResampleStream(2, 1, 1, dtype="float32", quality="HQ")
+    n_halved = 0
+    for first in range(0, len(waveform), HALVED_SAMPLES):
+        last = first + HALVED_SAMPLES
+        halved = stream.resample_chunk(waveform[first:last], last=last >= len(waveform))[: length - n_halved]
+        out[n_halved : n_halved + len(halved)] = halved
+        n_halved += len(halved)
+    out[n_halved:length] = 0.0  # soxr returns one sample too few for some lengths
 
 
 def _read_octave(waveform: np.ndarray, hop_length: int, out: np.ndarray) -> None:

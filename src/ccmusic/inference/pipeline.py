@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ccmusic.audio.budget import NO_KERNEL, Kernel
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import DependencyUnavailable, ModelRefused
@@ -64,6 +65,8 @@ class Pipeline:
         Called with ``decode``, ``features`` and ``inference`` when each begins.
     caveat : str or None
         Why another network of the card runs than the preferred one.
+    kernel : Kernel
+        The kernel's bounds while a recording is decoded; none by default.
     """
 
     def __init__(self, card: Card, backend: Backend, limits: DecodeLimits | None = None) -> None:
@@ -71,6 +74,7 @@ class Pipeline:
         self.network = LoadedNetwork(card, backend)
         self.identity = ModelIdentity(card.name, card.version, card.sha256)
         self.caveat: str | None = None
+        self.kernel: Kernel = NO_KERNEL
         self.on_stage: Callable[[str], object] = lambda _: None
         self._limits = limits or DecodeLimits()
         self._taxonomies = card.taxonomies
@@ -166,7 +170,8 @@ class Pipeline:
         timer = StageTimer(self.on_stage)
 
         timer.begin("decode")
-        recording = decode(source, self._limits, first_seconds=plan.first_seconds)
+        recording = decode(source, self._limits, first_seconds=plan.first_seconds, kernel=self.kernel)
+        del source  # 100 MB, unless the caller keeps it
         timer.seconds["decode"] = recording.decode_seconds
         timer.seconds["resample"] = recording.resample_seconds
         waveform, duration_seconds = recording.waveform, recording.duration_seconds

@@ -84,17 +84,19 @@ def crash_loop_check(state: SupervisorState) -> Observation:
     """Warns when workers were replaced several times within a minute; fails if none is ready then.
 
     Restarts that recordings have caused are no crash loop, however many, and only warn. But if those of several
-    clients end workers and no recording at all is answered, then the recordings are not the cause.
+    clients end workers and no recording at all is answered, then the recordings are not the cause. The kernel's bound
+    on processor time is reached by a recording only.
     """
     horizon = state.read_at - CRASH_LOOP_SECONDS
     recent = [restart for restart in state.restarts if restart.at > horizon and restart.reason not in PLANNED]
     if len(recent) < CRASH_LOOP_RESTARTS:
         return passed(len(recent))
-    by_recordings = [restart for restart in recent if restart.job is not None]
+    at_bound = [restart for restart in recent if restart.reason == "bound"]
+    by_recordings = [restart for restart in recent if restart.job is not None or restart in at_bound]
     clients = {restart.client for restart in by_recordings}
     nothing_answered = state.answered_at < min((restart.at for restart in by_recordings), default=state.read_at)
     if len(clients) >= CRASH_LOOP_CLIENTS and nothing_answered:
-        by_recordings = []
+        by_recordings = at_bound
     if len(recent) - len(by_recordings) < CRASH_LOOP_RESTARTS:
         if len(by_recordings) < CRASH_LOOP_RESTARTS:
             return passed(len(recent))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ccmusic.audio.waveform import DecodeLimits
+from ccmusic.audio.limits import DecodeLimits
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import CcmusicError
 from ccmusic.inference.occlusion import ExplainPlan
@@ -25,6 +25,10 @@ class WorkerOptions:
         Whether faults can be injected at all.
     faults : tuple of (str, float)
         Names and sizes of the faults that are active from the start.
+    max_descriptors, max_file_bytes : int
+        See `bounds.bound_process`.
+    sandbox : bool
+        Whether `sandbox.close_network` is called.
     """
 
     location: ModelLocation
@@ -34,6 +38,9 @@ class WorkerOptions:
     fault_injection: bool = False
     faults: tuple[tuple[str, float], ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "cpu"
+    max_descriptors: int = 256
+    max_file_bytes: int = 16 * 2**20
+    sandbox: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,12 @@ class Job:
     spectrogram: bool
     explain: ExplainPlan | None = None
     client: str = ""
+
+    def take(self) -> bytes | Path:
+        """The recording. The job no longer holds it, so that its memory is free once it is decoded."""
+        source = self.source
+        object.__setattr__(self, "source", b"")
+        return source
 
 
 @dataclass(frozen=True, slots=True)

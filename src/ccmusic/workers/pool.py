@@ -177,6 +177,9 @@ class Pool:
             settings.fault_injection,
             self._faults(),
             settings.device,
+            settings.worker_descriptors,
+            settings.worker_file_bytes,
+            settings.worker_sandbox,
         )
         closing = self.roster.closing
         return WorkerProcess(lambda fds: self._fork_server.fork(fds, closing.is_set), options, on_failed)

@@ -13,12 +13,21 @@ READY_STATES: tuple[WorkerState, ...] = ("idle", "busy", "testing")
 """States of a worker that holds a verified model."""
 
 RestartReason = Literal[
-    "killed", "crashed", "heartbeat", "deadline", "self_test", "non_finite", "memory_growth", "out_of_memory", "load"
+    "killed",
+    "crashed",
+    "heartbeat",
+    "deadline",
+    "self_test",
+    "non_finite",
+    "memory_growth",
+    "out_of_memory",
+    "load",
+    "bound",
 ]
 RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
 """Why a worker was replaced: it was killed from outside; it crashed; it had no heartbeat; a job took too long; a
 self-test failed; the network's output was NaN or infinite; its memory grew too much; it had not enough memory; its
-model did not load."""
+model did not load; its recording reached the bound on processor time."""
 
 ModelStatus = Literal["loading", "ready", "error"]
 

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from ccmusic.audio.budget import COSTS_TIME
 from ccmusic.errors import (
     InferenceTimeout,
     ModelChanged,
     NonFiniteOutput,
     OutOfMemory,
     Quarantined,
+    TooCostly,
     WorkerDied,
 )
 from ccmusic.health.clock import CLOCK
@@ -133,6 +135,11 @@ class SlotJobs:
         had_begun = process.heartbeat.busy_since(sent_at) or reason == "out_of_memory"
         cause = self._note_end(process, ticket)
         again = ticket.suspect_digest is not None
+        if reason == "bound":  # certainly the recording: the kernel ended the worker while it decoded
+            self._put_down_to(ticket, reason)
+            self._culprits.quarantine.block(ticket.suspect_digest or "")
+            ticket.fail(TooCostly(COSTS_TIME))
+            return
         if had_begun:
             self._put_down_to(ticket, reason)
             if again and not self._roster.lost_with_others(self._index, ticket, reason):

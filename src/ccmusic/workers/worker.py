@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +28,7 @@ from ccmusic.errors import (
 )
 from ccmusic.process.limits import no_memory, why_not_started
 from ccmusic.workers import faults, lifeline
+from ccmusic.workers.bounds import BOUND_SIGNAL, DecodingBounds, Heap, bound_process
 from ccmusic.workers.channel import (
     Failed,
     Inject,
@@ -41,6 +43,7 @@ from ccmusic.workers.channel import (
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
 from ccmusic.workers.process_info import lower_priority
+from ccmusic.workers.sandbox import close_network
 from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
     faulthandler.enable(dump)
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, dump, all_threads=True)
+        faulthandler.register(BOUND_SIGNAL, dump, all_threads=True, chain=True)  # the signal then ends the process
     # Ctrl-C and an init system's SIGTERM reach the whole group, but the front process decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -90,6 +94,7 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
         return
     worker = loaded
     connection.send(worker.ready())
+    heap = Heap()
     while True:
         heartbeat.enter("idle")
         try:
@@ -105,6 +110,8 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
             connection.send(reply)
         except OSError:
             return  # the front process has ended
+        del order, reply
+        heap.give_back()
 
 
 class Worker:
@@ -154,7 +161,7 @@ class Worker:
         try:
             self._active_faults.before(job)
             started = time.process_time()
-            result = self._pipeline.classify(job.source, job.plan, spectrogram=job.spectrogram, explain=job.explain)
+            result = self._pipeline.classify(job.take(), job.plan, spectrogram=job.spectrogram, explain=job.explain)
             self._check_canary(time.process_time() - started)
         except CcmusicError as error:
             return Failed(error)
@@ -203,11 +210,17 @@ def _begin(connection: Connection, heartbeat: Heartbeat, lifeline_fd: int) -> Wo
         options: WorkerOptions = connection.recv()
         lower_priority(options.niceness)  # of this thread; the heartbeat keeps its priority
         active_faults = faults.ActiveFaults(options)
-        return Worker(_load(options), heartbeat, active_faults)
+        pipeline = _load(options)
+        pipeline.kernel = DecodingBounds(options.limits)
+        loaded = Worker(pipeline, heartbeat, active_faults)
+        bound_process(options.max_descriptors, options.max_file_bytes)
+        if options.sandbox:
+            close_network()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return None
     except Exception as error:
         return Failed(_why_not_loaded(error))
+    return loaded
 
 
 def _why_not_loaded(error: Exception) -> CcmusicError:
@@ -244,6 +257,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _beat(heartbeat: Heartbeat, lifeline_fd: int) -> None:
     """Update the heartbeat; end the process when the front process has ended, where the kernel does not."""
     while True:
-        heartbeat.beat()
+        with suppress(MemoryError):  # the recording that is being decoded may have reached the bound
+            heartbeat.beat()
         if lifeline.has_ended(lifeline_fd, BEAT_SECONDS):
             os._exit(1)

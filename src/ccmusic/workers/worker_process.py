@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from ccmusic.health.clock import CLOCK
 from ccmusic.process.limits import no_memory, oom_kills
 from ccmusic.workers import worker
+from ccmusic.workers.bounds import BOUND_SIGNAL
 from ccmusic.workers.channel import Order, Reply, WorkerOptions
 from ccmusic.workers.fork_server import ForkServer
 from ccmusic.workers.forked_process import UNKNOWN_EXIT, ForkedProcess
@@ -274,6 +275,8 @@ def cause_of_exit(code: int | None) -> tuple[RestartReason, str]:
         return "crashed", "it closed its pipe but has not ended"
     if code == worker.EXIT_OUT_OF_MEMORY:
         return "out_of_memory", "there was not enough memory to receive a recording"
+    if code == -BOUND_SIGNAL:
+        return "bound", "decoding its recording took more processor time than is allowed"
     if code == -signal.SIGKILL:
         return "killed", "ended by SIGKILL (from the system's out-of-memory killer, or from outside)"
     if code == UNKNOWN_EXIT:

@@ -1,0 +1,124 @@
+"""The bounds that the kernel sets a worker: memory and processor time of a decoding, files, descriptors, core dumps.
+
+A worker that reaches the bound on processor time is inside a library that cannot be stopped otherwise. It ends by
+SIGPROF, and the front process refuses its recording. The bound on memory makes allocations fail, and the worker lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import stat
+from pathlib import Path
+
+from ccmusic.audio.limits import DecodeLimits
+from ccmusic.audio.waveform import SAMPLE_RATE
+
+GRACE_SECONDS = 0.3
+"""Processor time beyond the budget, in which the decoder sees that its file reads as ended."""
+BOUND_SIGNAL = signal.SIGPROF
+"""Ends a worker that reaches the bound on processor time."""
+BYTES_PER_SECOND = 4 * SAMPLE_RATE * 9 // 8
+"""Memory that a second of the waveform takes while it grows."""
+KEPT_BYTES = 32 * 2**20
+"""Growth of a worker up to which its free memory stays with it for the next job."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class DecodingBounds:
+    """The kernel's bounds on the process while it decodes; see `ccmusic.audio.budget.Kernel`.
+
+    Parameters
+    ----------
+    limits : DecodeLimits
+    """
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self._memory_bytes = limits.decode_memory_bytes
+        self._step_bytes = BYTES_PER_SECOND * 60
+        self._before: tuple[int, int] | None = None
+        self._base = 0
+        self.holds_memory = False
+
+    def allow(self, music_seconds: float, processor_seconds: float) -> None:
+        """Set the bounds for so much music, and for so much processor time from now on."""
+        signal.setitimer(signal.ITIMER_PROF, max(0.0, processor_seconds) + GRACE_SECONDS)
+        if self._before is None:
+            mapped = mapped_bytes()
+            if mapped is None:
+                return
+            self._before = resource.getrlimit(resource.RLIMIT_AS)
+            self._base = mapped + self._memory_bytes
+        soft, hard = self._before
+        bound = self._base + self._step_bytes + int(BYTES_PER_SECOND * music_seconds)
+        self.holds_memory = soft == resource.RLIM_INFINITY or bound < soft
+        if self.holds_memory:
+            resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+
+    def lift(self) -> None:
+        """End the bounds."""
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        if self._before is not None:
+            resource.setrlimit(resource.RLIMIT_AS, self._before)
+            self._before = None
+
+
+def mapped_bytes() -> int | None:
+    """Address space of this process in bytes; None if the system does not report it."""
+    return _statm(0)
+
+
+def _statm(place: int) -> int | None:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[place]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class Heap:
+    """Gives the memory of large jobs back to the system; without it the C library keeps up to 100 MB of it.
+
+    Created before the first job.
+    """
+
+    def __init__(self) -> None:
+        self._resident = _statm(1)
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc only
+
+    def give_back(self) -> None:
+        """Give free memory back if the process has grown."""
+        now = _statm(1)
+        if self._trim is not None and (now or 0) > (self._resident or 0) + KEPT_BYTES:
+            self._trim(0)
+
+
+def bound_process(max_descriptors: int, max_file_bytes: int) -> None:
+    """Set the bounds of this process that last: they cannot be raised again.
+
+    Parameters
+    ----------
+    max_descriptors : int
+        Most open descriptors.
+    max_file_bytes : int
+        Largest file that may be written. There is no such bound if the log goes to a file: the kernel does not tell a
+        log from other files.
+    """
+    _lower(resource.RLIMIT_CORE, 0)  # the memory of a worker holds the recordings of strangers
+    _lower(resource.RLIMIT_NOFILE, max_descriptors)
+    if not any(map(_is_file, (1, 2))):
+        _lower(resource.RLIMIT_FSIZE, max_file_bytes)
+
+
+def _lower(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    if hard == resource.RLIM_INFINITY or value < hard:
+        resource.setrlimit(kind, (value, value))
+
+
+def _is_file(descriptor: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
