@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills soak check format bench bench-data rivals train families reference lock clean
+.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills fuzz soak check format bench bench-data rivals train families reference lock clean
 
 help:  ## list these words; make help-all: the rest too
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,11 @@ pauses: $(VENV)/.test  ##+ stop the service 30 times for up to a minute and watc
 kills: $(VENV)/.test  ##+ kill and stop each process below the front process 20 times; writes docs/kills.md
 	$(BIN)/python bench/kills.py --write docs/kills.md
 
+# A run resumes where the last one ended; for docs/fuzz.md: FUZZ="--executions 1000000 --service 2000 --write docs/fuzz.md"
+fuzz: MINUTES = 10
+fuzz: $(VENV)/.test  ##+ decode mutated recordings for MINUTES and count deaths, time and memory
+	$(BIN)/python bench/fuzzing.py --minutes $(MINUTES) $(FUZZ)
+
 MINUTES ?= 30
 soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
 	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 30,$(MINUTES)),--write docs/soak.md)
@@ -103,7 +108,7 @@ lock:  ##+ pin the dependencies again (needs uv)
 	./requirements/lock
 
 clean:  ## remove the environments, caches and work folders
-	rm -rf $(VENV) .train .rivals .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .train .rivals .fuzz .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,0 +1,276 @@
+"""Changes of a recording's parts. Each takes the tree, a random generator and the container, and says what it did."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+
+from fuzz.containers import Container
+from fuzz.numbers import magnitude, number, times
+from fuzz.part import MAX_BYTES, Numbering, Part
+
+PNG = re.compile(rb"\x89PNG\r\n\x1a\n.*?IEND....", re.DOTALL)
+DEEPEST_TREE = 60
+"""Deeper nesting is written as headers that follow each other: Python's own recursion is limited."""
+MARKER = b"\x9e\x11 the place of the number \x11\x9e"
+
+Change = Callable[[Part, random.Random, Container, list[Part]], str]
+
+
+class Nothing(Exception):
+    """The tree has no part that this change could be made to."""
+
+
+def size(part: Part) -> int:
+    """About how many bytes a part takes when it is written."""
+    return (len(part.body) + 8 + sum(size(inner) for inner in part.parts)) * part.times
+
+
+def pick(root: Part, rng: random.Random) -> tuple[Part, Part]:
+    """A part and what holds it. Each kind is equally likely, whatever the number of its parts."""
+    found = list(root.walk())
+    if not found:
+        raise Nothing
+    kind = rng.choice(sorted({part.kind for _, part in found}))
+    return rng.choice([pair for pair in found if pair[1].kind == kind])
+
+
+def with_body(root: Part, rng: random.Random) -> Part:
+    """A part with bytes of its own."""
+    for _ in range(4):
+        _, part = pick(root, rng)
+        if part.body:
+            return part
+    raise Nothing
+
+
+def name(part: Part) -> str:
+    """Of the kind of a part: text if it is meant as text, otherwise hexadecimal."""
+    text = part.kind.decode("latin-1")
+    return text.strip() if len(text) > 2 and text.isascii() and text.isprintable() else part.kind.hex()
+
+
+def place(holder: Part, part: Part) -> int:
+    """The index of this very part; others may be equal."""
+    return next(index for index, inner in enumerate(holder.parts) if inner is part)
+
+
+def fit(root: Part, part: Part) -> None:
+    """Repeat a part less often until the recording is not too large."""
+    one = size(part) // part.times
+    part.times = max(1, min(part.times, MAX_BYTES // max(one, 1)))
+    while part.times > 1 and size(root) > MAX_BYTES:
+        part.times //= 2
+
+
+def repeat(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    holder, part = pick(root, rng)
+    part.times = times(rng)
+    fit(root, part)
+    part.numbering = _numbering(part, rng, container) if rng.random() < 0.6 else None
+    how = "" if part.numbering is None else f" numbered {part.numbering.form}"
+    return f"repeat {name(part)} in {name(holder)} x{part.times}{how}"
+
+
+def _numbering(part: Part, rng: random.Random, container: Container) -> Numbering | None:
+    """Numbers in the part itself or in one of its innermost parts."""
+    leaves = [inner for _, inner in part.walk() if inner.body and not inner.parts]
+    if part.body:
+        leaves += [part] * max(len(leaves), 1)
+    if not leaves:
+        return None
+    leaf = rng.choice(leaves)
+    length = len(leaf.body)
+    if rng.random() < 0.4:
+        form, width = "text", min(length, 7)
+    else:
+        form = container.order if rng.random() < 0.9 else rng.choice(("big", "little"))
+        width = length if length <= 8 and rng.random() < 0.7 else rng.choice((1, 2, 4, 8))
+    at = 0 if width >= length or rng.random() < 0.4 else rng.randrange(0, length, min(width, 4))
+    if leaf is not part:
+        body, leaf.body = leaf.body, MARKER + leaf.body
+        content = part.body + container.write(part.parts)
+        leaf.body = body
+        if MARKER not in content:
+            return None
+        # Where all sizes are fixed in width, the place is the same without the marker.
+        at += content.index(MARKER)
+    return Numbering(at, width, form, rng.random() < 0.4)
+
+
+def delete(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    holder, part = pick(root, rng)
+    del holder.parts[place(holder, part)]
+    return f"delete {name(part)}"
+
+
+def move(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    holder, part = pick(root, rng)
+    del holder.parts[place(holder, part)]
+    holders = [root, *(inner for _, inner in root.walk() if inner.parts)]
+    target = rng.choice(holders)
+    target.parts.insert(rng.randint(0, len(target.parts)), part)
+    return f"move {name(part)} to {name(target)}"
+
+
+def swap(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    holder, part = pick(root, rng)
+    here, there = place(holder, part), rng.randrange(len(holder.parts))
+    holder.parts[here], holder.parts[there] = holder.parts[there], holder.parts[here]
+    return f"swap {name(part)} with {name(holder.parts[here])}"
+
+
+def retype(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    _, part = pick(root, rng)
+    known = [*container.kinds, *sorted({inner.kind for _, inner in root.walk()})]
+    old, part.kind = name(part), rng.choice(known)
+    return f"retype {old} to {name(part)}"
+
+
+def nest(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    holder, part = pick(root, rng)
+    outer = rng.choice([holder.kind, part.kind, *container.kinds]) or part.kind
+    body = holder.body if outer == holder.kind else b""
+    deep = times(rng)
+    if deep <= DEEPEST_TREE or not container.header_bytes:
+        deep = min(deep, DEEPEST_TREE)
+        inner = part
+        for _ in range(deep):
+            inner = Part(outer, body, [inner])
+    else:
+        deep = min(deep, (MAX_BYTES - size(root)) // 24)
+        inner = _deep(part, outer, max(deep, 1), container)
+    holder.parts[place(holder, part)] = inner
+    return f"nest {name(part)} in {name(inner)} x{deep}"
+
+
+def _deep(part: Part, outer: bytes, deep: int, container: Container) -> Part:
+    """Headers that follow each other, each around all that comes after it."""
+    content = container.write([part])
+    header = len(container.write([Part(outer)]))
+    counted = container.header_bytes == "counted"
+    sizes = (len(content) + header * inside for inside in range(deep - 2, -1, -1))
+    headers = [container.write([Part(outer, declared=each + header * counted)]) for each in sizes]
+    return Part(outer, b"".join(headers) + content)
+
+
+def declare(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    _, part = pick(root, rng)
+    part.declared = number(rng, rng.choice((1, 2, 4, 4, 8)), size(part))
+    return f"declare {name(part)}"
+
+
+def set_field(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    part = with_body(root, rng)
+    length = len(part.body)
+    width = length if length <= 8 and rng.random() < 0.5 else rng.choice((1, 2, 4, 4, 4, 8))
+    within = length if rng.random() < 0.3 else min(length, 40)
+    at = rng.randrange(0, within, min(width, within) if rng.random() < 0.7 else 1)
+    order = container.order if rng.random() < 0.9 else rng.choice(("big", "little"))
+    new = number(rng, width, int.from_bytes(part.body[at : at + width], order))
+    part.body = part.body[:at] + new.to_bytes(width, order) + part.body[at + width :]
+    return f"set {name(part)} at {at}"
+
+
+def table(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    """Many entries behind a right count: the count is the last field of the head."""
+    part = with_body(root, rng)
+    head, width = rng.choice((8, 8, 12, 4)), rng.choice((4, 8, 8, 12, 16, 20))
+    entry = part.body[head : head + width].ljust(width, b"\0")
+    count = min(times(rng), (MAX_BYTES - size(root)) // width)
+    if count < 1:
+        raise Nothing
+    numbered = (
+        Numbering(rng.randrange(0, width, 4), 4, container.order, rng.random() < 0.4) if rng.random() < 0.6 else None
+    )
+    entries = [entry] * count if numbered is None else [numbered.write(entry, place, count) for place in range(count)]
+    declared = count if rng.random() < 0.8 else number(rng, 4, count)
+    fields = part.body[: head - 4].ljust(head - 4, b"\0") + (declared % 2**32).to_bytes(4, container.order)
+    part.body = fields + b"".join(entries)
+    return f"table {name(part)} x{count}"
+
+
+def resize(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    """Cut a part's bytes, or add some."""
+    part = with_body(root, rng)
+    if rng.random() < 0.4:
+        part.body = part.body[: rng.randrange(len(part.body))]
+        return f"cut {name(part)}"
+    more = min(magnitude(rng, rng.choices((64, 5000, 2_000_000), (60, 38, 2))[0]), MAX_BYTES - size(root))
+    filling = rng.choice((bytes(1), b"\xff", part.body, rng.randbytes(16)))
+    at = rng.choice((0, len(part.body), rng.randrange(len(part.body))))
+    part.body = part.body[:at] + (filling * (more // len(filling) + 1))[: max(more, 0)] + part.body[at:]
+    return f"enlarge {name(part)}"
+
+
+def flip(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    part = with_body(root, rng)
+    body = bytearray(part.body)
+    for _ in range(rng.choice((1, 1, 2, 8, 30))):
+        body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+    part.body = bytes(body)
+    return f"flip {name(part)}"
+
+
+def splice(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    """A part of another seed, instead of one of the same kind or beside any."""
+    holder, part = pick(root, rng)
+    _, other = pick(rng.choice(seeds), rng)
+    same = [pair for pair in root.walk() if pair[1].kind == other.kind]
+    if same and rng.random() < 0.6:
+        holder, part = rng.choice(same)
+        holder.parts[place(holder, part)] = other.copy()
+        return f"replace {name(other)}"
+    if rng.random() < 0.5 and part.parts:
+        holder, at = part, rng.randint(0, len(part.parts))
+    else:
+        at = place(holder, part)
+    holder.parts.insert(at, other.copy())
+    return f"insert {name(other)} in {name(holder)}"
+
+
+def enlarge_picture(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    """A picture that is small in the file and large when it is decoded."""
+    found = [part for _, part in root.walk() if PNG.search(part.body)]
+    if not found:
+        raise Nothing
+    part = rng.choice(found)
+    width, height = (2 ** rng.randrange(4, 14) for _ in range(2))
+    part.body = PNG.sub(lambda _: png(width, height), part.body)
+    return f"picture of {width} x {height} in {name(part)}"
+
+
+@lru_cache(maxsize=16)
+def png(width: int, height: int) -> bytes:
+    """A black picture."""
+    packer = zlib.compressobj(1)
+    row = bytes(1 + 3 * width)
+    pixels = b"".join([packer.compress(row) for _ in range(height)] + [packer.flush()])
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+CHANGES: dict[str, tuple[Change, float]] = {
+    "repeat": (repeat, 22),
+    "set": (set_field, 22),
+    "table": (table, 8),
+    "declare": (declare, 8),
+    "splice": (splice, 8),
+    "retype": (retype, 6),
+    "flip": (flip, 6),
+    "resize": (resize, 5),
+    "delete": (delete, 4),
+    "move": (move, 4),
+    "swap": (swap, 3),
+    "nest": (nest, 3),
+    "picture": (enlarge_picture, 1),
+}
+"""Each change by name, and how likely it is."""
