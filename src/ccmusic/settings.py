@@ -107,9 +107,9 @@ class Settings(EnvironmentSettings):
         50, description="Most event streams of one client."
     )
     page_requests_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
-        30.0,
+        20.0,
         description="Most requests of one client that Gradio itself must answer, not for a file; an open tab sends "
-        "less than one in a second. Those of ten seconds may come at once. 0: no limit.",
+        "less than one in a second. Those of five seconds may come at once. 0: no limit.",
     )
     send_idle_seconds: Seconds = Field(
         30.0,

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 AttachPage = Callable[[FastAPI, Service, Settings], AbstractAsyncContextManager[object]]
 
-PAGE_SECONDS = 10.0
+PAGE_SECONDS = 5.0
 """A visit of the page sends several requests at once: those of this time may come together."""
 EXPECTED_ANSWERS = [("/v1/classify", "POST", status) for status in (200, 500, 503, 504, 507)]
 """Series that exist before the first request: otherwise the share of errors has no data until a request fails."""
