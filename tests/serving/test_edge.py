@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import dataclass
 
 import pytest
 from starlette.applications import Starlette
@@ -12,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from ccmusic.health.connections import Phase
 from ccmusic.health.http_protocol import SAFE_HEADERS
 from ccmusic.serving.app import create_app
 from ccmusic.serving.clients import ApiKeys, Rates
@@ -262,3 +264,40 @@ def test_every_answer_has_the_headers(make_settings, method, path, status):
         else:
             assert answer.headers[name] == value
     assert answer.headers.get("location", "/").startswith("/")
+
+
+@dataclass(eq=False)
+class Stub:
+    client_name: str
+    phase: Phase = Phase.FIRST
+    closed: bool = False
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+def test_the_limits_of_clients_are_settings(make_settings, tmp_path):
+    (tmp_path / "keys").write_text(f"alice {KEY}")
+    app = create_app(
+        make_settings(
+            trusted_hosts="music.example",
+            trusted_proxies="192.0.2.0/24",
+            frame_ancestors="'self'",
+            api_keys_file=tmp_path / "keys",
+            api_keys_required=True,
+            page_requests_per_second=0.4,
+            max_connections_per_client=3,
+        )
+    )
+    outside = TestClient(app, "http://music.example", client=("192.0.2.7", 1))
+    assert outside.get("/docs", headers={"Host": "evil.example"}).status_code == 421
+    assert outside.get("/docs").headers["content-security-policy"].endswith("frame-ancestors 'self'")
+    assert outside.post("/v1/classify", headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert outside.post("/v1/classify", headers={"Authorization": f"Bearer {KEY}"}).status_code == 422
+    statuses = [outside.get("/", headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code for n in (1, 1, 1, 2)]
+    assert statuses == [404, 404, 429, 404]
+    stranger, proxy = [Stub("198.51.100.1") for _ in range(4)], [Stub("192.0.2.9") for _ in range(9)]
+    for connection in (*proxy, *stranger):
+        app.state.connections.add(connection)
+    assert [each.closed for each in stranger] == [True, False, False, False]
+    assert not any(each.closed for each in proxy)
