@@ -14,8 +14,6 @@ from ccmusic.serving.limits import (
     BodyRules,
     RequestId,
     RequestTooSlow,
-    client_name,
-    client_of_request,
 )
 from ccmusic.serving.oip_tensors import MAX_JSON_BYTES
 from ccmusic.settings import Settings
@@ -274,29 +272,3 @@ def test_other_protocols_pass_unchanged(middleware):
 
     asyncio.run(middleware(app)({"type": "lifespan"}, None, None))
     assert scopes == [{"type": "lifespan"}]
-
-
-@pytest.mark.parametrize(
-    ("client", "name"),
-    [
-        (None, ""),
-        (("192.0.2.7", 40000), "192.0.2.7"),
-        (("2001:db8:1:2:3:4:5:6", 40000), "2001:db8:1:2::/64"),
-        (("fe80::1%eth0", 40000), "fe80::/64"),
-        (("unix:", 0), "unix:"),
-    ],
-)
-def test_a_client_is_its_address_or_its_network(client, name):
-    assert client_name(client) == name
-
-
-def test_the_client_of_a_request_is_known_within_it():
-    seen = []
-
-    async def app(scope, receive, send):
-        seen.append(client_of_request.get())
-
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("192.0.2.7", 40000)}
-    asyncio.run(RequestId(app)(scope, None, None))
-    assert seen == ["192.0.2.7"]
-    assert client_of_request.get() == ""

@@ -5,21 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from ccmusic.errors import TooManyRequests
 from ccmusic.health.addresses import client_name, unmapped
 from ccmusic.health.http_protocol import SAFE_HEADERS
 from ccmusic.serving.clients import ApiKeys, Rates
 from ccmusic.serving.limits import client_of_request
-from ccmusic.serving.problems import MEDIA_TYPE, ErrorAnswer, problem_response
+from ccmusic.serving.problems import refusal_response
 
 FORWARDED = (b"forwarded", b"x-real-ip")
 """Also every other header that begins with ``x-forwarded-``."""
@@ -32,7 +31,6 @@ GRADIO = re.compile(r"/|/config/?|/gradio_api/(?!file=|heartbeat/|upload_progres
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 _SCRIPT = re.compile(rb"<script\b[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
-_CLOSE = {"Connection": "close"}
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -131,22 +129,8 @@ class Edge:
         await self._known(scope, receive, send)
 
     async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request of which scheme and client are known."""
-        headers = Headers(scope=scope)
-        peer = scope.get("client")
-        client = client_name(peer[0]) if peer else ""
+        """Handle a request of which scheme and peer are known."""
         send = _with_safe_headers(send, self._frame_ancestors)
-        refusal = self._refusal(scope, headers)
-        if len(self._keys) and refusal is None:
-            client, refusal = self._keyed(client, scope, headers)
-        if refusal is None and GRADIO.fullmatch(_path(scope)) is not None:
-            try:
-                self._page_requests.take(client)
-            except TooManyRequests as error:
-                refusal = problem_response(error, scope.get("request_id"))
-                refusal.headers["Connection"] = "close"  # more requests may follow on it
-        scope["client_name"] = client
-        client_of_request.set(client)
         started = False
 
         async def noting(message: Message) -> None:
@@ -155,49 +139,56 @@ class Edge:
             await send(message)
 
         try:
-            await (refusal or self._app)(scope, receive, noting)
+            scope["client_name"] = self._client(scope)
+            client_of_request.set(scope["client_name"])
+            await self._app(scope, receive, noting)
         except Exception as error:  # Starlette's own handler is around this middleware: its answer would lack headers
             if started:
                 raise
-            await problem_response(error, scope.get("request_id"))(scope, receive, send)
+            response = refusal_response(error, scope.get("request_id"), _path(scope))
+            response.headers["Connection"] = "close"  # nobody reads the rest of the request
+            await response(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
-        request_id = scope.get("request_id")
+    def _client(self, scope: Scope) -> str:
+        """The name of the client.
+
+        Raises
+        ------
+        HTTPException, TooManyRequests
+            The request is refused.
+        """
+        headers, path, peer = Headers(scope=scope), _path(scope), scope.get("client")
         if "content-length" in headers and "transfer-encoding" in headers:
-            text = "the request has both Content-Length and Transfer-Encoding"
-            return _refused(400, text, request_id, _CLOSE)
-        if _path(scope) in PROBES:
-            return None
+            raise HTTPException(400, "the request has both Content-Length and Transfer-Encoding")
+        if path not in PROBES:
+            self._require_host(headers)
+        client = client_name(peer[0]) if peer else ""
+        if len(self._keys) and RECORDINGS.fullmatch(path) is not None:
+            client = self._keyed(client, headers.get("authorization"))
+        if GRADIO.fullmatch(path) is not None:
+            self._page_requests.take(client)
+        return client
+
+    def _require_host(self, headers: Headers) -> None:
         forwarded = ",".join(headers.getlist("x-forwarded-host"))
         for name in headers.getlist("host") + (forwarded.split(",") if forwarded else []):
             found = _HOST.fullmatch(name.strip())
             if found is None:
-                return _refused(400, "the header Host is no name of a host", request_id, _CLOSE)
+                raise HTTPException(400, "the header Host is no name of a host")
             if self._hosts and not self._is_trusted(found[1].lower()):
-                return _refused(421, "this service has another name (CCMUSIC_TRUSTED_HOSTS)", request_id)
-        return None
+                raise HTTPException(421, "this service has another name (CCMUSIC_TRUSTED_HOSTS)")
 
     def _is_trusted(self, name: str) -> bool:
         return any(name == host or (host.startswith("*.") and name.endswith(host[1:])) for host in self._hosts)
 
-    def _keyed(self, client: str, scope: Scope, headers: Headers) -> tuple[str, JSONResponse | None]:
-        if RECORDINGS.fullmatch(_path(scope)) is None:
-            return client, None
-        authorization = headers.get("authorization")
+    def _keyed(self, client: str, authorization: str | None) -> str:
         if authorization is None and not self._keys_required:
-            return client, None
+            return client
         named = self._keys.client_of(authorization or "")
-        if named is not None:
-            return named, None
-        text = "the API key is missing or unknown: send it as Authorization: Bearer KEY"
-        return client, _refused(
-            401, text, scope.get("request_id"), {"WWW-Authenticate": 'Bearer realm="ccmusic"', **_CLOSE}
-        )
-
-
-def _refused(status: int, text: str, request_id: str | None, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    body = ErrorAnswer("about:blank", status, text).as_json(request_id)
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+        if named is None:
+            text = "the API key is missing or unknown: send it as Authorization: Bearer KEY"
+            raise HTTPException(401, text, {"WWW-Authenticate": 'Bearer realm="ccmusic"'})
+        return named
 
 
 def _path(scope: Scope) -> str:

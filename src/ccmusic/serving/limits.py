@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import NoReturn
 
 from starlette.exceptions import HTTPException
@@ -24,7 +23,6 @@ from ccmusic.settings import Settings
 REQUEST_ID_HEADER = b"x-request-id"
 _ALLOWED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-IPV6_PREFIX_BITS = 64
 FORM_OVERHEAD_BYTES = 64 * 1024
 """How many bytes a multipart form may have in addition to the recording."""
 STEP_BYTES = 256 * 1024
@@ -32,26 +30,12 @@ STEP_BYTES = 256 * 1024
 
 
 client_of_request: ContextVar[str] = ContextVar("client_of_request", default="")
-"""The address that sent the present request; empty outside of requests, and for the page, which works on its own tasks.
-Behind a proxy, uvicorn takes it from X-Forwarded-For if the proxy is one of FORWARDED_ALLOW_IPS."""
-
-
-def client_name(client: tuple[str, int] | None) -> str:
-    """The name of a client by its address: one client can have every address of an IPv6 network."""
-    if client is None:
-        return ""
-    host = client[0]
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:  # what a trusted proxy has sent
-        return host
-    if address.version == 4:
-        return host
-    return str(ip_network((address, IPV6_PREFIX_BITS), strict=False))
+"""The name of the client that sent the present request (`ccmusic.serving.edge`); empty outside of requests, and for the
+page, which works on its own tasks and finds it in the scope of the request, as ``client_name``."""
 
 
 class RequestId:
-    """Give each request an id, and repeat it in the response. Also notes who sent it.
+    """Give each request an id, and repeat it in the response.
 
     The client's own id is used if it has only letters, digits, dots, hyphens and underscores; otherwise a random one.
     """
@@ -66,7 +50,6 @@ class RequestId:
         requested = dict(scope["headers"]).get(REQUEST_ID_HEADER, b"").decode("latin-1")
         request_id = requested if _ALLOWED_ID.fullmatch(requested) else secrets.token_hex(8)
         scope["request_id"] = request_id
-        client_of_request.set(client_name(scope.get("client")))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
