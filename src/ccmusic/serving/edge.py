@@ -146,7 +146,7 @@ class Edge:
             if started:
                 raise
             response = refusal_response(error, scope.get("request_id"), _path(scope))
-            response.headers["Connection"] = "close"  # nobody reads the rest of the request
+            response.headers["Connection"] = "close"  # the rest of the request is not read
             await response(scope, receive, send)
 
     def _client(self, scope: Scope) -> str:
