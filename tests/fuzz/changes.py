@@ -10,10 +10,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from fuzz.containers import Container
-from fuzz.numbers import magnitude, number, times
+from fuzz.numbers import MANY, magnitude, number, times
 from fuzz.part import MAX_BYTES, Numbering, Part
 
 PNG = re.compile(rb"\x89PNG\r\n\x1a\n.*?IEND....", re.DOTALL)
+TEXT = re.compile(rb"[a-z]{3}")
+"""What a part that means text has in it."""
+ZEROS = b"0000000"
+"""Where seeds leave room for a number."""
 DEEPEST_TREE = 60
 """Deeper nesting is written as headers that follow each other: Python's own recursion is limited."""
 MARKER = b"\x9e\x11 the place of the number \x11\x9e"
@@ -71,7 +75,8 @@ def repeat(root: Part, rng: random.Random, container: Container, seeds: list[Par
     holder, part = pick(root, rng)
     part.times = times(rng)
     fit(root, part)
-    part.numbering = _numbering(part, rng, container) if rng.random() < 0.6 else None
+    numbered = rng.random() < (0.6 if part.times < MANY else 0.9)
+    part.numbering = _numbering(part, rng, container) if numbered else None
     how = "" if part.numbering is None else f" numbered {part.numbering.form}"
     return f"repeat {name(part)} in {name(holder)} x{part.times}{how}"
 
@@ -85,12 +90,14 @@ def _numbering(part: Part, rng: random.Random, container: Container) -> Numberin
         return None
     leaf = rng.choice(leaves)
     length = len(leaf.body)
-    if rng.random() < 0.4:
-        form, width = "text", min(length, 7)
+    if TEXT.search(leaf.body) if rng.random() < 0.8 else rng.random() < 0.5:
+        form, width = "text", min(length, len(ZEROS))
+        at = leaf.body.find(ZEROS) if rng.random() < 0.8 else 0
     else:
         form = container.order if rng.random() < 0.9 else rng.choice(("big", "little"))
         width = length if length <= 8 and rng.random() < 0.7 else rng.choice((1, 2, 4, 8))
-    at = 0 if width >= length or rng.random() < 0.4 else rng.randrange(0, length, min(width, 4))
+        at = 0 if width >= length or rng.random() < 0.4 else rng.randrange(0, length, min(width, 4))
+    at = max(at, 0)
     if leaf is not part:
         body, leaf.body = leaf.body, MARKER + leaf.body
         content = part.body + container.write(part.parts)

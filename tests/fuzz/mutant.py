@@ -18,6 +18,11 @@ RAW_SHARE = 0.06
 """Share of the recordings whose bytes are damaged after all."""
 
 
+RICH_SEEDS = ("lists", "tags", "blocks", "mp3-tags", "fragments", "edits")
+RICH = 3
+"""Seeds with more kinds of parts are taken more often, by this factor."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What makes a mutated recording.
@@ -59,7 +64,8 @@ def seed_trees(container: Container) -> dict[str, Part]:
 def plan(container: str, number: int) -> Plan:
     """The plan of recording `number` of a container."""
     rng = random.Random(f"{container} {number}")
-    seed = rng.choice(list(SEEDS[CONTAINERS[container]]))
+    seeds = list(SEEDS[CONTAINERS[container]])
+    seed = rng.choices(seeds, [RICH if seed in RICH_SEEDS else 1 for seed in seeds])[0]
     count = rng.choices((1, 2, 3, 5), (45, 30, 15, 10))[0]
     changes = tuple((name, rng.getrandbits(48)) for name in rng.choices(NAMES, WEIGHTS, k=count))
     return Plan(container, seed, changes, rng.getrandbits(48) if rng.random() < RAW_SHARE else None)

@@ -38,7 +38,11 @@ def number(rng: random.Random, width: int, old: int) -> int:
     return new % 256**width
 
 
+MANY = 5000
+"""Repetitions that may cost more than they should."""
+
+
 def times(rng: random.Random) -> int:
     """How often to repeat something: mostly few, rarely so often that only a limit on bytes ends it."""
-    most = rng.choices((8, 200, 5000, 10**6), (50, 28, 17, 5))[0]
-    return magnitude(rng, most, 2)
+    least, most = rng.choices(((2, 8), (2, 200), (2, MANY), (MANY, 10**6)), (55, 28, 12, 5))[0]
+    return magnitude(rng, most, least)

@@ -65,7 +65,7 @@ def changed(container: Container, content: bytes, change: Callable[[list[Part]],
 
 
 def _mp4_tags(parts: list[Part]) -> None:
-    names = [Part(b"mean", bytes(4) + b"com.example"), Part(b"name", bytes(4) + b"tag0000")]
+    names = [Part(b"mean", bytes(4) + b"com.example"), Part(b"name", bytes(4) + b"tag0000000")]
     entry = Part(b"----", parts=[*names, Part(b"data", struct.pack(">II", 1, 0) + b"x")])
     cover = Part(b"covr", parts=[Part(b"data", struct.pack(">II", 14, 0) + PICTURE)])
     find(parts, b"ilst").parts += [entry, cover]
@@ -86,7 +86,7 @@ def _element(identity: str, *content: Part | bytes) -> Part:
 
 def _matroska_lists(parts: list[Part]) -> None:
     segment = find(parts, bytes.fromhex("18538067"))
-    tag = _element("67c8", _element("45a3", b"tag0000"), _element("4487", b"x"))
+    tag = _element("67c8", _element("45a3", b"tag0000000"), _element("4487", b"x"))
     chapter = _element("b6", _element("73c4", bytes(3) + b"\1"), _element("91", bytes(4)))
     file = _element("61a7", _element("466e", b"a"), _element("4660", b"image/png"), _element("46ae", b"\1"))
     file.parts.append(_element("465c", PICTURE))
@@ -110,7 +110,7 @@ def _silent_opus(parts: list[Part]) -> None:
 
 def _ogg_comments(parts: list[Part]) -> None:
     part = next(part for _, part in Part(b"", parts=parts).walk() if part.kind in COMMENTS)
-    part.parts.insert(0, Part(b"comment", b"tag0000=x"))
+    part.parts.insert(0, Part(b"comment", b"tag0000000=x"))
     part.parts.insert(0, Part(b"comment", b"METADATA_BLOCK_PICTURE=AAAAAwAAAAlpbWFnZS9wbmc"))
 
 
@@ -145,7 +145,12 @@ def _tag(*frames: tuple[bytes, bytes]) -> Part:
 def _tags(parts: list[Part]) -> None:
     picture = (b"APIC", b"\0image/png\0\3\0" + PICTURE)
     chapter = (b"CHAP", b"a\0" + struct.pack(">IIII", 0, 1, 0, 1))
-    texts = [(b"TXXX", b"\0tag0000\0x"), (b"TIT2", b"\3seed"), (b"COMM", b"\0engtag0000\0x"), (b"PRIV", b"tag0000\0x")]
+    texts = [
+        (b"TXXX", b"\0tag0000000\0x"),
+        (b"TIT2", b"\3seed"),
+        (b"COMM", b"\0engtag0000000\0x"),
+        (b"PRIV", b"tag0000000\0x"),
+    ]
     parts.insert(0, _tag(*texts, picture, chapter))
 
 

@@ -47,8 +47,11 @@ def test_repeated_parts_are_read_again(container, seed):
         written = CONTAINERS[container].write(root.parts)
         parts = CONTAINERS[container].read(written)
         assert CONTAINERS[container].write(parts) == written
-        repeated = sum(part.times for _, part in root.walk())
-        assert len(list(Part(b"", parts=parts).walk())) >= min(repeated, 3)
+        (repeated,) = (part for _, part in root.walk() if part.times > 1)
+        if repeated.kind in (b"rest", b"cut") or repeated.declared is not None or repeated.body.startswith(b"fLaC"):
+            continue  # nothing says where these end
+        found = [part for _, part in Part(b"", parts=parts).walk() if part.kind == repeated.kind]
+        assert len(found) >= repeated.times
 
 
 @pytest.mark.parametrize("change", CHANGES)
