@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import uvicorn
 
 from ccmusic.alerting.app import create_app
+from ccmusic.alerting.server import bridge_server
 from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.health import listen
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -61,7 +61,8 @@ def running_bridge(settings: BridgeSettings, **options: Any) -> Iterator[Running
     """Serve from a thread."""
     app = create_app(settings, **options)
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    server = bridge_server(app, listener)
+    server.config.timeout_graceful_shutdown = 1
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -5,13 +5,14 @@ import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
 
 from alerting.running_bridge import HandClock, running_bridge
 from alerting.webhooks import alert_body, webhook_body
+from ccmusic.alerting.server import MAX_CONNECTIONS
 from support.fake_smtp import FakeSmtp
 from support.fake_wecom import KEY
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -159,12 +160,53 @@ def test_a_body_that_is_too_long(bridge):
     assert httpx.post(f"{bridge.url}/alerts", content=chunks()).status_code == 413
 
 
+def address_of(bridge):
+    host, port = bridge.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
 def test_a_body_that_does_not_arrive(bridge, monkeypatch):
     monkeypatch.setattr("ccmusic.alerting.app.BODY_SECONDS", 0.1)
-    host, port = bridge.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), PATIENCE_SECONDS) as connection:
+    with socket.create_connection(address_of(bridge), PATIENCE_SECONDS) as connection:
         connection.sendall(b"POST /alerts HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_that_does_not_arrive(settings, monkeypatch):
+    monkeypatch.setattr("ccmusic.alerting.server.HEAD_SECONDS", 0.1)
+    with running_bridge(settings()) as bridge, socket.create_connection(address_of(bridge), PATIENCE_SECONDS) as client:
+        client.sendall(b"POST /alerts HTTP/1.1\r\nHost: b\r\n")
+        assert client.recv(100) == b""
+
+
+def test_strangers_who_open_connections_do_not_hold_up_an_alert(settings, wecom):
+    def is_open(stranger: socket.socket) -> bool:
+        try:
+            return bool(stranger.recv(1, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    with running_bridge(settings()) as bridge, ExitStack() as stack:
+        strangers = []
+        for _ in range(2 * MAX_CONNECTIONS):
+            strangers.append(stack.enter_context(socket.create_connection(address_of(bridge), PATIENCE_SECONDS)))
+            with suppress(OSError):  # one that was closed for another
+                strangers[-1].sendall(b"POST /alerts HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n")
+        wait_until(lambda: sum(map(is_open, strangers)) <= MAX_CONNECTIONS, "the others were closed")
+        assert bridge.alerts(webhook_body()).status_code == 200
+    assert len(wecom.robot_messages) == 1
+
+
+def test_strangers_without_the_token_use_up_no_message(settings, wecom, tmp_path):
+    """WeCom takes 20 messages in a minute."""
+    (tmp_path / "token").write_text("token")
+    with running_bridge(settings(token_file=tmp_path / "token", per_minute=1)) as bridge:
+        for _ in range(30):
+            assert bridge.alerts(webhook_body()).status_code == 401
+        assert bridge.alerts(webhook_body(), headers={"Authorization": "Bearer token"}).status_code == 200
+    assert len(wecom.robot_messages) == 1
 
 
 def test_a_lost_heartbeat_is_reported_to_the_group(settings, wecom, monkeypatch):

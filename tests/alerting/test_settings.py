@@ -9,6 +9,7 @@ MAIL = {"smtp_host": "smtp", "smtp_from": "a@example.com", "smtp_to": "b@example
 def test_defaults(tmp_path):
     settings = read_bridge_settings(robot_url_file=tmp_path / "robot")
     assert (settings.port, settings.deadline_seconds, settings.heartbeat_seconds) == (7861, 30, 300)
+    assert settings.host == "127.0.0.1"
     assert settings.zone.key == "Asia/Shanghai"
 
 
@@ -22,6 +23,15 @@ def test_flags_override_variables(monkeypatch):
     assert settings.port == 2
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"])
+def test_only_programs_of_the_machine_need_no_token(tmp_path, host):
+    assert read_bridge_settings(robot_url_file=tmp_path, host=host).host == host
+
+
+def test_with_a_token_it_listens_everywhere(tmp_path):
+    assert read_bridge_settings(robot_url_file=tmp_path, host="0.0.0.0", token_file=tmp_path / "token").token_file
+
+
 def test_recipients(tmp_path):
     assert read_bridge_settings(robot_url_file=tmp_path, **MAIL).smtp_to == ("b@example.com", "c@example.com")
 
@@ -33,6 +43,9 @@ def test_recipients(tmp_path):
         ({"timezone": "Mars/Olympus"}, "CCMUSIC_BRIDGE_TIMEZONE: .*unknown time zone"),
         ({"mention": "a><@all"}, "CCMUSIC_BRIDGE_MENTION"),
         ({"per_minute": 21}, "CCMUSIC_BRIDGE_PER_MINUTE"),
+        ({"host": "0.0.0.0"}, "host 0.0.0.0 can be reached from other machines: set token_file"),
+        ({"host": "::"}, "set token_file"),
+        ({"host": "bridge.example.com"}, "set token_file"),
         ({"smtp_host": "smtp"}, "smtp_host needs smtp_from and smtp_to"),
         (MAIL | {"smtp_user": "a"}, "must be set together"),
         (MAIL | {"smtp_user": "a", "smtp_password_file": "f", "smtp_security": "none"}, "not sent in clear"),

@@ -187,7 +187,12 @@ def _prometheus(folder: Path, times: Times, addresses: dict[str, str]) -> Iterat
 def _alertmanager(folder: Path, times: Times, bridge: str, smtp: FakeSmtp) -> Iterator[str]:
     shutil.copytree(DEPLOY / "alertmanager/templates", folder / "templates")
     shipped = times.scaled((DEPLOY / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
-    config = replaced(shipped, {"wecom-bridge:7861": bridge, "smtp.example.com:587": f"127.0.0.1:{smtp.port}"})
+    changes = {
+        "wecom-bridge:7861": bridge,
+        "smtp.example.com:587": f"127.0.0.1:{smtp.port}",
+        "/run/secrets/wecom_bridge_token": str(folder.parent / "wecom_bridge_token"),
+    }
+    config = replaced(shipped, changes)
     # the stand-in has neither a certificate that anyone signed nor accounts
     config = re.sub(r"^  smtp_auth_\w+: .*\n", "", config, flags=re.MULTILINE)
     config = config.replace("smtp_require_tls: true", "smtp_require_tls: false")
@@ -203,10 +208,12 @@ def _bridge(
     folder: Path, times: Times, wecom: FakeWecom, smtp: FakeSmtp
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     (folder / "robot").write_text(wecom.robot_url, encoding="utf-8")
+    (folder / "wecom_bridge_token").write_text("a-token-of-the-tests", encoding="utf-8")
     flags = {
         "host": "127.0.0.1",
         "port": 0,
         "robot-url-file": folder / "robot",
+        "token-file": folder / "wecom_bridge_token",
         "deadline-seconds": times.bridge_deadline_seconds,
         "smtp-host": "127.0.0.1",
         "smtp-port": smtp.port,

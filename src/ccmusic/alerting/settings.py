@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ccmusic.errors import InvalidSettings
+from ccmusic.health.addresses import is_loopback
 from ccmusic.process.environment import EnvironmentSettings
 from ccmusic.process.service_links import is_service_link
 
@@ -33,7 +34,9 @@ class BridgeSettings(EnvironmentSettings):
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  Alertmanager must reach it
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; one that other machines reach needs a token_file."
+    )
     port: Port = Field(7861, description="Port; 0 lets the system choose one.")
     token_file: Path | None = Field(None, description="File with the bearer token that /alerts and /heartbeat require.")
 
@@ -99,6 +102,12 @@ class BridgeSettings(EnvironmentSettings):
             raise ValueError("smtp_user and smtp_password_file must be set together")
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("a password is not sent in clear: smtp_security must be starttls or tls")
+        return self
+
+    @model_validator(mode="after")
+    def _no_strangers(self) -> BridgeSettings:
+        if self.token_file is None and not is_loopback(self.host):
+            raise ValueError(f"host {self.host} can be reached from other machines: set token_file, or host 127.0.0.1")
         return self
 
     @property

@@ -77,3 +77,12 @@ def client_name(host: str) -> str:
     except ValueError:
         return host
     return host if address.version == 4 else str(ip_network((address, IPV6_PREFIX_BITS), strict=False))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach an address. A name but ``localhost`` may be any address."""
+    host = without_brackets(host)
+    try:
+        return ip_address(unmapped(host)).is_loopback
+    except ValueError:
+        return host == "localhost"
