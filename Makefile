@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills fuzz soak check format bench bench-data rivals train families reference lock clean
+.PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills fuzz soak check format bench bench-data rivals train families reference audit sbom lock clean
 
 help:  ## list these words; make help-all: the rest too
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -104,11 +104,19 @@ families: $(VENV)/.train  ##+ train other families of networks over the folds an
 reference: $(VENV)/.train  ##+ write the training profile of DATA into the embedded model's card, for drift detection
 	$(BIN)/python -m ccmusic.training.profile --data $(DATA) --model src/ccmusic/models/embedded
 
+audit: $(VENV)/.supply  ##+ look for known vulnerabilities of the locked packages; says so if their data cannot be had
+	$(BIN)/python bench/audit.py $(VENV)-supply/bin/pip-audit
+
+sbom: $(VENV)/.page $(VENV)/.supply  ##+ write dist/sbom.cdx.json (CycloneDX): the installed packages, and the libraries in their wheels
+	mkdir -p dist
+	$(VENV)-supply/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json
+	$(BIN)/python bench/licences.py --sbom dist/sbom.cdx.json
+
 lock:  ##+ pin the dependencies again (needs uv)
 	./requirements/lock
 
 clean:  ## remove the environments, caches and work folders
-	rm -rf $(VENV) .train .rivals .fuzz .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(VENV)-supply .train .rivals .fuzz .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -124,6 +132,12 @@ $(VENV)/.page $(VENV)/.test $(VENV)/.deploy: $(VENV)/.%: requirements/%.txt pypr
 
 $(VENV)/.check: requirements/check.txt | $(BIN)/python
 	$(PIP) --require-hashes -r requirements/check.txt
+	@touch $@
+
+# In an environment of its own, so that it is in no list of parts.
+$(VENV)/.supply: requirements/supply.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)-supply
+	$(VENV)-supply/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/supply.txt
 	@touch $@
 
 $(VENV)/.train: requirements/train.txt pyproject.toml | $(BIN)/python
