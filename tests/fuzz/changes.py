@@ -18,6 +18,8 @@ TEXT = re.compile(rb"[a-z]{3}")
 """What a part that means text has in it."""
 ZEROS = b"0000000"
 """Where seeds leave room for a number."""
+MOST_NUMBERED = 100_000
+"""Copies that differ take time to make."""
 DEEPEST_TREE = 60
 """Deeper nesting is written as headers that follow each other: Python's own recursion is limited."""
 MARKER = b"\x9e\x11 the place of the number \x11\x9e"
@@ -65,8 +67,8 @@ def place(holder: Part, part: Part) -> int:
 
 def fit(root: Part, part: Part) -> None:
     """Repeat a part less often until the recording is not too large."""
-    one = size(part) // part.times
-    part.times = max(1, min(part.times, MAX_BYTES // max(one, 1)))
+    wanted, part.times = part.times, 1
+    part.times = max(1, min(wanted, (MAX_BYTES - size(root)) // size(part)))
     while part.times > 1 and size(root) > MAX_BYTES:
         part.times //= 2
 
@@ -77,6 +79,8 @@ def repeat(root: Part, rng: random.Random, container: Container, seeds: list[Par
     fit(root, part)
     numbered = rng.random() < (0.6 if part.times < MANY else 0.9)
     part.numbering = _numbering(part, rng, container) if numbered else None
+    if part.numbering:
+        part.times = min(part.times, MOST_NUMBERED)
     how = "" if part.numbering is None else f" numbered {part.numbering.form}"
     return f"repeat {name(part)} in {name(holder)} x{part.times}{how}"
 
@@ -194,6 +198,7 @@ def table(root: Part, rng: random.Random, container: Container, seeds: list[Part
     numbered = (
         Numbering(rng.randrange(0, width, 4), 4, container.order, rng.random() < 0.4) if rng.random() < 0.6 else None
     )
+    count = count if numbered is None else min(count, MOST_NUMBERED)
     entries = [entry] * count if numbered is None else [numbered.write(entry, place, count) for place in range(count)]
     declared = count if rng.random() < 0.8 else number(rng, 4, count)
     fields = part.body[: head - 4].ljust(head - 4, b"\0") + (declared % 2**32).to_bytes(4, container.order)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MAX_BYTES = 2**22
+MAX_BYTES = 3 * 2**22
 """Most bytes of a mutated recording. Larger ones are refused by nobody, but take time to make."""
 
 
