@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -23,7 +25,8 @@ from support.encoding import (
     with_flac_total,
     with_soundfile,
 )
-from support.hostile_files import opus, silent_flac
+from support.hostile_files import HOSTILE, opus, silent_flac
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("as_path", [False, True])
@@ -41,6 +44,30 @@ def test_too_long_in_every_format(encoded):
     _, content = encoded
     with pytest.raises(AudioTooLong, match="1 s"):
         decode(content, DecodeLimits(max_seconds=1.0))
+
+
+PEAK = """
+import resource, sys
+from ccmusic.audio.decode import decode
+content = sys.stdin.buffer.read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(content)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the unit of ru_maxrss")
+@pytest.mark.parametrize("name", ["mp4-picture", "mkv-tracks"])
+def test_what_is_beside_the_sound_is_not_opened(name):
+    """Without a bound of the kernel: the picture would take 290 MB, the tracks 190 MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK],
+        input=HOSTILE[name](),
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert int(done.stdout) < 100
 
 
 @pytest.mark.parametrize("total", [None, 0, 1])

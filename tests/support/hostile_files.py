@@ -31,11 +31,12 @@ def track(
     times: tuple[int, ...] = (1, 1000, 2),
     chunks: tuple[int, ...] = (1, 1, 1000, 1),
     edits: bytes = b"",
+    codec: bytes = b"sowt",
     is_sound: bool = True,
 ) -> bytes:
-    """A track of PCM, or of PNG pictures, with the tables stsz, stts and stsc as given."""
+    """A track of PCM or another codec, or of PNG pictures, with the tables stsz, stts and stsc as given."""
     if is_sound:
-        entry = box(b"sowt", bytes(6), struct.pack(">H8xHHHHI", 1, 1, 16, 0, 0, 44_100 << 16))
+        entry = box(codec, bytes(6), struct.pack(">H8xHHHHI", 1, 1, 16, 0, 0, 44_100 << 16))
     else:
         entry = box(
             b"png ",
@@ -62,9 +63,9 @@ def track(
     return box(b"trak", table(b"tkhd", 0, 0, 1, 0, 1000, *[0] * 15, flags=7), edits, media)
 
 
-def many_samples(size: int, count: int, *, is_sound: bool = True) -> bytes:
+def many_samples(size: int, count: int, **options) -> bytes:
     """A track of samples of so many bytes, which FFmpeg keeps one by one, since each lasts two frames."""
-    return track(sizes=(size, count), times=(1, count, 2), chunks=(1, 1, count, 1), is_sound=is_sound)
+    return track(sizes=(size, count), times=(1, count, 2), chunks=(1, 1, count, 1), **options)
 
 
 MDAT_OFFSET = 28
@@ -311,7 +312,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "mp4-sample-sizes": lambda: mp4(many_samples(1, 20_000_000)),
     "mp4-sample-sizes-of-video": lambda: mp4(many_samples(1, 60_000_000, is_sound=False) + track()),
     "mp4-packets-of-one-frame": lambda: mp4(many_samples(2, 200_000), content=bytes(400_000)),
-    "mp4-packets-of-no-frame": lambda: mp4(many_samples(1, 1_000_000), content=bytes(1_000_000)),
+    "mp4-packets-of-no-sound": lambda: mp4(many_samples(1, 1_000_000, codec=b"mp4a"), content=bytes(1_000_000)),
     "mp4-edits": lambda: mp4_edits(10_000, 200_000),
     "mp4-edits-of-few-samples": lambda: mp4_edits(200_000, 1000),
     "mp4-fragments": lambda: mp4_fragments(5_000, 1_000),

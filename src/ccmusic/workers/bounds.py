@@ -6,7 +6,6 @@ SIGPROF, and the front process refuses its recording. The bound on memory makes 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -22,8 +21,6 @@ BOUND_SIGNAL = signal.SIGPROF
 """Ends a worker that reaches the bound on processor time."""
 BYTES_PER_SECOND = 4 * SAMPLE_RATE * 9 // 8
 """Memory that a second of the waveform takes while it grows."""
-KEPT_BYTES = 32 * 2**20
-"""Growth of a worker up to which its free memory stays with it for the next job."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -67,31 +64,10 @@ class DecodingBounds:
 
 def mapped_bytes() -> int | None:
     """Address space of this process in bytes; None if the system does not report it."""
-    return _statm(0)
-
-
-def _statm(place: int) -> int | None:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[place]) * _PAGE
+        return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
     except (OSError, ValueError, IndexError):
         return None
-
-
-class Heap:
-    """Gives the memory of large jobs back to the system; without it the C library keeps up to 100 MB of it.
-
-    Created before the first job.
-    """
-
-    def __init__(self) -> None:
-        self._resident = _statm(1)
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc only
-
-    def give_back(self) -> None:
-        """Give free memory back if the process has grown."""
-        now = _statm(1)
-        if self._trim is not None and (now or 0) > (self._resident or 0) + KEPT_BYTES:
-            self._trim(0)
 
 
 def bound_process(max_descriptors: int, max_file_bytes: int) -> None:

@@ -28,7 +28,7 @@ from ccmusic.errors import (
 )
 from ccmusic.process.limits import no_memory, why_not_started
 from ccmusic.workers import faults, lifeline
-from ccmusic.workers.bounds import BOUND_SIGNAL, DecodingBounds, Heap, bound_process
+from ccmusic.workers.bounds import BOUND_SIGNAL, DecodingBounds, bound_process
 from ccmusic.workers.channel import (
     Failed,
     Inject,
@@ -94,7 +94,6 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
         return
     worker = loaded
     connection.send(worker.ready())
-    heap = Heap()
     while True:
         heartbeat.enter("idle")
         try:
@@ -111,7 +110,6 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
         except OSError:
             return  # the front process has ended
         del order, reply
-        heap.give_back()
 
 
 class Worker:
