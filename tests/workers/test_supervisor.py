@@ -166,7 +166,7 @@ def test_two_workers_killed_shortly_after_each_other_do_not_quarantine_their_rec
 
 
 def test_a_recording_that_reaches_the_kernels_bound_costs_nobody_else_an_answer(start):
-    supervisor = ready(start())
+    supervisor = ready(start(max_wait_seconds=PATIENCE_SECONDS, request_timeout_seconds=PATIENCE_SECONDS))
     hostile = Job(mkv_tags(50_000), WindowPlan(), False)
     answers = [supervisor.submit(job) for job in (SHORT, hostile, SHORT)]
     with pytest.raises(TooCostly, match="more processor time"):
