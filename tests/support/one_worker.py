@@ -59,7 +59,7 @@ class OneWorker:
             self._process = WorkerProcess(
                 lambda descriptors: self._server.fork(descriptors, lambda: False), self._options, lambda *_: None
             )
-            reply = self._process.receive(PATIENCE_SECONDS)
+            reply = self._process.receive_loaded(PATIENCE_SECONDS, threading.Event())
             assert isinstance(reply, Ready), reply
         return self._process
 

@@ -1,9 +1,13 @@
+import math
+import os
 import subprocess
 import sys
 import threading
 import time
 
-from ccmusic.workers.heartbeat import Heartbeat
+import pytest
+
+from ccmusic.workers.heartbeat import MAX_SECONDS, STAGES, Heartbeat
 from support.waiting import wait_until
 
 PROGRAM = """import sys
@@ -54,4 +58,27 @@ def test_the_age_counts_from_the_moment_when_the_worker_can_beat():
     assert heartbeat.thread == 0
     heartbeat.beat()
     assert heartbeat.thread == threading.get_native_id()
+    heartbeat.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the memory of a heartbeat is sealed on Linux only")
+def test_a_process_cannot_take_the_memory_from_its_reader():
+    """A reader of memory that has become shorter ends by SIGBUS."""
+    heartbeat = Heartbeat()
+    for size in (0, 2**20):
+        with pytest.raises(PermissionError):
+            os.ftruncate(heartbeat.descriptor, size)
+    heartbeat.close()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1e300])
+def test_whatever_is_in_the_memory_is_read_as_an_age_and_a_stage(number):
+    heartbeat = Heartbeat()
+    for place in range(2):
+        heartbeat._doubles[place] = number
+    assert 0.0 <= heartbeat.age_seconds <= MAX_SECONDS
+    assert 0.0 <= heartbeat.stage_seconds <= MAX_SECONDS
+    for stage in (-1, 2**62, -(2**62)):
+        heartbeat._integers[2] = stage
+        assert heartbeat.stage in STAGES
     heartbeat.close()

@@ -1,4 +1,4 @@
-"""The messages between the front process and a worker, over a pipe that only these two processes hold."""
+"""The messages between the front process and a worker. `wire` makes bytes of them, `message_stream` carries them."""
 
 from __future__ import annotations
 
@@ -108,3 +108,14 @@ class Injected:
 
 Order = Job | SelfTest | Inject
 Reply = Ready | Failed | TrackResult | SelfTested | Injected
+Message = WorkerOptions | Order | Reply
+
+ORDERS: tuple[type[Order], ...] = (Job, SelfTest, Inject)
+LOADED: tuple[type[Reply], ...] = (Ready, Failed)
+"""What a worker may send first."""
+REPLIES: dict[type[Order], tuple[type[Reply], ...]] = {
+    Job: (TrackResult, Failed),
+    SelfTest: (SelfTested,),
+    Inject: (Injected,),
+}
+"""What a worker may answer to each order."""

@@ -15,10 +15,11 @@ import sys
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 from ccmusic.workers import lifeline, worker
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat
+from ccmusic.workers.message_stream import MessageStream
 
 REQUEST = struct.Struct("q")
 """The number of the request. Five descriptors come with it: those of `worker.run`, and the pipe for the exit code."""
@@ -125,7 +126,7 @@ class _Server:
             for descriptor in ours:
                 os.close(descriptor)
             connection, heartbeat, dump, lifeline_fd = descriptors
-            worker.run(Connection(connection), Heartbeat(heartbeat), dump, lifeline_fd)
+            worker.run(MessageStream(connection), Heartbeat(heartbeat), dump, lifeline_fd)
             code = 0
         except BaseException:  # the child must not return into the loop of its parent
             traceback.print_exc()

@@ -8,6 +8,7 @@ the job ends it.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -16,6 +17,8 @@ import time
 from typing import Literal, get_args
 
 BEAT_SECONDS = 0.1
+MAX_SECONDS = 1e9
+"""Largest age that is reported."""
 
 Stage = Literal["load", "idle", "receive", "decode", "features", "inference", "self_test", "reply"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -84,7 +87,7 @@ class Heartbeat:
     @property
     def age_seconds(self) -> float:
         """Time since the last heartbeat, also while both processes were stopped."""
-        return max(0.0, time.monotonic() - self._doubles[_BEAT])
+        return _seconds_since(self._doubles[_BEAT])
 
     @property
     def thread(self) -> int:
@@ -94,24 +97,31 @@ class Heartbeat:
     @property
     def stage(self) -> Stage:
         """The stage that the work loop is in."""
-        return STAGES[self._integers[_STAGE]]
+        return STAGES[self._integers[_STAGE] % len(STAGES)]  # whatever a worker that was taken over has written
 
     @property
     def stage_seconds(self) -> float:
         """Time since the work loop entered its stage."""
-        return max(0.0, time.monotonic() - self._doubles[_STAGE_SINCE])
+        return _seconds_since(self._doubles[_STAGE_SINCE])
 
     def busy_since(self, moment: float) -> bool:
         """Whether the worker has begun an order after this moment; the stage may still be that of an earlier order."""
         return self.stage != "idle" and self._doubles[_STAGE_SINCE] >= moment
 
 
+def _seconds_since(moment: float) -> float:
+    return min(max(0.0, time.monotonic() - moment), MAX_SECONDS)  # 0 for NaN
+
+
 def _anonymous_file() -> int:
     # Memory and not a file on disk: the root may be read-only, and /dev/shm is small in many containers.
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("ccmusic-heartbeat", os.MFD_CLOEXEC)
+        fd = os.memfd_create("ccmusic-heartbeat", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, _SIZE)
+        # a process that made it shorter would end its reader with SIGBUS
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     else:
         fd, name = tempfile.mkstemp()
         os.unlink(name)  # noqa: PTH108  os.ftruncate needs only the descriptor
-    os.ftruncate(fd, _SIZE)
+        os.ftruncate(fd, _SIZE)
     return fd

@@ -23,11 +23,12 @@ RestartReason = Literal[
     "out_of_memory",
     "load",
     "bound",
+    "malformed",
 ]
 RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
 """Why a worker was replaced: it was killed from outside; it crashed; it had no heartbeat; a job took too long; a
 self-test failed; the network's output was NaN or infinite; its memory grew too much; it had not enough memory; its
-model did not load; its recording reached the bound on processor time."""
+model did not load; its recording reached the bound on processor time; its message was none that a worker sends."""
 
 ModelStatus = Literal["loading", "ready", "error"]
 

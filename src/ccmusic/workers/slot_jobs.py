@@ -132,7 +132,7 @@ class SlotJobs:
     def _handle_loss(self, ticket: Ticket, sent_at: float, process: WorkerProcess) -> None:
         """The process ended during a job: another worker tries the job once; if that one ends too, it is refused."""
         reason = process.exit_cause()[0]
-        had_begun = process.heartbeat.busy_since(sent_at) or reason == "out_of_memory"
+        had_begun = process.heartbeat.busy_since(sent_at) or reason in ("out_of_memory", "malformed")
         cause = self._note_end(process, ticket)
         again = ticket.suspect_digest is not None
         if reason == "bound":  # certainly the recording: the kernel ended the worker while it decoded

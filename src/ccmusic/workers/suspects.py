@@ -20,7 +20,7 @@ MAX_ENTRIES = 10_000
 ANSWERS_PER_LOSS = 10
 """A client with so many answers for each recording that ended a worker is no suspect: it may be a proxy of many."""
 MAX_DOUBLINGS = 30
-BY_RECORDING: tuple[RestartReason, ...] = ("crashed", "heartbeat", "deadline", "out_of_memory", "bound")
+BY_RECORDING: tuple[RestartReason, ...] = ("crashed", "heartbeat", "deadline", "out_of_memory", "bound", "malformed")
 """Restart reasons that a recording can cause. SIGKILL comes from outside, and NaN from the network."""
 
 

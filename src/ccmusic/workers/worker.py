@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, cast
 
 from ccmusic.errors import (
@@ -30,6 +29,7 @@ from ccmusic.process.limits import no_memory, why_not_started
 from ccmusic.workers import faults, lifeline
 from ccmusic.workers.bounds import BOUND_SIGNAL, DecodingBounds, bound_process
 from ccmusic.workers.channel import (
+    ORDERS,
     Failed,
     Inject,
     Injected,
@@ -42,6 +42,7 @@ from ccmusic.workers.channel import (
     WorkerOptions,
 )
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
+from ccmusic.workers.message_stream import MessageStream
 from ccmusic.workers.process_info import lower_priority
 from ccmusic.workers.sandbox import close_network
 from ccmusic.workers.served_model import ServedModel
@@ -66,13 +67,13 @@ EXIT_OUT_OF_MEMORY = 12
 """Exit code if there is not enough memory to receive a recording. The rest of it is in the pipe, so the worker ends."""
 
 
-def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: int) -> None:
+def run(connection: MessageStream, heartbeat: Heartbeat, dump: int, lifeline_fd: int) -> None:
     """Body of the worker process: load the model, report it, then answer until the front process closes the pipe.
 
     Parameters
     ----------
-    connection : Connection
-        The worker's end of the pipe. The first message is the `WorkerOptions`.
+    connection : MessageStream
+        The worker's end of the connection. The first message is the `WorkerOptions`.
     heartbeat : Heartbeat
     dump : int
         The pipe that receives the stack of each thread at SIGUSR1 or a crash.
@@ -97,7 +98,7 @@ def run(connection: Connection, heartbeat: Heartbeat, dump: int, lifeline_fd: in
     while True:
         heartbeat.enter("idle")
         try:
-            order = connection.recv()
+            order = connection.receive(ORDERS)
         except (EOFError, OSError):
             return
         except MemoryError:
@@ -167,7 +168,7 @@ class Worker:
             if _is_out_of_memory(error):
                 return Failed(OutOfMemory("the worker ran out of memory on this recording; try again, or send less"))
             logger.exception("a job failed")
-            # Not the original error: a library's exception may not be picklable, and its text is not for clients.
+            # Not the original error: no message carries a library's exception, and its text is not for clients.
             return Failed(CcmusicError(f"an unexpected {type(error).__name__} while classifying"))
         return result
 
@@ -201,11 +202,11 @@ class Worker:
         return SelfTested(time.perf_counter() - started, cause)
 
 
-def _begin(connection: Connection, heartbeat: Heartbeat, lifeline_fd: int) -> Worker | Failed | None:
+def _begin(connection: MessageStream, heartbeat: Heartbeat, lifeline_fd: int) -> Worker | Failed | None:
     """Start the heartbeat and load the model; None if the front process has closed the pipe."""
     try:
         threading.Thread(target=_beat, args=(heartbeat, lifeline_fd), name="ccmusic-heartbeat", daemon=True).start()
-        options: WorkerOptions = connection.recv()
+        options = connection.receive((WorkerOptions,))
         lower_priority(options.niceness)  # of this thread; the heartbeat keeps its priority
         active_faults = faults.ActiveFaults(options)
         pipeline = _load(options)
@@ -222,7 +223,7 @@ def _begin(connection: Connection, heartbeat: Heartbeat, lifeline_fd: int) -> Wo
 
 
 def _why_not_loaded(error: Exception) -> CcmusicError:
-    """The error to report: a library's exception may not be picklable, and does not name the limit that is reached."""
+    """The error to report: no message carries a library's exception, and it does not name the limit that is reached."""
     if isinstance(error, CcmusicError):
         return error
     if isinstance(error, ImportError):

@@ -14,12 +14,14 @@ from multiprocessing.connection import wait
 from ccmusic.health.clock import CLOCK
 from ccmusic.process.limits import no_memory, oom_kills
 from ccmusic.workers import worker
+from ccmusic.workers.answer_check import MalformedMessage
 from ccmusic.workers.bounds import BOUND_SIGNAL
-from ccmusic.workers.channel import Order, Reply, WorkerOptions
+from ccmusic.workers.channel import LOADED, REPLIES, Order, Reply, WorkerOptions
 from ccmusic.workers.fork_server import ForkServer
 from ccmusic.workers.forked_process import UNKNOWN_EXIT, ForkedProcess
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.heartbeat_age import HeartbeatAge
+from ccmusic.workers.message_stream import stream_pair
 from ccmusic.workers.process_info import (
     ProcessHandle,
     Silence,
@@ -40,6 +42,10 @@ LOAD_TURN_SECONDS = 0.5
 DUMP_SECONDS = 0.3
 """Time that a stuck worker has to write its stack dump."""
 
+OPTIONS_SECONDS = 1.0
+"""Longest time to send the first message, which is smaller than the buffer of the connection."""
+MAX_DUMP_BYTES = 256 * 1024
+"""Most of a stack dump that is kept: the worker writes it, and may write without end."""
 FAILURE_SECONDS = 5.0
 """Longest wait for another thread that is just marking the process failed."""
 
@@ -62,7 +68,7 @@ class WorkerProcess:
     ----------
     pid : int
     heartbeat : Heartbeat
-    connection : Connection
+    connection : MessageStream
         Readable when a reply is there or the process has ended.
     failure : (RestartReason, str) or None
         Reason and cause, once the process is marked failed.
@@ -92,7 +98,7 @@ class WorkerProcess:
         self.loading = True
         with ExitStack() as ours, ExitStack() as theirs:
             self.heartbeat = ours.enter_context(closing(Heartbeat()))
-            self.connection, worker_end = map(ours.enter_context, multiprocessing.Pipe())
+            self.connection, worker_end = (ours.enter_context(closing(end)) for end in stream_pair())
             self._dump, dump_end = map(ours.enter_context, multiprocessing.Pipe(duplex=False))
             lifeline, self._lifeline = map(ours.enter_context, multiprocessing.Pipe(duplex=False))
             for end in (worker_end, dump_end, lifeline):
@@ -105,7 +111,7 @@ class WorkerProcess:
         self.pid: int = self._process.pid
         self._handle = ProcessHandle(self.pid)
         try:
-            self.connection.send(options)
+            self.connection.send(options, OPTIONS_SECONDS)
         except OSError:
             self.lost = True  # it has ended already; the next message says so too
 
@@ -117,25 +123,30 @@ class WorkerProcess:
         TimeoutError
             There is no reply in time.
         EOFError, OSError
-            The process has ended.
+            The process has ended, or is marked failed because its reply is malformed.
         """
+        deadline = CLOCK.now() + timeout_seconds
         try:
-            self.connection.send(order)
+            self.connection.send(order, timeout_seconds)
+        except TimeoutError:
+            raise
         except OSError:
             self.lost = True
             raise
-        return self.receive(timeout_seconds)
+        return self._receive(REPLIES[type(order)], deadline - CLOCK.now())
 
-    def receive(self, timeout_seconds: float) -> Reply:
-        """The next reply; raises the same errors as `request`."""
-        if not CLOCK.wait(lambda left: wait([self.connection], left), timeout_seconds):
-            raise TimeoutError
+    def _receive(self, kinds: tuple[type[Reply], ...], timeout_seconds: float) -> Reply:
+        """The next reply, which is of one of these kinds; raises the same errors as `request`."""
         try:
-            reply: Reply = self.connection.recv()
+            return self.connection.receive(kinds, timeout_seconds)
+        except TimeoutError:
+            raise
+        except MalformedMessage as error:
+            self.mark_failed("malformed", f"its message is malformed: {error}", dump=False)
+            raise EOFError from error
         except (EOFError, OSError):
             self.lost = True
             raise
-        return reply
 
     @property
     def unusable(self) -> bool:
@@ -164,7 +175,7 @@ class WorkerProcess:
         began = CLOCK.now()
         while CLOCK.now() - began - waited.of(str(self.pid)) < limit_seconds and not closing.is_set():
             try:
-                return self.receive(LOAD_TURN_SECONDS)
+                return self._receive(LOADED, LOAD_TURN_SECONDS)
             except TimeoutError:
                 waited.read(CLOCK.now(), thread_times(self.pid))
         raise TimeoutError
@@ -260,8 +271,8 @@ class WorkerProcess:
         deadline = CLOCK.now() + timeout_seconds
         wait_seconds = timeout_seconds
         with suppress(OSError):
-            while wait([fd], wait_seconds):
-                chunk = os.read(fd, 65536)
+            while len(text) < MAX_DUMP_BYTES and wait([fd], wait_seconds):
+                chunk = os.read(fd, MAX_DUMP_BYTES - len(text))
                 if not chunk:
                     break
                 text += chunk
@@ -294,7 +305,7 @@ def try_out(server: ForkServer, timeout_seconds: float = 60.0) -> int | None:
     """
     with ExitStack() as stack:
         heartbeat = stack.enter_context(closing(Heartbeat()))
-        connection, worker_end = map(stack.enter_context, multiprocessing.Pipe())
+        connection, worker_end = (stack.enter_context(closing(end)) for end in stream_pair())
         lifeline, _alive = map(stack.enter_context, multiprocessing.Pipe(duplex=False))
         descriptors = [worker_end.fileno(), heartbeat.descriptor, lifeline.fileno(), lifeline.fileno()]
         deadline = CLOCK.now() + timeout_seconds

@@ -288,7 +288,8 @@ class WorkerSlot:
                 continue
             idle_seconds = self._roster.until_self_test(self._index, EARLY)
             self._begin("the wait for a job", idle_seconds)
-            if process.connection in wait([process.connection, self._wakeup.descriptor], idle_seconds):
+            connection = process.connection.fileno()
+            if connection in wait([connection, self._wakeup.descriptor], idle_seconds):
                 self._queue.leave(self._wakeup)
                 process.lost = True  # no order was sent, so the pipe is readable only because the process has ended
                 return
