@@ -13,9 +13,11 @@ SECONDS = float(os.environ["CCMUSIC_TEST_LOAD_SECONDS"])
 
 if __name__ == "__main__":
     from ccmusic import cli
+    from ccmusic.process import child_environment
     from ccmusic.workers import fork_server
 
     fork_server.PRELOADED.append("slow_loading")
+    child_environment.NAMES.add("CCMUSIC_TEST_LOAD_SECONDS")
     sys.exit(cli.main(sys.argv[1:]))
 else:
     from ccmusic.workers import worker

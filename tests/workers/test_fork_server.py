@@ -204,3 +204,15 @@ def test_the_watching_thread_is_started_again(make_server, monkeypatch):
     server.start()
     assert server._thread.is_alive()
     assert try_out(server) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it reads /proc")
+def test_the_fork_server_and_its_workers_have_no_secret_in_their_environment(make_server, fork, monkeypatch):
+    for name in ("CCMUSIC_ADMIN_TOKEN", "HF_TOKEN", "SOME_PASSWORD"):
+        monkeypatch.setenv(name, "secret-of-the-front")
+    server = make_server()
+    process, _ = fork(server)
+    for pid in (server_of(server), process.pid):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"PATH=" in environment
+        assert b"secret-of-the-front" not in environment

@@ -22,6 +22,7 @@ from ccmusic.health.clock import CLOCK
 from ccmusic.health.http_protocol import ACCEPTED_AT_ONCE, HEAD_BYTES, limited_protocol
 from ccmusic.monitoring.metrics import metrics_route
 from ccmusic.monitoring.service_snapshot import STACK_DUMP_PATH
+from ccmusic.process.child_environment import close_memory
 from ccmusic.serving.app import AttachPage, create_app
 from ccmusic.serving.latest_end import LatestEnd
 from ccmusic.serving.notify import notifications
@@ -66,6 +67,7 @@ def serve(
         The system refuses something else.
     """
     # Bound here: uvicorn binds only after everything is loaded, and its exit code does not name the error.
+    close_memory()
     with listen(settings.host, settings.port) as listener:
         app = create_app(settings, started_at, page)
         listener.make_room = app.state.connections.make_room

@@ -22,6 +22,7 @@ from ccmusic import errors
 from ccmusic.errors import CcmusicError, ModelRefused, NoRoom
 from ccmusic.health.clock import CLOCK
 from ccmusic.models.store import ModelLocation, locate
+from ccmusic.process.child_environment import DOWNLOADS, child_environment
 from ccmusic.process.limits import why_not_started
 from ccmusic.settings import Settings
 from ccmusic.workers.process_info import Silence, StoppedTime, ThreadTimes, thread_times
@@ -36,6 +37,8 @@ SILENCE_FACTOR = 10.0
 STOPPED_SECONDS = 3.0
 """A process that is stopped for this time is replaced."""
 READER_SECONDS = 5.0
+MAX_LINE = 65536
+"""Longest line that is read of the process."""
 POLL_SECONDS = 0.2
 """Period of the checks whether the roster closes and whether the checkpoint on disk has changed."""
 
@@ -145,8 +148,9 @@ def run_importing(
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
+            errors="replace",
             # NumPy's threads spin while they wait, and other processes need the processors
-            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ},
+            env=child_environment(*DOWNLOADS, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"),
         )
         with child:
             return _result_of(child, configured, settings, closing, on_stage)
@@ -167,12 +171,12 @@ def _result_of(
     last: dict[str, Any] = {}
 
     def read() -> None:
-        for line in child.stdout or ():
+        while line := child.stdout.readline(MAX_LINE) if child.stdout is not None else "":
             watch.note_message(CLOCK.now())
-            message = json.loads(line)
+            message = _checked(line)
             last.update(message)
             if "stage" in message:
-                on_stage(message["stage"])
+                on_stage(str(message["stage"]))
 
     reader = threading.Thread(target=read, name="ccmusic-preparation-reader", daemon=True)
     reader.start()
@@ -191,10 +195,10 @@ def _result_of(
         child.kill()
         code = child.wait()
         reader.join(READER_SECONDS)
-    if "directory" in last:
-        return last
+    if isinstance(last.get("directory"), str):
+        return {"caveat": None, **last}
     if "error" in last:
-        raise _error(last["error"], last["message"])
+        raise _error(str(last["error"]), str(last.get("message", "")))
     if why_ended is not None or is_running:
         limit = settings.import_timeout_seconds
         raise ModelRefused(why_ended or f"importing took longer than {limit:g} seconds, or was ended")
@@ -257,6 +261,16 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _checked(line: str) -> dict[str, Any]:
+    """One message of the process; an empty one for anything that is none. It reads files of strangers."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    is_message = isinstance(message, dict) and all(isinstance(value, str | int | None) for value in message.values())
+    return message if is_message else {}
+
+
 def _as_ours(failure: Exception) -> CcmusicError:
     if isinstance(failure, CcmusicError):
         return failure
@@ -268,7 +282,7 @@ def _as_ours(failure: Exception) -> CcmusicError:
 
 def _error(name: str, message: str) -> CcmusicError:
     """The error that the process reported: its class by name, with its message as the only argument."""
-    kind = getattr(errors, name)
+    kind = getattr(errors, name) if name in errors.__all__ else ModelRefused
     return kind(message) if issubclass(kind, errors.ModelError) else ModelRefused(message)
 
 

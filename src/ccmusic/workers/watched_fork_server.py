@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.process.child_environment import child_environment
 from ccmusic.workers.fork_server_process import ANSWER
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.heartbeat_age import HeartbeatAge
@@ -66,7 +67,7 @@ class WatchedForkServer:
                 pass_fds=(theirs.fileno(), lifeline, self._heartbeat.descriptor),
                 # NumPy's matrix library reads this when it is loaded. Its threads spin for tens of milliseconds after
                 # each product, on the same cores that the network needs next.
-                env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
+                env=child_environment(OPENBLAS_NUM_THREADS="1"),
             )
         except BaseException:
             os.close(self._lifeline)
