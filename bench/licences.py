@@ -118,7 +118,7 @@ each wheel carries. `python bench/licences.py --write docs/licences.md` writes i
 
 **PyAV's wheel (`av`) declares BSD-3-Clause, and carries x264 and x265, which are GPL.** Its FFmpeg is linked to both,
 although it says of itself "{ffmpeg}". CCMusic only decodes sound with it and never calls x264 or x265,
-which encode pictures. But an image or an installer that contains this wheel contains GPL programs, and who hands it
+which encode pictures. But an image or an installer that contains this wheel contains GPL programs. Anybody who hands it
 on has the duties of the GPL. Running the service hands on nothing. An install without them needs PyAV built against an
 FFmpeg of your own without x264 and x265 (`pip install --no-binary av av`, with `PKG_CONFIG_PATH` at your FFmpeg; not
 tried here).

@@ -95,6 +95,17 @@ def test_every_check_and_every_drill_has_its_promise(make_settings, tmp_path) ->
     assert drills == set(CATALOGUE)
 
 
+def test_every_test_of_the_threat_model_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::([\w*]+)`", text)
+    assert len(named) > 50
+    for path, test in named:
+        assert (ROOT / path).is_file(), path
+        assert test == "*" or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {test}"
+    for row in re.findall(r"^\| (?!threat|asset|actor|-).*\|$", text.partition("## Strangers")[2], re.MULTILINE):
+        assert "::" in row or row.startswith("|---"), f"no test: {row}"
+
+
 def test_make_shows_six_words() -> None:
     command = ["make", "--no-print-directory", "help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -54,6 +54,18 @@ def answer(supervisor: Supervisor):
     return future.result(IMPORT_SECONDS)
 
 
+@pytest.mark.parametrize(
+    "line", ["", "no JSON\n", "[1]\n", '{"stage": ["a"]}\n', "[" * 100_000, '{"directory": {"a": 1}}\n']
+)
+def test_what_is_no_message_of_an_import_is_no_message(line):
+    assert preparation._checked(line) == {}
+
+
+@pytest.mark.parametrize("name", ["annotations", "__doc__", "WorkerDied", "no such error"])
+def test_an_import_reports_errors_of_models_only(name):
+    assert type(preparation._error(name, "why")) is ModelRefused
+
+
 def test_a_checkpoint_becomes_the_model_in_use(start, tmp_path):
     supervisor = start(write_checkpoint(tmp_path))
     assert supervisor.state().model_status == "loading"
