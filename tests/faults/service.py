@@ -233,9 +233,11 @@ class Service:
         """A new connection."""
         return Client(self.address)
 
-    def classify(self, recording: bytes, *, windows: str | int = "whole", timeout: float = 120) -> Answer:
-        """Classify a recording, over a new connection."""
-        client = Client(self.address, timeout)
+    def classify(
+        self, recording: bytes, *, windows: str | int = "whole", timeout: float = 120, source: str = ""
+    ) -> Answer:
+        """Classify a recording, over a new connection from `source`, a local address; the usual one if it is empty."""
+        client = Client(self.address, timeout, source)
         try:
             path = f"/v1/classify?top_k=16&windows={windows}"
             return client.ask("POST", path, recording, {"Content-Type": "audio/wav"})

@@ -127,8 +127,13 @@ def test_workers_that_all_wait_forever_are_replaced(row, under_traffic):
             signs = replaced(service.look(), "deadline", count=2)
             once.begin()
             once.bound = deadline + 1.0
-            with_lock = [trailer(distinct(2 * once.number + i), "lock") for i in range(2)]
-            answers = [service.classify_later(recording) for recording in with_lock]
+            # each from a client of its own: those of one client would be tried one at a time
+            answers = [
+                service.classify_later(
+                    trailer(distinct(number), "lock"), source=f"127.0.{number // 100 + 1}.{number % 100 + 1}"
+                )
+                for number in (2 * once.number, 2 * once.number + 1)
+            ]
             once.detected_when(
                 lambda now: sum(w["state"] == "busy" and w["stage_seconds"] > 0.5 for w in now.workers) == 2,
                 lambda now: now.unready("queue"),
