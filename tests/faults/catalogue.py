@@ -69,6 +69,12 @@ CATALOGUE: dict[str, Entry] = {
     "P20": Entry("all processes stopped for 6 s, idle", bound="nothing red, no restart", slow=True),
     "P21": Entry("all processes stopped for 12 s, busy", bound="nothing red, no restart", slow=True),
     "P22": Entry("front process alone stopped for 2.5 s and 6 s", bound="nothing red, no restart", slow=True),
+    "P23": Entry(
+        "processor time only when others leave some (SCHED_IDLE)",
+        bound="`/livez` not red, no restart",
+        slow=True,
+        reds=NOT_READY,
+    ),
     "M1": Entry("model file missing at start", 1.0, slow=True),
     "M2": Entry("model file deleted while the service runs", 2.0, reds=HEALTH),
     "M3": Entry("model file truncated or altered", bound="next load", reds=HEALTH, restarts={"killed": 1, "load": 6}),

@@ -1,10 +1,12 @@
 import asyncio
+import threading
 import time
 
 import pytest
 
 from ccmusic.health import LoopWatch, loop
 from support.fake_clock import FakeProcess
+from support.fake_waits import FakeWaits
 
 
 @pytest.fixture
@@ -14,6 +16,7 @@ def watched(monkeypatch):
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: event_loop)
     process = FakeProcess()
     monkeypatch.setattr(loop, "CLOCK", process.clock)
+    monkeypatch.setattr(loop, "OWN_WAITS", FakeWaits())
     watch = LoopWatch()
     watch.start()
     yield watch, process
@@ -60,6 +63,33 @@ def test_a_thread_that_holds_the_interpreters_lock_blocks_the_loop(watched):
     check = watch.check(max_lag_seconds=2.0)
     process.hold_lock(3.0)
     assert check.observe().status == "fail"
+
+
+def test_a_loop_whose_thread_waits_for_a_processor_is_not_blocked(watched):
+    watch, process = watched
+    check = watch.check(max_lag_seconds=2.0)
+    loop.OWN_WAITS.waited = 4.0
+    assert observe_while(check, process, 6.0).status == "pass"
+    assert set(loop.OWN_WAITS.asked) == {threading.get_native_id()}
+    assert observe_while(check, process, 0.5).cause.startswith("blocked for 2.4 s at ")
+
+
+def test_a_callback_that_comes_while_the_check_waits_for_a_processor_is_in_time(watched, monkeypatch):
+    watch, process = watched
+    check = watch.check(max_lag_seconds=2.0)
+
+    class Late:
+        """A clock whose reader loses the processor before its reading."""
+
+        stopped_seconds = 0.0
+
+        def now(self):
+            process.run(5.0)
+            watch._beat_at = process.clock.now()
+            return watch._beat_at
+
+    monkeypatch.setattr(loop, "CLOCK", Late())
+    assert check.observe().status == "pass"
 
 
 def test_a_loop_that_is_not_watched_passes():

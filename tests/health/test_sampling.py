@@ -3,6 +3,7 @@ import time
 
 from ccmusic.health import Check, state
 from support.fake_clock import FakeProcess
+from support.fake_waits import FakeWaits
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 SLOW = 3600.0
@@ -63,11 +64,25 @@ def test_a_stopped_sampling_fails(make_health, monkeypatch):
 def test_a_sample_from_before_a_pause_is_not_stale(make_health, monkeypatch):
     process = FakeProcess()
     monkeypatch.setattr(state, "CLOCK", process.clock)
+    monkeypatch.setattr(state, "OWN_WAITS", FakeWaits())
     health = make_health(period_seconds=SLOW)
     health.start()
     process.stop(60.0)
     assert health.snapshot().passes("livez")
     process.run(state.STALE_SECONDS)  # the sampler had time now
+    assert not health.snapshot().passes("livez")
+
+
+def test_a_sampler_that_waits_for_a_processor_is_not_stuck(make_health, monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(state, "CLOCK", process.clock)
+    monkeypatch.setattr(state, "OWN_WAITS", FakeWaits(10.0))
+    health = make_health(period_seconds=SLOW)
+    health.start()
+    process.run(10.0 + 0.9 * state.STALE_SECONDS)
+    assert health.snapshot().passes("livez")
+    assert state.OWN_WAITS.asked == [health._thread.native_id]
+    process.run(0.2 * state.STALE_SECONDS)
     assert not health.snapshot().passes("livez")
 
 

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from ccmusic.health import Check, Health, failed, passed
+from ccmusic.health import Check, Health, failed, passed, watch
+from support.fake_waits import FakeWaits
 from support.waiting import wait_until
 
 SLOW = 3600.0
@@ -36,6 +37,23 @@ def test_a_periodic_check_is_observed_repeatedly(health):
     stopped_at = len(count)
     threading.Event().wait(0.1)
     assert len(count) <= stopped_at + 1
+
+
+def test_a_check_whose_thread_waits_for_a_processor_is_not_stuck(health, monkeypatch):
+    waits = FakeWaits(waited=1e9)
+    monkeypatch.setattr(watch, "OWN_WAITS", waits)
+    go = threading.Event()
+    health.add(Check("a", lambda: go.wait() and None, period_seconds=0.01, stuck_seconds=0.1))
+    health.start()
+
+    def message():
+        health.wake()
+        return health.snapshot().message or ""
+
+    wait_until(lambda: message() == "" and len(waits.asked) > 1, "it is asked about")
+    waits.waited = 0.0
+    wait_until(lambda: message().startswith("Health check failed: a: stuck for "), "stuck")
+    go.set()
 
 
 def test_a_stuck_check_fails_with_its_stack(health):

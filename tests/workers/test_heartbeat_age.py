@@ -17,7 +17,11 @@ class Worker:
 
     @property
     def silent_seconds(self) -> float:
-        return self.age.seconds(self.beat_at, self.front.system - self.beat_at)
+        return self.age.seconds(self)
+
+    @property
+    def age_seconds(self) -> float:
+        return self.front.system - self.beat_at
 
 
 @pytest.fixture
@@ -64,3 +68,27 @@ def test_before_the_first_heartbeat_the_silence_counts_from_the_start():
     worker = Worker()
     worker.front.run(2.0)
     assert worker.silent_seconds == pytest.approx(2.0)
+
+
+def test_a_heartbeat_that_comes_while_the_age_is_read_makes_it_young():
+    worker = Worker()
+
+    class Late:
+        """The thread that reads loses the processor after its first look."""
+
+        looks = 0
+
+        @property
+        def beat_at(self) -> float:
+            self.looks += 1
+            if self.looks == 2:
+                worker.front.run(5.0)
+                worker.beat()
+            return worker.beat_at
+
+        age_seconds = 0.0
+
+    worker.front.run(0.5)
+    assert worker.age.seconds(Late()) == 0.0
+    worker.front.run(0.4)
+    assert worker.silent_seconds == pytest.approx(0.4)

@@ -6,25 +6,21 @@ import subprocess
 
 import pytest
 
+from ccmusic.health.waits import ThreadTimes
 from ccmusic.workers.process_info import (
     ProcessHandle,
     Silence,
     StoppedTime,
-    ThreadTimes,
-    WaitedTime,
     lower_priority,
     own_bytes,
     rss_bytes,
-    thread_times,
 )
-from support.waiting import PATIENCE_SECONDS, wait_until
+from support.waiting import PATIENCE_SECONDS
 
 
 def test_what_the_system_knows_about_a_process():
     assert rss_bytes(os.getpid()) > 2**20
     assert rss_bytes(2**30) is None
-    assert thread_times(os.getpid())[str(os.getpid())].ran > 0
-    assert thread_times(2**30) == {}
 
 
 def test_pages_of_a_file_are_not_memory_of_a_process_s_own(tmp_path):
@@ -45,58 +41,6 @@ def test_memory_of_a_process_s_own():
     with mmap.mmap(-1, size) as mapped:  # shared memory, which no file holds
         mapped[:: mmap.PAGESIZE] = bytes([1]) * (size // mmap.PAGESIZE)
         assert own_bytes(os.getpid()) - own > size * 0.9
-
-
-def test_a_stopped_process_waits_for_nothing():
-    process = subprocess.Popen(["sleep", "60"])
-    pid = str(process.pid)
-    process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: thread_times(process.pid)[pid].state == "T", "it is stopped")
-    waited = WaitedTime()
-    for now in (0.0, 100.0):
-        waited.read(now, thread_times(process.pid))
-    assert waited.explains(pid) == 0.0
-    process.kill()
-    process.wait()
-
-
-def readings(*rows: tuple[float, dict[str, tuple[float, float, str]]]) -> WaitedTime:
-    waited = WaitedTime()
-    for now, threads in rows:
-        waited.read(now, {thread: ThreadTimes(*times) for thread, times in threads.items()})
-    return waited
-
-
-def test_the_waits_that_the_kernel_has_added_up_count():
-    assert readings((0, {"1": (0, 1.0, "S")}), (2, {"1": (0.1, 1.5, "S")}), (4, {"1": (0.2, 1.7, "R")})).of(
-        "1"
-    ) == pytest.approx(0.7)
-
-
-def test_a_wait_that_has_not_ended_counts_once():
-    began = (0, {"1": (5.0, 1.0, "R")})
-    waiting = (3, {"1": (5.0, 1.0, "R")})
-    assert readings(began, waiting).of("1") == 3.0
-    assert readings(began, waiting, (4, {"1": (5.0, 5.0, "R")})).of("1") == 4.0
-
-
-def test_a_thread_that_runs_sleeps_or_is_stopped_does_not_wait():
-    assert readings((0, {"1": (5.0, 1.0, "R")}), (3, {"1": (8.0, 1.0, "R")})).of("1") == 0.0
-    for state in "ST":
-        assert readings((0, {"1": (5.0, 1.0, state)}), (3, {"1": (5.0, 1.0, state)})).of("1") == 0.0
-
-
-def test_a_thread_that_waits_for_the_disk_waits():
-    assert readings((0, {"1": (5.0, 1.0, "D")}), (3, {"1": (5.0, 1.0, "D")})).of("1") == 3.0
-
-
-def test_a_thread_waits_with_the_thread_that_has_the_interpreters_lock():
-    waited = readings(
-        (0, {"1": (0, 0, "S"), "2": (0, 0, "S"), "3": (0, 0, "S")}),
-        (9, {"1": (0, 1, "S"), "2": (0, 4, "S"), "3": (0, 3, "S"), "4": (0, 8, "S")}),
-    )
-    assert waited.explains("1") == 5.0  # the fourth thread is new
-    assert readings().explains("1") == 0.0
 
 
 def silent(*rows: tuple[float, float, float], state: str = "S") -> list[float | None]:
@@ -120,6 +64,11 @@ def test_a_process_that_waits_for_a_processor_is_not_silent():
 
 def test_the_waits_before_a_heartbeat_do_not_excuse_the_silence_after_it():
     assert silent((0, 0.5, 0.0), (9.0, 0.1, 8.0), (9.4, 0.5, 8.0), (10.5, 1.6, 8.0)) == [None, None, None, 1.6]
+
+
+def test_time_in_which_nobody_looked_is_no_silence():
+    """The one who looks had no processor either: what the threads waited before the first reading is unknown."""
+    assert silent((0, 1.5, 5.0), (0.3, 1.8, 5.0), (0.9, 2.4, 5.0)) == [None, None, pytest.approx(1.5)]
 
 
 def stopped(*states: str) -> float:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
+from ccmusic.workers import slot_watch
 from ccmusic.workers.slot_watch import STUCK_SECONDS, SlotWatch
+from support.fake_waits import FakeWaits
 
 
 class StubSlot:
     def __init__(self) -> None:
         self.step = ("nothing", math.inf)
+        self.thread = None
         self.has_stopped = False
         self.starts = 0
         self.error: Exception | None = None
@@ -35,7 +39,8 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def watch(slot, clock) -> SlotWatch:
+def watch(slot, clock, monkeypatch) -> SlotWatch:
+    monkeypatch.setattr(slot_watch, "OWN_WAITS", FakeWaits())
     return SlotWatch([StubSlot(), slot], lambda: clock[-1])
 
 
@@ -66,3 +71,16 @@ def test_a_step_that_takes_much_longer_than_its_limit_is_reported_until_it_ends(
     slot.step = ("the wait for a job", clock[-1] + 10.0)
     watch.turn()
     assert watch.problems == ()
+
+
+def test_a_thread_that_waits_for_a_processor_is_not_stuck(slot, watch, clock):
+    slot.thread = threading.current_thread()
+    slot.step = ("a job", clock[-1])
+    slot_watch.OWN_WAITS.waited = 10.0
+    clock.append(1009.0 + STUCK_SECONDS)
+    watch.turn()
+    assert watch.problems == ()
+    assert slot_watch.OWN_WAITS.asked == [slot.thread.native_id]
+    clock.append(1012.0 + STUCK_SECONDS)
+    watch.turn()
+    assert watch.problems == ("the thread of worker 1 is stuck: a job takes 7 s too long",)

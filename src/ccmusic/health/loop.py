@@ -10,6 +10,7 @@ from typing import Any
 from ccmusic.health.check import Check, Observation, failed, passed, warned
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.stacks import stack_of
+from ccmusic.health.waits import OWN_WAITS
 
 BEAT_SECONDS = 0.1
 MAX_LAG_SECONDS = 2.0
@@ -26,12 +27,14 @@ class LoopWatch:
     def __init__(self) -> None:
         self._beat_at: float | None = None
         self._thread_id: int | None = None
+        self._thread: threading.Thread | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._last_lag = 0.0
 
     def start(self) -> None:
         """Start on the running loop."""
         self._thread_id = threading.get_ident()
+        self._thread = threading.current_thread()
         self._last_lag = 0.0
         self._schedule(asyncio.get_running_loop())
 
@@ -70,10 +73,12 @@ class LoopWatch:
         def observe() -> Observation:
             nonlocal stopped_seconds
             stopped, stopped_seconds = CLOCK.stopped_seconds - stopped_seconds, CLOCK.stopped_seconds
+            now = CLOCK.now()  # before the beat: this thread may wait for a processor between the two
             beat_at, thread_id = self._beat_at, self._thread_id
             if beat_at is None:
                 return passed()
-            late = max(0.0, CLOCK.now() - beat_at - BEAT_SECONDS)
+            late = max(0.0, now - beat_at - BEAT_SECONDS)
+            late = OWN_WAITS.without(self._thread, late, max_lag_seconds)
             if late <= max_lag_seconds:
                 if stopped > PAUSED_SECONDS:
                     cause = f"the whole process was stopped for {stopped:.1f} s"

@@ -21,6 +21,7 @@ from ccmusic.health.clock import CLOCK
 from ccmusic.health.loader import Loader
 from ccmusic.health.snapshot import HealthSnapshot, with_failure
 from ccmusic.health.stacks import stack_of
+from ccmusic.health.waits import OWN_WAITS
 from ccmusic.health.watch import PeriodicWatch, Watch
 
 __all__ = ["PERIOD_SECONDS", "STALE_SECONDS", "Health", "HealthSnapshot"]
@@ -182,16 +183,18 @@ class Health:
 
     def snapshot(self) -> HealthSnapshot:
         """The last sample, with a failure added if it is too old."""
+        now = CLOCK.now()  # first: this thread may wait for a processor between the two
         snapshot = self._snapshot
         if snapshot is None:
             empty = self.make_snapshot(service=self._service, version=self._version, model_status="loading")
             return with_failure(empty, "sampling", frozenset(PROBES), "not_started", "not started")
         if self._draining:  # added here instead of at the next sampling, so that it is in effect immediately
             snapshot = with_failure(snapshot, "draining", frozenset({"health", "readyz"}), "draining", DRAINING)
-        age = CLOCK.now() - snapshot.sampled_at
+        sampler = self._thread
+        age = OWN_WAITS.without(sampler, now - snapshot.sampled_at, STALE_SECONDS)
         if age <= STALE_SECONDS:
             return snapshot
-        stack = stack_of(self._thread.ident) if self._thread else None
+        stack = stack_of(sampler.ident) if sampler else None
         return with_failure(
             replace(snapshot, uptime_seconds=snapshot.uptime_seconds + age),
             "sampling",
@@ -235,6 +238,7 @@ class Health:
         """Called at the start of each sampling; a subclass can read here what several checks need."""
 
     def _sample(self) -> HealthSnapshot:
+        OWN_WAITS.note()
         sampled_at = CLOCK.now()  # before the checks: a snapshot is as old as its oldest part
         watches = self._watches
         results = []

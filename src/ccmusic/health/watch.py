@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ccmusic.health.check import Check, CheckResult, Observation, error_text, failed, passed, result_of
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.stacks import stack_of
+from ccmusic.health.waits import OWN_WAITS
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +112,10 @@ class PeriodicWatch(Watch):
 
     def result(self) -> CheckResult:
         """The last observation, or a fail if the present one is stuck."""
+        now = CLOCK.now()  # first: this thread may wait for a processor between the two
         began, thread, latest = self._began, self._thread, self._latest
         if began is not None and thread is not None:
-            seconds = CLOCK.now() - began
+            seconds = OWN_WAITS.without(thread, now - began, self.check.stuck_seconds)
             if seconds > self.check.stuck_seconds:
                 stack = stack_of(thread.ident)
                 stuck = failed(f"stuck for {seconds:.0f} s", code="stuck", output=stack.text if stack else None)

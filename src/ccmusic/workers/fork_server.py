@@ -19,6 +19,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import OWN_WAITS
 from ccmusic.process.limits import why_not_started
 from ccmusic.process.orphans import leave_to
 from ccmusic.settings import Settings
@@ -184,7 +185,7 @@ class ForkServer:
     def state(self) -> HelperState:
         """Whether it can start processes, and if not, since when and why."""
         now = CLOCK.now()
-        idle = now - self._turned_at
+        idle = OWN_WAITS.without(self._thread, now - self._turned_at)
         with self._changed:
             lost, refused = self._lost, self._refused
             starts = self._failed_starts < MANY_FAILURES

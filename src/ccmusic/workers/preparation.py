@@ -21,11 +21,12 @@ from typing import Any
 from ccmusic import errors
 from ccmusic.errors import CcmusicError, ModelRefused, NoRoom
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import ThreadTimes, thread_times
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.process.child_environment import DOWNLOADS, child_environment
 from ccmusic.process.limits import why_not_started
 from ccmusic.settings import Settings
-from ccmusic.workers.process_info import Silence, StoppedTime, ThreadTimes, thread_times
+from ccmusic.workers.process_info import Silence, StoppedTime
 from ccmusic.workers.roster import Roster
 
 logger = logging.getLogger(__name__)

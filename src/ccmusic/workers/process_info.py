@@ -1,4 +1,4 @@
-"""What the operating system knows about a process: its memory, and whether its threads wait for a processor."""
+"""What the operating system knows about a process: its memory, its start, and whether it is stuck or only slow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ccmusic.health.waits import ThreadTimes, WaitedTime
 
 logger = logging.getLogger(__name__)
 
@@ -38,90 +39,6 @@ def own_bytes(pid: int) -> int | None:
         return rss_bytes(pid)  # an older kernel, or another system
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadTimes:
-    """What the system knows about one thread.
-
-    Attributes
-    ----------
-    ran : float
-        Seconds on a processor.
-    waited : float
-        Seconds in which it waited for a processor. The kernel adds a wait when it ends.
-    state : str
-        The letter of ``/proc/PID/stat``: R runs or waits for a processor, D waits for the disk, S sleeps, T is stopped.
-    """
-
-    ran: float
-    waited: float
-    state: str
-
-
-def thread_times(pid: int) -> dict[str, ThreadTimes]:
-    """The times of each thread of a process, by thread id; empty if the system does not report them."""
-    times = {}
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError, IndexError, ValueError):
-                ran, waited = (task / "schedstat").read_text().split()[:2]
-                # the name of a thread may contain spaces and brackets; the state follows the last bracket
-                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
-                times[task.name] = ThreadTimes(int(ran) / 1e9, int(waited) / 1e9, state)
-    return times
-
-
-class WaitedTime:
-    """How long the threads of a process have waited for a processor or for the disk since the first reading.
-
-    A slow machine makes a process slow in this way only. A process that is stopped, that waits for a lock or that
-    computes does not wait in this sense.
-    """
-
-    def __init__(self) -> None:
-        self._read_at = 0.0
-        self._last: dict[str, ThreadTimes] = {}
-        self._ended: dict[str, float] = {}
-        self._present: dict[str, float] = {}
-
-    def read(self, now: float, threads: dict[str, ThreadTimes]) -> None:
-        """Take a reading.
-
-        Parameters
-        ----------
-        now : float
-            The time of the reading, in seconds on the clock of this process.
-        threads : dict of str to ThreadTimes
-            What `thread_times` returns.
-        """
-        passed, self._read_at = now - self._read_at, now
-        for thread, times in threads.items():
-            before = self._last.get(thread)
-            if before is None:
-                continue
-            if times.waited > before.waited:
-                self._ended[thread] = self._ended.get(thread, 0.0) + times.waited - before.waited
-                self._present[thread] = 0.0
-            elif times.ran > before.ran:
-                self._present[thread] = 0.0
-            elif times.state == "R":  # in the queue of a processor the whole time, which the kernel has not added yet
-                self._present[thread] = self._present.get(thread, 0.0) + passed
-            elif times.state == before.state == "D":
-                self._ended[thread] = self._ended.get(thread, 0.0) + passed
-        self._last = threads
-
-    def of(self, thread: str) -> float:
-        """Seconds that this thread has waited."""
-        return self._ended.get(thread, 0.0) + self._present.get(thread, 0.0)
-
-    def explains(self, thread: str) -> float:
-        """Seconds for which this thread could do nothing, at most.
-
-        It waited itself, or it waited for the interpreter's lock while the thread that had the lock waited.
-        """
-        others = [self.of(other) for other in self._last if other != thread]
-        return self.of(thread) + max(others, default=0.0)
-
-
 class StoppedTime:
     """How long a process has been stopped (SIGSTOP), for one that has no heartbeat yet."""
 
@@ -148,6 +65,8 @@ class StoppedTime:
 
 SUSPICION_SHARE = 0.3
 """Share of the allowed age after which `Silence` looks whether the process gets a processor at all."""
+LOOKED_SHARE = 0.6
+"""Share of the allowed age by which a supervisor that gets a processor has looked."""
 
 
 class Silence:
@@ -155,6 +74,7 @@ class Silence:
 
     def __init__(self) -> None:
         self._waited: WaitedTime | None = None
+        self._unseen = 0.0
 
     def seconds(
         self, now: float, age: float, allowed: float, thread: int, read: Callable[[], dict[str, ThreadTimes]]
@@ -177,8 +97,10 @@ class Silence:
             return None
         if self._waited is None:
             self._waited = WaitedTime()
+            # Nobody looked how the process spent this time, because the one who looks had no processor either.
+            self._unseen = max(0.0, age - LOOKED_SHARE * allowed)
         self._waited.read(now, read())
-        silent = age - self._waited.explains(str(thread))
+        silent = age - self._unseen - self._waited.explains(str(thread))
         return silent if silent > allowed else None
 
 

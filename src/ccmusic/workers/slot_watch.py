@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import OWN_WAITS
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ class WatchedSlot(Protocol):
     """What a slot shows of its thread."""
 
     step: tuple[str, float]
+    thread: threading.Thread | None
 
     @property
     def has_stopped(self) -> bool:
@@ -59,8 +62,9 @@ class SlotWatch:
                 slot.start()
             except RuntimeError as error:
                 return f"the thread of worker {index} has ended and cannot be started: {error}"
+        now = self._now()  # before the step: this thread may wait for a processor between the two
         step, ends_at = slot.step
-        overdue = self._now() - ends_at
+        overdue = OWN_WAITS.without(slot.thread, now - ends_at, STUCK_SECONDS)
         if overdue > STUCK_SECONDS:
             return f"the thread of worker {index} is stuck: {step} takes {overdue:.0f} s too long"
         return None

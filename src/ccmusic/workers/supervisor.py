@@ -24,6 +24,7 @@ from ccmusic.errors import (
     TooManyRequests,
 )
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import OWN_WAITS
 from ccmusic.inference.result import TrackResult
 from ccmusic.models.store import ModelLocation, locate
 from ccmusic.settings import Settings, asked_precision
@@ -95,7 +96,7 @@ class Supervisor:
             stack_dumps=dumps,
             n_quarantined=len(self._culprits.quarantine),
             n_suspect_clients=len(self._culprits.clients),
-            loop_age_seconds=CLOCK.now() - self._turned_at,
+            loop_age_seconds=OWN_WAITS.without(self._loop, CLOCK.now() - self._turned_at),
             fork_server=self._fork_server.state(),
         )
 

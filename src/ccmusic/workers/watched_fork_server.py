@@ -12,11 +12,12 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import WaitedTime, thread_times
 from ccmusic.process.child_environment import child_environment
 from ccmusic.workers.fork_server_process import ANSWER
 from ccmusic.workers.heartbeat import Heartbeat
 from ccmusic.workers.heartbeat_age import HeartbeatAge
-from ccmusic.workers.process_info import Silence, StoppedTime, WaitedTime, thread_times
+from ccmusic.workers.process_info import Silence, StoppedTime
 
 ALLOWANCE = 2.0
 """Factor of the allowed heartbeat age: a fork of a large process takes a moment."""
@@ -107,7 +108,7 @@ class WatchedForkServer:
         allowed = ALLOWANCE * heartbeat_seconds
         if self.ready_at is None:
             return self._what_is_wrong_at_start(now, allowed, start_seconds)
-        age = self._age.seconds(self._heartbeat.beat_at, self._heartbeat.age_seconds)
+        age = self._age.seconds(self._heartbeat)
         silent = self._silence.seconds(now, age, allowed, self.pid, lambda: thread_times(self.pid))
         return None if silent is None else f"gave no sign of life for {silent:.1f} seconds"
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from multiprocessing.connection import wait
 
 from ccmusic.health.clock import CLOCK
+from ccmusic.health.waits import WaitedTime, thread_times
 from ccmusic.process.limits import no_memory, oom_kills
 from ccmusic.workers import worker
 from ccmusic.workers.answer_check import MalformedMessage
@@ -26,10 +27,8 @@ from ccmusic.workers.process_info import (
     ProcessHandle,
     Silence,
     StoppedTime,
-    WaitedTime,
     own_bytes,
     rss_bytes,
-    thread_times,
 )
 from ccmusic.workers.records import RestartReason
 
@@ -183,7 +182,7 @@ class WorkerProcess:
     @property
     def heartbeat_age_seconds(self) -> float:
         """Age of the last heartbeat, in time in which this process ran; `ValueError` once the process is closed."""
-        return self._heartbeat_age.seconds(self.heartbeat.beat_at, self.heartbeat.age_seconds)
+        return self._heartbeat_age.seconds(self.heartbeat)
 
     def silent_seconds(self, allowance_seconds: float) -> float | None:
         """Age of the last heartbeat if it is too old; None if it is young enough, or if the machine is only slow.

@@ -59,6 +59,8 @@ class WorkerSlot:
         Whether the worker must be replaced as soon as it has no job.
     step : tuple of str and float
         What the thread does, and until when on the clock of this process that may take.
+    thread : Thread or None
+        None before its start.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class WorkerSlot:
         self.step = ("nothing", math.inf)
         self._starting = threading.Lock()
         self._was_started = False
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
 
     # the thread
 
@@ -96,7 +98,7 @@ class WorkerSlot:
             self._was_started = True
             thread = threading.Thread(target=self._run, name=f"ccmusic-worker-{self._index}", daemon=True)
             thread.start()
-            self._thread = thread
+            self.thread = thread
 
     @property
     def has_stopped(self) -> bool:
@@ -105,12 +107,12 @@ class WorkerSlot:
 
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+        return self.thread is not None and self.thread.is_alive()
 
     def join(self, timeout_seconds: float) -> None:
         """Wait until the thread has ended, if it was started."""
-        if self.is_alive() and self._thread is not None:
-            self._thread.join(timeout_seconds)
+        if self.is_alive() and self.thread is not None:
+            self.thread.join(timeout_seconds)
 
     def _begin(self, step: str, limit_seconds: float) -> None:
         """Note what the thread does now; it is reported as stuck if that takes much longer than the limit."""
