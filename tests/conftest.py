@@ -19,8 +19,6 @@ for _name in [name for name in os.environ if name.startswith("CCMUSIC_") and not
     del os.environ[_name]
 
 
-# librosa, a reference, would else compile all its numba functions at their first use: 14 s in each new environment.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 # A shell starts a background command with SIGINT ignored, and all child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # By default httpx waits for 5 s, and a busy machine may need more. It has no public setting for that.

@@ -57,6 +57,13 @@ def test_a_recording_can_inject_a_fault_for_its_own_job(make_faults):
     active.before(SONG)
 
 
+def test_a_recording_in_a_file_can_too(make_faults, tmp_path):
+    file = tmp_path / "large.wav"
+    file.write_bytes(bytes(1000) + MARKED.source)
+    with pytest.raises(RuntimeError, match="a fault was injected"):
+        make_faults().before(Job(file, WindowPlan(), False))
+
+
 def test_nothing_happens_unless_faults_are_allowed(make_faults):
     active = make_faults(fault_injection=False, error=1.0)
     assert active.inject("error", 1.0, None) == 0

@@ -15,6 +15,7 @@ from ccmusic.workers.message_stream import stream_pair
 from ccmusic.workers.worker import EXIT_OUT_OF_MEMORY
 from ccmusic.workers.worker_process import MAX_DUMP_BYTES, WorkerProcess, cause_of_exit
 from support.fake_clock import FakeProcess
+from support.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,7 @@ def test_a_stack_dump_without_end_is_cut(worker, process):
 
     thread = threading.Thread(target=write)
     thread.start()
+    wait_until(worker._dump.poll, "the first bytes")
     assert len(worker._read_dump(0.0)) <= MAX_DUMP_BYTES
     worker._dump.close()
     thread.join()

@@ -51,6 +51,7 @@ DEFAULT_SIZE = {"hold-gil": 30.0, "corrupt-weights": 12.0, "leak": 50.0, "block-
 STICKY = {"leak", "error", "exit-at-start", "skew-resampler", "skew-hop", "skew-db", "pause-self-test"}
 FROM_OUTSIDE = {"kill", "freeze", "pause-self-test", "block-loop"}
 
+N_END_BYTES = 64
 MARK = b"ccmusic-fault:"
 """A recording injects a fault if it ends with this and ``segfault``, ``hang``, ``lock``, ``error``, ``hold-gil`` or
 ``exit``."""
@@ -106,8 +107,8 @@ class ActiveFaults:
         if "error" in self._sticky:
             raise RuntimeError("a fault was injected: error")
         fault, self._next = self._next, None
-        if isinstance(job.source, bytes) and MARK in job.source[-64:]:
-            fault = job.source[-64:].rpartition(MARK)[2].strip().decode("ascii", "replace")
+        if MARK in (end := _end_of(job.source)):
+            fault = end.rpartition(MARK)[2].strip().decode("ascii", "replace")
         match fault:
             case "segfault":
                 ctypes.string_at(0)
@@ -124,6 +125,14 @@ class ActiveFaults:
                 os._exit(7)
             case "error":
                 raise RuntimeError("a fault was injected: error")
+
+
+def _end_of(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[-N_END_BYTES:]
+    with source.open("rb") as file:  # a large recording
+        file.seek(max(0, source.stat().st_size - N_END_BYTES))
+        return file.read()
 
 
 def _flip(weights: np.ndarray, bit: np.uint32) -> None:
