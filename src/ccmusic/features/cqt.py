@@ -87,8 +87,7 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
             length = (len(octave_waveform) + 1) // 2
             halved = np.empty(length, dtype=np.float32) if octave == 1 else octave_waveform
             _halve_rate(octave_waveform, halved)
-            halved.resize(length, refcheck=False)  # gives the rest of its memory back
-            octave_waveform = halved
+            octave_waveform = halved[:length]  # resizing it would copy it: numpy 2.5 does
             hop_length //= 2
         top = N_BINS - octave * BINS_PER_OCTAVE
         bins = magnitude[top - BINS_PER_OCTAVE : top]
