@@ -66,9 +66,9 @@ fuzz: MINUTES = 10
 fuzz: $(VENV)/.test  ##+ decode mutated recordings for MINUTES and count deaths, time and memory
 	$(BIN)/python bench/fuzzing.py --minutes $(MINUTES) $(FUZZ)
 
-MINUTES ?= 30
-soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; writes docs/soak.md after 30
-	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 30,$(MINUTES)),--write docs/soak.md)
+MINUTES ?= 60
+soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; with 60, then 10 beside busy loops: writes docs/soak.md
+	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 60,$(MINUTES)),--beside 10 --write docs/soak.md)
 
 check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
 	$(BIN)/ruff format --check .

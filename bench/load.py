@@ -191,4 +191,6 @@ def rank(values: list[float], share: float) -> float:
 def machine() -> str:
     """Description of the machine."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return f"{os.cpu_count()} cores ({model[1] if model else 'model unknown'})"
+    cores, usable = os.cpu_count(), len(os.sched_getaffinity(0))
+    count = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
+    return f"{count} ({model[1] if model else 'model unknown'})"

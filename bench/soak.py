@@ -1,6 +1,8 @@
-"""Saturate the real service for half an hour and observe its probes: no false alarm is allowed.
+"""Saturate the real service for an hour and observe its probes: no false alarm is allowed.
 
-    python bench/soak.py [--minutes 30] [--concurrency N] [--no-page] [--write docs/soak.md]
+    python bench/soak.py [--minutes 60] [--beside 10] [--concurrency N] [--no-page] [--write docs/soak.md]
+
+With `--beside MINUTES` a second service is saturated beside eight busy loops per processor at normal priority.
 
 Probes that fail without a cause, workers that are replaced without a cause and answers that differ from the first ones
 are counted. All three must be 0; otherwise the exit code is 1. Clients and probers run in their own processes, the
@@ -13,6 +15,7 @@ import argparse
 import datetime
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,10 +24,14 @@ from typing import Any
 
 from latency import resident_megabytes, start
 from load import PROBES, Background, clients, machine, probers, rank, recordings, references
+from starts import busy_loops
 from tqdm import tqdm
 
 CLIENTS_PER_WORKER = 4
 PROBES_PER_SECOND = 10
+LOOPS_PER_CORE = 8
+NONE_SEEN = 3.0
+"""The upper 95 % bound of the expected number of events when none was seen (Poisson): -ln(0.05)."""
 
 
 def health(address: str) -> dict[str, Any]:
@@ -42,10 +49,10 @@ def memory(front: int, state: dict[str, Any]) -> dict[str, float]:
     return {"front process": resident_megabytes(front)} | workers
 
 
-def report(options: argparse.Namespace, found: dict[str, Any]) -> str:
-    """The page."""
-    load, probes, state = found["load"], found["probes"], found["state"]
-    served = sum(load["served"].values())
+def section(options: argparse.Namespace, found: dict[str, Any]) -> list[str]:
+    """The lines of one run."""
+    load, probes, state, hours = found["load"], found["probes"], found["state"], found["seconds"] / 3600
+    served, n_probes = sum(load["served"].values()), sum(map(len, probes["seconds"].values()))
     errors = ", ".join(f"{count} x {kind}" for kind, count in load["errors"].items()) or "none"
     by_reason = ", ".join(f"{n} x {reason}" for reason, n in state["restarts"]["by_reason"].items() if n) or "none"
     verdict = (
@@ -53,22 +60,21 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> str:
         if found["clean"]
         else "**not clean**, see below"
     )
+    beside = f" beside {found['loops']} busy loops" if found["loops"] else ""
+    bound = f"; below {NONE_SEEN / hours:.1f} an hour with 95 % confidence" if not probes["reds"] else ""
     lines = [
-        "# Soak test",
+        f"## {found['seconds'] / 60:.0f} minutes at saturation{beside}",
         "",
-        f"{found['seconds'] / 60:.0f} minutes at saturation: {verdict}.",
-        "",
-        f"Measured by `bench/soak.py` on {datetime.datetime.now(datetime.UTC).date()} at commit {found['commit']}: "
-        f"{machine()}, {len(state['workers'])} workers, {options.concurrency} clients in a closed loop (at nice 5, on "
-        f"the same machine), {PROBES_PER_SECOND} requests a second to each probe over new and as many over kept "
-        "connections.",
+        f"{verdict[0].upper()}{verdict[1:]}. {len(state['workers'])} workers, {options.concurrency} clients in a "
+        f"closed loop (at nice 5, on the same processors), {PROBES_PER_SECOND} requests a second to each probe over "
+        "new connections and as many over kept ones.",
         "",
         "| | |",
         "|---|---|",
         f"| requests answered | {served} ({served / found['seconds']:.1f} a second) |",
         f"| errors | {errors} |",
         f"| wrong answers (any digit differs from the start) | {load['wrong']} |",
-        f"| false failures of probes | {len(probes['reds'])} of {sum(map(len, probes['seconds'].values()))} probes |",
+        f"| false failures of probes | {len(probes['reds'])} of {n_probes} probes{bound} |",
         f"| worker restarts | {state['restarts']['total']} ({by_reason}) |",
         f"| self-tests failed | {state['self_test']['failures']} |",
         "",
@@ -88,18 +94,25 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> str:
     lines += [f"| {name} | {count} |" for name, count in load["served"].items()]
     if probes["reds"]:
         lines += ["", "The first false failures:", "", *[f"* `{red}`" for red in probes["reds"][:10]]]
+    return lines
+
+
+def report(options: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
+    """The page."""
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    lines = [
+        "# Soak test",
+        "",
+        f"Measured by `bench/soak.py` on {datetime.datetime.now(datetime.UTC).date()} at commit "
+        f"{described.stdout.strip() or 'unknown'}: {machine()}.",
+    ]
+    for found in runs:
+        lines += ["", *section(options, found)]
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Run the soak."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--concurrency", type=int, help="clients at a time (default: 4 a worker)")
-    parser.add_argument("--no-page", action="store_true")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page here as well")
-    options = parser.parse_args()
-
+def soak(options: argparse.Namespace, minutes: float, loops: int) -> dict[str, Any]:
+    """Saturate a new service; returns what was seen."""
     process, url, _ = start(["--no-page"] if options.no_page else [])
     address = url.removeprefix("http://")
     try:
@@ -107,33 +120,48 @@ def main() -> int:
         expected = references(address, mix)
         first = health(address)
         options.concurrency = options.concurrency or CLIENTS_PER_WORKER * len(first["workers"])
-        begun = time.monotonic()
-        load = Background(clients, address, mix, expected, options.concurrency)
-        watch = Background(probers, address, PROBES_PER_SECOND)
-        samples = [memory(process.pid, first)]
-        # disable=None: shown on a terminal only
-        with tqdm(total=round(60 * options.minutes), unit="s", disable=None) as bar:
-            while (elapsed := time.monotonic() - begun) < 60 * options.minutes:
-                bar.update(int(elapsed) - bar.n)
-                time.sleep(1)
-                if int(elapsed) % 10 == 9:
-                    samples.append(memory(process.pid, health(address)))
-        found: dict[str, Any] = {"load": load.stop(), "seconds": time.monotonic() - begun}
-        found["probes"] = watch.stop()
+        with busy_loops(loops):
+            begun = time.monotonic()
+            load = Background(clients, address, mix, expected, options.concurrency)
+            watch = Background(probers, address, PROBES_PER_SECOND)
+            samples = [memory(process.pid, first)]
+            # disable=None: shown on a terminal only
+            with tqdm(total=round(60 * minutes), unit="s", disable=None) as bar:
+                while (elapsed := time.monotonic() - begun) < 60 * minutes:
+                    bar.update(int(elapsed) - bar.n)
+                    time.sleep(1)
+                    if int(elapsed) % 10 == 9:
+                        samples.append(memory(process.pid, health(address)))
+            found: dict[str, Any] = {"loops": loops, "load": load.stop(), "seconds": time.monotonic() - begun}
+            found["probes"] = watch.stop()
         found["state"] = health(address)
         found["memory"] = [*samples, memory(process.pid, found["state"])]
     finally:
         process.terminate()
         process.wait()
-    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    found["commit"] = described.stdout.strip() or "unknown"
     restarts = found["state"]["restarts"]["total"]
     found["clean"] = not (restarts or found["probes"]["reds"] or found["load"]["wrong"] or found["load"]["errors"])
-    page = report(options, found)
+    return found
+
+
+def main() -> int:
+    """Run the soak."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--beside", type=float, default=0, metavar="MINUTES", help="then so long beside busy loops")
+    parser.add_argument("--concurrency", type=int, help="clients at a time (default: 4 a worker)")
+    parser.add_argument("--no-page", action="store_true")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page here as well")
+    options = parser.parse_args()
+
+    runs = [soak(options, options.minutes, 0)]
+    if options.beside:
+        runs.append(soak(options, options.beside, LOOPS_PER_CORE * len(os.sched_getaffinity(0))))
+    page = report(options, runs)
     print(page)
     if options.write:
         options.write.write_text(page, encoding="utf-8")
-    return 0 if found["clean"] else 1
+    return 0 if all(found["clean"] for found in runs) else 1
 
 
 if __name__ == "__main__":
