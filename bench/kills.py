@@ -201,6 +201,7 @@ def sign(victim: str, number: signal.Signals, before: Look, explained: int) -> C
 def one(service: Service, loss: Loss, mix: dict[str, bytes], expected: dict[str, object]) -> None:
     """Lose one process of a green service, and watch until it is replaced."""
     before = service.look()
+    restarts_before = before.body["restarts"]["total"]  # a Look is read when it is first asked
     workers, server = processes(service)
     is_worker = "worker" in loss.victim
     explained = (1 + (loss.victim in STARTING)) if is_worker else 0
@@ -215,7 +216,7 @@ def one(service: Service, loss: Loss, mix: dict[str, bytes], expected: dict[str,
         watch.read_on()
     _judge(loss, watch, frozenset())
     after = service.look()
-    more = after.body["restarts"]["total"] - before.body["restarts"]["total"]
+    more = after.body["restarts"]["total"] - restarts_before
     if more != explained:
         loss.note("others", f"{more} restarts instead of {explained}: {after.restarts}, {after.last_restart}")
     now, server_now = processes(service)
