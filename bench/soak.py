@@ -1,6 +1,6 @@
 """Saturate the real service for an hour and observe its probes: no false alarm is allowed.
 
-    python bench/soak.py [--minutes 60] [--beside 10] [--concurrency N] [--no-page] [--write docs/soak.md]
+    python bench/soak.py [--minutes 60] [--beside 10] [--concurrency N] [--no-page] [--remark TEXT] [--write FILE]
 
 With `--beside MINUTES` a second service is saturated beside eight busy loops per processor at normal priority.
 
@@ -104,7 +104,7 @@ def report(options: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
         "# Soak test",
         "",
         f"Measured by `bench/soak.py` on {datetime.datetime.now(datetime.UTC).date()} at commit "
-        f"{described.stdout.strip() or 'unknown'}: {machine()}.",
+        f"{described.stdout.strip() or 'unknown'}: {machine()}. {options.remark}".rstrip(),
     ]
     for found in runs:
         lines += ["", *section(options, found)]
@@ -151,6 +151,7 @@ def main() -> int:
     parser.add_argument("--beside", type=float, default=0, metavar="MINUTES", help="then so long beside busy loops")
     parser.add_argument("--concurrency", type=int, help="clients at a time (default: 4 a worker)")
     parser.add_argument("--no-page", action="store_true")
+    parser.add_argument("--remark", default="", help="a sentence for the page, such as what else ran on the machine")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page here as well")
     options = parser.parse_args()
 
