@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.inference.aggregate import analysed_seconds, window_probabilities
 from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, quiet_copies
 from ccmusic.inference.pipeline import Pipeline

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.errors import AudioError
 from ccmusic.features.cqt import cqt_db
 from ccmusic.inference.non_music import SoundTraits, measure_traits, non_music_kind, speech_numbers

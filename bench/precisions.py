@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.checkpoints import architectures
 from ccmusic.checkpoints.precision import measure
 from ccmusic.checkpoints.quantize import Quantisation, activation_ranges, quantize

@@ -125,25 +125,6 @@ def test_empty_recordings(source):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"Not music, but a letter.\n" * 40,
-        b"\x89PNG\r\n\x1a\n" + bytes(500),
-        b"%PDF-1.7\n" + bytes(500),
-        b"PK\x03\x04" + bytes(500),
-        b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n",
-        b"RIFF\x24\0\0\0AVI LIST" + bytes(500),
-        bytes(1000),
-        b"\0",
-        b"R",
-    ],
-)
-def test_unknown_formats(content):
-    with pytest.raises(UnsupportedMedia, match="WAV, FLAC"):
-        decode(content)
-
-
-@pytest.mark.parametrize(
     "magic", [b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf1", b"\0\0\0\x20ftyp"]
 )
 def test_files_with_only_correct_first_bytes(magic):

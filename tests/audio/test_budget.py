@@ -8,8 +8,8 @@ import pytest
 
 from ccmusic.audio import budget as budget_module
 from ccmusic.audio import decode as decode_module
+from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.budget import Budget
-from ccmusic.audio.containers import AudioFile
 from ccmusic.audio.decode import DecodeLimits, decode
 from ccmusic.errors import AudioTooLong, EmptyAudio, TooCostly, UndecodableAudio, UnsupportedMedia
 from support.encoding import tone, with_soundfile

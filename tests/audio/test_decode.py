@@ -14,9 +14,10 @@ import pytest
 import soundfile
 import soxr
 
+from ccmusic.audio.audio_file import open_audio
 from ccmusic.audio.budget import Budget
-from ccmusic.audio.containers import open_audio, sniff
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
+from ccmusic.audio.identify import identify
 from ccmusic.errors import UnsupportedMedia
 from support.encoding import (
     ENCODED,
@@ -38,10 +39,10 @@ def test_pitch_and_level_survive(encoded):
     assert recording.resample_seconds >= 0
 
 
-def test_the_first_bytes_name_the_container(encoded):
+def test_the_content_names_the_format(encoded):
     container, content = encoded
-    with open_audio(content, len(content), Budget(DecodeLimits())) as file:
-        assert sniff(file).name == container
+    with Budget(DecodeLimits()) as budget, open_audio(content, len(content), budget) as file:
+        assert identify(file).format.name == container
 
 
 def test_path_equals_bytes_whatever_its_name(encoded, tmp_path):

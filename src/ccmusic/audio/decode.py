@@ -2,7 +2,7 @@
 
 ::
 
-    bytes or path -> container by first bytes -> libsndfile or FFmpeg -> mono blocks -> counted -> soxr -> waveform
+    bytes or path -> format by content -> parts -> libsndfile or FFmpeg -> mono blocks -> counted -> soxr -> waveform
 
 A recording is read in blocks, and we allocate no memory from a length in its header. So the memory is bounded by the
 mono result, which `DecodeLimits.max_seconds` bounds. The libraries allocate what tables in a file declare, and a codec
@@ -14,16 +14,19 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ccmusic.audio.audio_file import AudioFile, open_audio
 from ccmusic.audio.budget import NO_KERNEL, Budget, Kernel
-from ccmusic.audio.containers import open_audio, sniff
-from ccmusic.audio.decoders import TryOtherDecoder, read_again, read_with_ffmpeg, read_with_libsndfile
+from ccmusic.audio.decoders import read_part
+from ccmusic.audio.identify import identify
 from ccmusic.audio.limits import DecodeLimits
+from ccmusic.audio.parts import Part, split
 from ccmusic.audio.waveform import SAMPLE_RATE, WaveformSink
-from ccmusic.errors import InvalidParameter
+from ccmusic.errors import EmptyAudio, InvalidParameter, TooCostly, UndecodableAudio
 
 __all__ = ["SAMPLE_RATE", "DecodeLimits", "Recording", "decode"]
 
@@ -98,22 +101,37 @@ def decode(
     begin = time.perf_counter()
     budget = Budget(limits, kernel)
     with budget, open_audio(source, limits.max_bytes, budget) as file:
-        container = sniff(file)
+        parts, truncated = split(file, identify(file))
         sink = WaveformSink(limits, budget, first_seconds)
-        try:
-            if container.libsndfile:
-                truncated = read_with_libsndfile(file, sink)
-            else:
-                truncated = read_with_ffmpeg(file, sink, container)
-        except TryOtherDecoder:
-            budget.check()
-            sink, truncated = read_again(file, sink, container, WaveformSink(limits, budget, first_seconds))
+        truncated |= _read(file, parts, sink)
         budget.check()  # if it is spent, the file read as ended
         waveform = sink.finish()
     return Recording(
         waveform=waveform,
-        duration_seconds=sink.n_frames / sink.sample_rate,
+        duration_seconds=sink.seconds,
         truncated=truncated,
         decode_seconds=time.perf_counter() - begin - sink.resample_seconds,
         resample_seconds=sink.resample_seconds,
     )
+
+
+def _read(file: AudioFile, parts: Sequence[Part], sink: WaveformSink) -> bool:
+    """Read the parts into `sink`; return whether something could not be read."""
+    first = parts[0]
+    if first.sample_rate:
+        sink.refuse_declared(sum(part.n_samples / part.sample_rate for part in parts), first.sample_rate, 1)
+    truncated, first_error = False, None
+    for part in parts:
+        try:
+            truncated |= read_part(file.part(part.spans), part, sink)
+        except TooCostly:
+            raise
+        except (UndecodableAudio, EmptyAudio) as error:
+            if len(parts) == 1:
+                raise
+            truncated, first_error = True, first_error or error
+        if sink.full:
+            return truncated
+    if first_error is not None and not sink.seconds:
+        raise first_error
+    return truncated

@@ -6,13 +6,17 @@ import av
 import numpy as np
 import soundfile
 
+from ccmusic.audio import riff
+from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.budget import COSTS_MEMORY
-from ccmusic.audio.containers import ACCEPTED, AudioFile, Container, ends_early
+from ccmusic.audio.formats import ACCEPTED, DAMAGED
+from ccmusic.audio.parts import Part
 from ccmusic.audio.waveform import WaveformSink
 from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio, UnsupportedMedia
 
 BLOCK_FRAMES = 2**15
 UNREAD_BYTES = 2**16  # tags at the end of a file are smaller
+GAPLESS_SAMPLES = 10_000  # of the delay and the padding of an MP3 encoder, which libsndfile removes, and of rounding
 DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding: declared lengths may include them
 
 # Tags that are not UTF-8 must not stop the decoding. PyAV 19 (Python 3.12 and later) ignores them always and has no
@@ -37,8 +41,6 @@ CONTAINER_OPTIONS = {
     "max_streams": "100",
 }
 
-BROKEN = "The recording is damaged and cannot be decoded; export it again, for example as WAV or MP3."
-
 
 class TryOtherDecoder(Exception):
     """libsndfile could not read the file to its end."""
@@ -51,16 +53,43 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def read_with_libsndfile(file: AudioFile, sink: WaveformSink) -> bool:
+def read_part(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
+    """Read a part of a recording into `sink`; return whether it ended early, or something in it could not be read.
+
+    FFmpeg skips broken packets, so it reads again what libsndfile cannot read; the longer of the two results counts.
+    """
+    if not part.format.libsndfile:
+        return read_with_ffmpeg(file, part, sink)
+    begin = sink.mark()
+    try:
+        return read_with_libsndfile(file, part, sink)
+    except TryOtherDecoder:
+        sink.check_cost()
+    first = sink.take_back(begin)
+    try:
+        truncated = read_with_ffmpeg(file, part, sink)
+    except (UndecodableAudio, EmptyAudio):
+        if first.end == begin:
+            raise
+    else:
+        if sink.seconds >= first.end.seconds:
+            return truncated
+    sink.put_back(begin, first)
+    return True
+
+
+def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     """Read all blocks into `sink`; return whether the stream ended early."""
     try:
         sound = _ForwardSoundFile(file)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         raise TryOtherDecoder from error
     with sound:
-        sink.start(sound.samplerate, sound.channels)
         # streams declare an unknown length as a huge number
         declared_frames = sound.frames if sound.frames < 2**48 else 0
+        if part.n_samples and abs(declared_frames - part.n_samples) > GAPLESS_SAMPLES:
+            raise TryOtherDecoder  # it guesses the length from the first frames, and would end there
+        sink.start(sound.samplerate, sound.channels)
         sink.refuse_declared(declared_frames / sound.samplerate, sound.samplerate, sound.channels)
         if sound.format == "OGG":
             sink.hold_to(declared_frames / sound.samplerate)
@@ -76,35 +105,24 @@ def read_with_libsndfile(file: AudioFile, sink: WaveformSink) -> bool:
     if sink.full:
         return False
     # libsndfile stops early if the header declares too few frames; FFmpeg reads on.
-    if not sink.n_frames or (sound.format in ("FLAC", "MP3") and file.size - file.tell() > UNREAD_BYTES):
+    if sink.n_frames < (part.n_samples - GAPLESS_SAMPLES if part.n_samples else 1):
         raise TryOtherDecoder
-    slack = DECLARED_SLACK_SECONDS * sink.sample_rate if sound.format == "MP3" else 0
-    return sink.n_frames < declared_frames - slack or ends_early(file)
+    if sound.format == "FLAC" and file.size - file.tell() > UNREAD_BYTES:
+        raise TryOtherDecoder
+    if part.n_samples:
+        return False  # what is missing was counted
+    return sink.n_frames < declared_frames or riff.ends_early(file)
 
 
-def read_again(
-    file: AudioFile, first: WaveformSink, container: Container, second: WaveformSink
-) -> tuple[WaveformSink, bool]:
-    """Read with FFmpeg, which skips broken packets, after libsndfile failed; return the longer of the two results."""
-    try:
-        truncated = read_with_ffmpeg(file, second, container)
-    except (UndecodableAudio, EmptyAudio):
-        if not first.n_frames:
-            raise
-    else:
-        if second.n_frames >= first.n_frames:
-            return second, truncated
-    return first, True
-
-
-def read_with_ffmpeg(file: AudioFile, sink: WaveformSink, container: Container) -> bool:
+def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     """Read all blocks into `sink`; return whether the stream ended early or packets were skipped."""
     file.seek(0)
+    begin, declared_seconds = sink.mark(), 0.0
     try:
         with av.open(
             file,
             mode="r",
-            format=container.ffmpeg_format,
+            format=part.format.ffmpeg,
             container_options=CONTAINER_OPTIONS,
             **LENIENT_TAGS,
         ) as media:
@@ -113,26 +131,28 @@ def read_with_ffmpeg(file: AudioFile, sink: WaveformSink, container: Container) 
             codec.thread_count = 1
             if codec.sample_rate:  # some formats state it only in their first packet
                 sink.check(codec.sample_rate, codec.channels)
-            declared_seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            if stream.duration and not part.format.guesses_length:
+                declared_seconds = float(stream.duration * stream.time_base)
             sink.refuse_declared(declared_seconds, codec.sample_rate, codec.channels)
-            if container.name == "ogg":
+            if part.format.name == "ogg":
                 sink.hold_to(declared_seconds)
             ended_early = _read_packets(media, stream, sink)
     except (av.FFmpegError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        if not sink.n_frames:
+        if sink.seconds == begin.seconds:
             if isinstance(error, MemoryError):
                 raise TooCostly(COSTS_MEMORY) from error
-            raise UndecodableAudio(BROKEN) from error
+            raise UndecodableAudio(DAMAGED) from error
         ended_early = True
-    if not sink.n_frames:
+    seconds = sink.seconds - begin.seconds
+    if not seconds:
         raise (
-            UndecodableAudio(BROKEN)
+            UndecodableAudio(DAMAGED)
             if ended_early
             else EmptyAudio("The recording has no samples; send one that plays.")
         )
     if sink.full:
         return False
-    return ended_early or sink.n_frames < (declared_seconds - DECLARED_SLACK_SECONDS) * sink.sample_rate
+    return ended_early or seconds < declared_seconds - DECLARED_SLACK_SECONDS
 
 
 def _only_stream(media: av.container.InputContainer) -> av.AudioStream:
@@ -150,7 +170,7 @@ def _only_stream(media: av.container.InputContainer) -> av.AudioStream:
 
 def _read_packets(media: av.container.InputContainer, stream: av.AudioStream, sink: WaveformSink) -> bool:
     ended_early = False
-    to_float = None
+    form = None
     for packet in media.demux(stream):
         sink.check_cost()  # packets may hold nothing, and be millions
         try:
@@ -159,14 +179,12 @@ def _read_packets(media: av.container.InputContainer, stream: av.AudioStream, si
             ended_early = True
             continue
         for frame in frames:
-            if to_float is None:
-                # From the first frame, not the header: only the frame has the rate that AAC's band replication doubles.
+            # From each frame, not the header: only a frame has the rate that AAC's band replication doubles, and the
+            # next one may have another.
+            if form != (form := (frame.format.name, frame.sample_rate, frame.layout.name)):
                 sink.start(frame.sample_rate, frame.layout.nb_channels)
                 # Interleaved: PyAV 18 crashes with eight planes.
                 to_float = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
-                first_format = (frame.format.name, frame.sample_rate, frame.layout.name)
-            elif (frame.format.name, frame.sample_rate, frame.layout.name) != first_format:
-                return True  # a second recording was appended, or noise looks like a frame
             frame.pts = None
             for converted in to_float.resample(frame):
                 sink.write(converted.to_ndarray().reshape(-1, sink.channels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -19,8 +20,26 @@ DECLARED_SECONDS = 10.0
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
 
 
+class Mark(NamedTuple):
+    """A place in a waveform: its bytes, and the seconds and the samples of all channels before it."""
+
+    n_bytes: int
+    seconds: float
+    n_samples: int
+
+
+class Taken(NamedTuple):
+    """What was removed from the end of a waveform: its bytes, and the place where it ended."""
+
+    content: bytes
+    end: Mark
+
+
 class WaveformSink:
-    """Takes decoded blocks: checks, mixes, counts, resamples and collects them."""
+    """Takes decoded blocks: checks, mixes, counts, resamples and collects them.
+
+    The sample rate and the number of channels may change: `start` begins each stretch.
+    """
 
     def __init__(self, limits: DecodeLimits, budget: Budget, first_seconds: float | None) -> None:
         self._limits = limits
@@ -30,6 +49,7 @@ class WaveformSink:
         self._resampler: soxr.ResampleStream | None = None
         self._mix = np.ones(1, dtype=np.float32)
         self._most_seconds = math.inf
+        self._begin = Mark(0, 0.0, 0)  # of the stretch
         self.sample_rate = 0
         self.channels = 0
         self.n_frames = 0
@@ -49,8 +69,17 @@ class WaveformSink:
                 f"{limits.max_sample_rate:,} Hz are accepted; send a version at 44,100 Hz."
             )
 
+    @property
+    def seconds(self) -> float:
+        """The length of all that was written."""
+        return self._begin.seconds + (self.n_frames / self.sample_rate if self.n_frames else 0.0)
+
     def start(self, sample_rate: int, channels: int) -> None:
+        """Begin a stretch with this sample rate and number of channels."""
         self.check(sample_rate, channels)
+        self._begin = self.mark()
+        self.n_frames = 0
+        self._resampler = None
         self.sample_rate, self.channels = sample_rate, channels
         self._mix = np.full(channels, 1 / channels, dtype=np.float32)
         if sample_rate != SAMPLE_RATE:
@@ -59,7 +88,7 @@ class WaveformSink:
     def refuse_declared(self, seconds: float, sample_rate: int, channels: int) -> None:
         """Refuse a recording that declares to be too long before decoding it; the actual length is counted anyway."""
         if self._first_seconds is None:
-            self._refuse_long(seconds, seconds * sample_rate * channels)
+            self._refuse_long(self._begin.seconds + seconds, self._begin.n_samples + seconds * sample_rate * channels)
 
     def check_cost(self) -> None:
         """Raise `TooCostly` if decoding has taken too much processor time for the music so far."""
@@ -93,25 +122,46 @@ class WaveformSink:
         if not (mono.max() < LARGEST_SAMPLE and mono.min() > -LARGEST_SAMPLE):  # false for NaN
             raise UndecodableAudio("The recording has samples that are not finite numbers; export it again.")
         if self._first_seconds is not None:
-            wanted = math.ceil(self._first_seconds * self.sample_rate)
+            wanted = math.ceil((self._first_seconds - self._begin.seconds) * self.sample_rate)
             mono = mono[: wanted - self.n_frames]
             self.full = self.n_frames + len(mono) >= wanted
         self.n_frames += len(mono)
-        seconds = self.n_frames / self.sample_rate
-        self._refuse_long(seconds, self.n_frames * self.channels)
-        if seconds > self._most_seconds:
+        self._refuse_long(self.seconds, self._begin.n_samples + self.n_frames * self.channels)
+        if self.n_frames / self.sample_rate > self._most_seconds:
             raise UndecodableAudio("The recording goes on for longer than it declares; export it again.")
-        self._budget.note_music(seconds)
+        self._budget.note_music(self.seconds)
         self._collect(mono, last=False)
 
     def finish(self) -> np.ndarray:
-        """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa."""
-        self._collect(np.empty(0, dtype=np.float32), last=True)
-        n_samples = math.ceil(self.n_frames * SAMPLE_RATE / self.sample_rate)
-        missing = n_samples * 4 - len(self._samples)
-        if missing > 0:
-            self._samples += bytes(missing)
-        return np.frombuffer(self._samples, dtype=np.float32)[:n_samples]
+        """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa, for each stretch."""
+        self.mark()
+        return np.frombuffer(self._samples, dtype=np.float32)
+
+    def mark(self) -> Mark:
+        """End the stretch; return the place where the next one begins."""
+        if self.n_frames:
+            self._collect(np.empty(0, dtype=np.float32), last=True)
+            n_bytes = self._begin.n_bytes + 4 * math.ceil(self.n_frames * SAMPLE_RATE / self.sample_rate)
+            del self._samples[n_bytes:]
+            self._samples += bytes(n_bytes - len(self._samples))
+            self._begin = Mark(n_bytes, self.seconds, self._begin.n_samples + self.n_frames * self.channels)
+            self.n_frames = 0
+            self._most_seconds = math.inf
+        return self._begin
+
+    def take_back(self, place: Mark) -> Taken:
+        """Remove all that was written since `place`."""
+        end = self.mark()
+        taken = Taken(bytes(self._samples[place.n_bytes :]), end)
+        del self._samples[place.n_bytes :]
+        self._begin = place
+        return taken
+
+    def put_back(self, place: Mark, taken: Taken) -> None:
+        """Remove all that was written since `place`, and write again what was removed there before."""
+        self.take_back(place)
+        self._samples += taken.content
+        self._begin = taken.end
 
     def _collect(self, mono: np.ndarray, *, last: bool) -> None:
         if self._resampler is not None:

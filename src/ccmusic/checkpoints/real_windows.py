@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
 from ccmusic.audio.decode import decode
 from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.audio.windows import cut
 from ccmusic.errors import AudioError, InvalidParameter
 from ccmusic.features.cqt import FRAMES_PER_SECOND

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.errors import CcmusicError, InvalidParameter
 
 

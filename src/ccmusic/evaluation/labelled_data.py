@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.containers import AUDIO_SUFFIXES
+from ccmusic.audio.formats import AUDIO_SUFFIXES
 from ccmusic.errors import InvalidParameter
 
 

@@ -1,0 +1,132 @@
+"""Finds out what a file is: by its content, never by its name or media type.
+
+::
+
+    tags skipped -> first bytes in the table -> frames of MP3 or AAC, or another recording further on -> text -> zeros
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ccmusic.audio.audio_file import AudioFile
+from ccmusic.audio.formats import DAMAGED, HEAD_BYTES, MP3, UNKNOWN, ZEROS, Format, by_head
+from ccmusic.audio.frames import Reader, find_stream, read_header, stream_at
+from ccmusic.audio.riff import mpeg_frames
+from ccmusic.audio.tags import MOST_TAGS, after_tag, before_tags
+from ccmusic.audio.texts import text_kind
+from ccmusic.errors import EmptyAudio, UndecodableAudio, UnsupportedMedia
+
+SEARCH_BYTES = 2**25
+"""So far after zeros and tags the beginning of a recording is searched: damaged tags with pictures are smaller."""
+ENDS_WITH_TAGS = frozenset({"mp3", "aac", "flac", "ogg"})
+"""Formats that do not say where they end, so tags may follow."""
+BEGINNING_BYTES = 2**20
+"""So far the beginnings of other recordings are searched."""
+BEGINNINGS = ((b"fLaC\0\0\0\x22", 0), (b"OggS\0", 0), (b"WAVEfmt ", 8), (b"\x1a\x45\xdf\xa3", 0), (b"ftyp", 4))
+"""Bytes by which the beginning of a recording is found after something else, and how many are before them."""
+
+
+class Found(NamedTuple):
+    """What a file is, and which part of it holds the recording."""
+
+    format: Format
+    begin: int
+    end: int
+
+
+def identify(file: AudioFile) -> Found:
+    """Find the recording in a file.
+
+    Raises
+    ------
+    UnsupportedMedia
+        It is something else, or a recording in a format that is not accepted. The text names it.
+    EmptyAudio
+        It holds only tags.
+    UndecodableAudio
+        It begins as a recording does, but has no sound.
+    """
+    begin, had_tag = _skip_tags_and_zeros(file)
+    if begin == file.size:
+        if had_tag:
+            raise EmptyAudio("The file holds tags and no sound; send a recording that plays.")
+        raise UnsupportedMedia(ZEROS)
+    head = file.peek(begin, HEAD_BYTES)
+    found = by_head(head)
+    if found is not None:
+        return _accepted(file, found, begin)
+    found_later = _search(file, begin)
+    if found_later is not None:
+        return found_later
+    kind = text_kind(head)
+    if kind is not None:
+        raise UnsupportedMedia(kind.refusal)
+    if had_tag or read_header(head) is not None:
+        raise UndecodableAudio(DAMAGED)
+    raise UnsupportedMedia(UNKNOWN)
+
+
+def _skip_tags_and_zeros(file: AudioFile) -> tuple[int, bool]:
+    """Where something else begins, and whether there was a tag before it."""
+    begin, had_tag = 0, False
+    for _ in range(MOST_TAGS):
+        if begin == file.size or by_head(file.peek(begin, HEAD_BYTES)) is not None:
+            break
+        after = after_tag(file, begin)
+        if after > begin:
+            had_tag = True
+        else:
+            after = _after_zeros(file, begin)
+        if after == begin:
+            break
+        begin = after
+    return begin, had_tag
+
+
+def _after_zeros(file: AudioFile, begin: int) -> int:
+    """Where the zeros end that begin at `begin`, but for those with which a recording begins."""
+    reader, position = Reader(file, file.size), begin
+    while chunk := reader.chunk(position):
+        n_zeros = len(chunk) - len(chunk.lstrip(b"\0"))
+        position += n_zeros
+        if n_zeros < len(chunk):
+            break
+    for back in range(min(3, position - begin), 0, -1):
+        if by_head(file.peek(position - back, HEAD_BYTES)) is not None:
+            return position - back
+    return position
+
+
+def _accepted(file: AudioFile, found: Format, begin: int) -> Found:
+    if not found.is_accepted:
+        raise UnsupportedMedia(found.refusal)
+    if found.name == "wav" and (frames := mpeg_frames(file, begin)) is not None:
+        return Found(MP3, *frames)
+    return Found(found, begin, before_tags(file, begin, file.size) if found.name in ENDS_WITH_TAGS else file.size)
+
+
+def _search(file: AudioFile, begin: int) -> Found | None:
+    """The recording that begins at `begin` or later, where the table does not know the first bytes."""
+    end = before_tags(file, begin, file.size)
+    reader = Reader(file, end)
+    first = find_stream(reader, begin, min(end, begin + SEARCH_BYTES))
+    other = _find_beginning(file, begin, begin + BEGINNING_BYTES if first is None else first)
+    if other is not None:
+        return other
+    stream = None if first is None else stream_at(reader, first)
+    if first is None or stream is None:
+        return None
+    if not stream.format.is_accepted:
+        raise UnsupportedMedia(stream.format.refusal)
+    return Found(stream.format, first, end)
+
+
+def _find_beginning(file: AudioFile, begin: int, end: int) -> Found | None:
+    content = file.peek(begin, min(end - begin, BEGINNING_BYTES))
+    places = sorted(place - before for mark, before in BEGINNINGS if (place := content.find(mark)) >= before)
+    for place in places:
+        found = by_head(file.peek(begin + place, HEAD_BYTES))
+        if found is not None and found.is_accepted:
+            return _accepted(file, found, begin + place)
+    return None

@@ -1,0 +1,115 @@
+"""The pages of Ogg: where each link of a chain of streams begins, and whether pages are missing."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from ccmusic.audio.audio_file import AudioFile
+from ccmusic.audio.frames import Reader
+from ccmusic.audio.tags import after_tag
+
+HEAD_BYTES = 27 + 255
+CAPTURE = b"OggS\0"
+FIRST, LAST = 0x02, 0x04
+UNREAD_BYTES = 2**16
+"""More bytes than these after the last page are something that could not be read."""
+
+
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass
+class Links:
+    """The links of a chain, each from the first byte to the one after the last.
+
+    Parameters
+    ----------
+    spans : list of tuple of int
+    is_damaged : bool
+        Pages are missing or damaged, or the last page of a link is not marked as the last one.
+    """
+
+    spans: list[tuple[int, int]]
+    is_damaged: bool = False
+
+
+def find_links(file: AudioFile, begin: int, end: int) -> Links:
+    """The links of the Ogg file between two positions.
+
+    A link begins with the first pages of its streams. Pages before it belong to streams whose beginning is missing.
+
+    References
+    ----------
+    RFC 3533
+    """
+    walk = _PageWalk(file, begin, end)
+    walk.run()
+    return walk.links
+
+
+class _PageWalk:
+    def __init__(self, file: AudioFile, begin: int, end: int) -> None:
+        self._file = file
+        self._reader = Reader(file, end)
+        self._position, self._end = begin, end
+        self._link: int | None = None
+        self._in_first_pages = False
+        self._numbers: dict[bytes, int] = {}  # of the last page of each stream
+        self._has_last = False
+        self.links = Links([])
+
+    def run(self) -> None:
+        """Go through all pages."""
+        while self._position < self._end:
+            head = self._reader.at(self._position, HEAD_BYTES)
+            if not head.startswith(CAPTURE) or len(head) < 27:
+                self._skip()
+                continue
+            size = 27 + head[26] + sum(head[27 : 27 + head[26]])
+            page = self._reader.at(self._position, size)
+            if len(page) < size:
+                self.links.is_damaged = True
+                break
+            self._take(page)
+            self._position += size
+        self._close(self._position)
+
+    def _take(self, page: bytes) -> None:
+        kind, serial = page[5], page[14:18]
+        number = int.from_bytes(page[18:22], "little")
+        if kind & FIRST and not self._in_first_pages:
+            self._close(self._position)
+            self._link = self._position
+        self._in_first_pages = bool(kind & FIRST)
+        follows = bool(kind & FIRST) or number == self._numbers.get(serial, number - 1) + 1
+        if self._link is None or not follows or not _is_intact(page):
+            self.links.is_damaged = True
+        self._numbers[serial] = number
+        self._has_last = self._has_last or bool(kind & LAST)
+
+    def _close(self, position: int) -> None:
+        if self._link is not None:
+            self.links.spans.append((self._link, position))
+            self.links.is_damaged |= not self._has_last
+        self._link, self._has_last = None, False
+        self._numbers.clear()
+
+    def _skip(self) -> None:
+        """Find the next page, as none begins here."""
+        begin = self._position
+        after = after_tag(self._file, begin)
+        self._position = after if after > begin else self._reader.find(CAPTURE, begin + 1)
+        if self._position == self._end and self._end - begin > UNREAD_BYTES:
+            self.links.is_damaged = True
+
+
+def _is_intact(page: bytes) -> bool:
+    """Whether the checksum of a page is right; decoders skip other pages without a word.
+
+    It has the polynomial of `zlib.crc32`, but takes the bits of each byte in the other order, and begins with zero.
+    """
+    checksum = int.from_bytes(page[22:26], "little")
+    content = (page[:22] + bytes(4) + page[26:]).translate(REVERSED)
+    found = zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(found.to_bytes(4, "big").translate(REVERSED), "little") == checksum

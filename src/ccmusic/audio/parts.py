@@ -1,0 +1,139 @@
+"""The parts of a recording: each is decoded as a file of its own.
+
+A part has one sample rate and one number of channels. MP3 and AAC may change both, and files may be joined to one. What
+is between the frames, such as tags in the middle, is in no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccmusic.audio.audio_file import AudioFile
+from ccmusic.audio.formats import AAC, MP3, OGG, Format
+from ccmusic.audio.frames import HEADER_BYTES, Header, Reader, find_stream, read_header, stream_at
+from ccmusic.audio.identify import Found
+from ccmusic.audio.ogg import find_links
+from ccmusic.audio.tags import after_tag
+from ccmusic.audio.vbr_header import declared_frames, may_declare
+
+UNREAD_BYTES = 2**16
+"""More bytes than these at the end, neither sound nor tag, are something that could not be read."""
+DECLARED_SLACK_SECONDS = 0.5
+"""A recording may be shorter by so much than it declares: that may include the delay and the padding of encoders."""
+LOST_FRAMES = 2
+"""More than so many frames between two others are something that could not be read: a joint may cut one in two."""
+
+
+@dataclass
+class Part:
+    """A stretch of a recording.
+
+    Parameters
+    ----------
+    format : Format
+    spans : list of tuple of int
+        Where its bytes begin and end in the file, in order.
+    n_samples : int
+        Of each channel, counted in the headers of the frames; 0 if they were not counted.
+    sample_rate : int
+        In Hz, of these samples.
+    """
+
+    format: Format
+    spans: list[tuple[int, int]]
+    n_samples: int = 0
+    sample_rate: int = 0
+
+
+def split(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
+    """The parts of the recording that `identify` found, and whether something in it is missing or cannot be read."""
+    if found.format in (MP3, AAC):
+        walk = _FrameWalk(file, found)
+        if walk.parts:
+            return walk.parts, walk.is_damaged
+    if found.format is OGG:
+        links = find_links(file, found.begin, found.end)
+        if links.spans:
+            return [Part(OGG, [span]) for span in links.spans], links.is_damaged
+    return [Part(found.format, [(found.begin, found.end)])], False
+
+
+class _FrameWalk:
+    """Goes from frame to frame through a recording."""
+
+    def __init__(self, file: AudioFile, found: Found) -> None:
+        self._file = file
+        self._reader = Reader(file, found.end)
+        self._end = found.end
+        self._open: _OpenPart | None = None
+        self.parts: list[Part] = []
+        self.is_damaged = False
+        position = found.begin
+        while position < self._end:
+            stream = stream_at(self._reader, position)
+            after = self._skip(position) if stream is None else self._follow(position, stream)
+            position = max(after, position + 1)
+        self._close()
+
+    def _follow(self, begin: int, stream: Header) -> int:
+        """Add all frames that agree with the first one to a part; return where the last one ends."""
+        declared = declared_frames(self._reader, begin, stream) if may_declare(stream) else None
+        if self._open is None or declared is not None or not self._open.stream.agrees(stream):
+            self._close()
+            self._open = _OpenPart(stream, declared, Part(stream.format, [], 0, stream.sample_rate))
+        position, n_frames, n_samples = begin, 0, 0
+        while position < self._end:
+            frame = read_header(self._reader.at(position, HEADER_BYTES))
+            if frame is None or not stream.agrees(frame):
+                break
+            after = position + stream.length_of(frame)
+            if after > self._end:
+                break
+            if n_frames and may_declare(frame) and declared_frames(self._reader, position, frame) is not None:
+                break  # another file was joined
+            position = after
+            n_frames += 1
+            n_samples += frame.n_samples
+        self._open.n_frames += n_frames
+        self._open.part.n_samples += n_samples
+        self._open.part.spans.append((begin, position))
+        return position
+
+    def _skip(self, position: int) -> int:
+        """Where the next frame or tag begins, as no frame begins at `position`."""
+        after = after_tag(self._file, position)
+        if after > position:
+            return after
+        following = find_stream(self._reader, position + 1, self._end)
+        n_lost = (self._end if following is None else following) - position
+        if self._open is not None and n_lost > (
+            UNREAD_BYTES if following is None else LOST_FRAMES * self._open.stream.length_of(self._open.stream)
+        ):
+            self.is_damaged = True
+        return self._end if following is None else following
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        stream, part, declared = self._open.stream, self._open.part, self._open.declared
+        if declared is not None:
+            n_missing = declared - (self._open.n_frames - 1)
+            if n_missing * stream.n_samples > DECLARED_SLACK_SECONDS * stream.sample_rate:
+                self.is_damaged = True
+            if abs(n_missing) > LOST_FRAMES:  # the number is wrong, and decoders would end there
+                begin, end = part.spans[0]
+                part.spans[0] = (begin + stream.length_of(stream), end)
+            part.n_samples -= stream.n_samples
+        if part.n_samples:
+            self.parts.append(part)
+        self._open = None
+
+
+@dataclass
+class _OpenPart:
+    """A part that may still grow: its stream, how many frames its first one declares, if it does, and those counted."""
+
+    stream: Header
+    declared: int | None
+    part: Part
+    n_frames: int = 0

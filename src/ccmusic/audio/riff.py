@@ -1,0 +1,53 @@
+"""The chunks of WAV and AIFF: where the samples are, and whether all of them are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ccmusic.audio.audio_file import AudioFile
+
+MOST_CHUNKS = 64
+"""More than real files have; a hostile file could have millions."""
+MPEG_CODES = (0x0050, 0x0055)
+"""Codecs of WAV files whose samples are frames of MPEG audio."""
+
+
+class Chunk(NamedTuple):
+    """Where the content of a chunk begins, and how many bytes it declares."""
+
+    begin: int
+    length: int
+
+
+def find_chunk(file: AudioFile, begin: int, *names: bytes) -> Chunk | None:
+    """The first chunk with one of these names of the file that begins at `begin`."""
+    big = file.peek(begin, 4) in (b"FORM", b"RIFX")
+    position = begin + 12
+    for _ in range(MOST_CHUNKS):
+        head = file.peek(position, 8)
+        if len(head) < 8:
+            break
+        length = int.from_bytes(head[4:], "big" if big else "little")
+        if head[:4] in names:
+            return Chunk(position + 8, length)
+        position += 8 + length + length % 2
+    return None
+
+
+def mpeg_frames(file: AudioFile, begin: int) -> tuple[int, int] | None:
+    """Where the frames of MPEG audio begin and end in the WAV file that begins at `begin`; None if it has none."""
+    codec, data = find_chunk(file, begin, b"fmt "), find_chunk(file, begin, b"data")
+    if codec is None or data is None or int.from_bytes(file.peek(codec.begin, 2), "little") not in MPEG_CODES:
+        return None
+    return data.begin, min(file.size, data.begin + data.length) if _is_known(data.length) else file.size
+
+
+def ends_early(file: AudioFile) -> bool:
+    """Whether a WAV or AIFF file is shorter than it declares; libsndfile does not report that."""
+    data = find_chunk(file, 0, b"data", b"SSND") if file.peek(0, 4) in (b"RIFF", b"FORM") else None
+    return data is not None and _is_known(data.length) and data.begin + data.length > file.size
+
+
+def _is_known(length: int) -> bool:
+    """Programs that write a stream do not know the length: they write 0, or nearly the largest number."""
+    return 0 < length < 0xFFFFF000 and length != 0x7FFFFFFF
