@@ -54,6 +54,10 @@ def without_count(content: bytes) -> bytes:
     return content[content.index(b"\xff\xfb", 4) :]
 
 
+def pcm(format_name: str, frequency: float, sample_rate: int = 44_100, channels: int = 2) -> bytes:
+    return with_soundfile(format_name, "PCM_16", sine(frequency, sample_rate, channels), sample_rate)
+
+
 TITLE = b"TAG" + b"t" * 125
 TAG = b"ID3\3\0\0\0\0\x0f\x76" + b"\1" * 2038
 CHAINS = {
@@ -73,6 +77,12 @@ CHAINS = {
     "opus of one and two channels": [opus(LOW, channels=1), opus(HIGH), opus(LAST, channels=1)],
     "flac in ogg": [ogg_flac(LOW), ogg_flac(HIGH), ogg_flac(LAST)],
     "flac in ogg of three rates": [ogg_flac(LOW), ogg_flac(HIGH, 44_100), ogg_flac(LAST, 96_000)],
+    "wav": [pcm("WAV", LOW), pcm("WAV", HIGH), pcm("WAV", LAST)],
+    "wav of three rates": [pcm("WAV", LOW), pcm("WAV", HIGH, 48_000), pcm("WAV", LAST, 16_000, 1)],
+    "aiff": [pcm("AIFF", LOW), pcm("AIFF", HIGH), pcm("AIFF", LAST)],
+    "flac": [pcm("FLAC", LOW), pcm("FLAC", HIGH), pcm("FLAC", LAST)],
+    "flac of three rates": [pcm("FLAC", LOW), pcm("FLAC", HIGH, 48_000), pcm("FLAC", LAST, 16_000, 1)],
+    "wav and others": [pcm("WAV", LOW), pcm("AIFF", HIGH), pcm("FLAC", LAST)],
     "every codec of ogg": [vorbis(LOW), opus(HIGH), ogg_flac(LAST, 44_100)],
 }
 

@@ -19,6 +19,8 @@ from ccmusic.errors import EmptyAudio, UndecodableAudio, UnsupportedMedia
 
 SEARCH_BYTES = 2**25
 """So far after zeros and tags the beginning of a recording is searched: damaged tags with pictures are smaller."""
+MOST_ZEROS = 2**16
+"""More zeros than these in front of a recording are no padding."""
 ENDS_WITH_TAGS = frozenset({"mp3", "aac", "flac", "ogg"})
 """Formats that do not say where they end, so tags may follow."""
 BEGINNING_BYTES = 2**20
@@ -28,15 +30,19 @@ BEGINNINGS = ((b"fLaC\0\0\0\x22", 0), (b"OggS\0", 0), (b"WAVEfmt ", 8), (b"\x1a\
 
 
 class Found(NamedTuple):
-    """What a file is, and which part of it holds the recording."""
+    """What a file is, which part of it holds the recording, and whether the beginning is missing.
+
+    A download that was resumed wrongly has zeros in place of its beginning.
+    """
 
     format: Format
     begin: int
     end: int
+    is_damaged: bool = False
 
 
-def identify(file: AudioFile) -> Found:
-    """Find the recording in a file.
+def identify(file: AudioFile, begin: int = 0) -> Found:
+    """Find the recording in a file, at `begin` or later.
 
     Raises
     ------
@@ -47,18 +53,16 @@ def identify(file: AudioFile) -> Found:
     UndecodableAudio
         It begins as a recording does, but has no sound.
     """
-    begin, had_tag = _skip_tags_and_zeros(file)
+    begin, had_tag, n_zeros = _skip_tags_and_zeros(file, begin)
     if begin == file.size:
         if had_tag:
             raise EmptyAudio("The file holds tags and no sound; send a recording that plays.")
         raise UnsupportedMedia(ZEROS)
     head = file.peek(begin, HEAD_BYTES)
-    found = by_head(head)
+    known = by_head(head)
+    found = _search(file, begin) if known is None else _accepted(file, known, begin)
     if found is not None:
-        return _accepted(file, found, begin)
-    found_later = _search(file, begin)
-    if found_later is not None:
-        return found_later
+        return found._replace(is_damaged=n_zeros > MOST_ZEROS)
     kind = text_kind(head)
     if kind is not None:
         raise UnsupportedMedia(kind.refusal)
@@ -67,9 +71,9 @@ def identify(file: AudioFile) -> Found:
     raise UnsupportedMedia(UNKNOWN)
 
 
-def _skip_tags_and_zeros(file: AudioFile) -> tuple[int, bool]:
-    """Where something else begins, and whether there was a tag before it."""
-    begin, had_tag = 0, False
+def _skip_tags_and_zeros(file: AudioFile, begin: int) -> tuple[int, bool, int]:
+    """Where something else begins, whether there was a tag before it, and how many zeros there were."""
+    had_tag, n_zeros = False, 0
     for _ in range(MOST_TAGS):
         if begin == file.size or by_head(file.peek(begin, HEAD_BYTES)) is not None:
             break
@@ -78,10 +82,11 @@ def _skip_tags_and_zeros(file: AudioFile) -> tuple[int, bool]:
             had_tag = True
         else:
             after = _after_zeros(file, begin)
+            n_zeros += after - begin
         if after == begin:
             break
         begin = after
-    return begin, had_tag
+    return begin, had_tag, n_zeros
 
 
 def _after_zeros(file: AudioFile, begin: int) -> int:

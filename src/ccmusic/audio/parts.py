@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccmusic.audio.audio_file import AudioFile
-from ccmusic.audio.formats import AAC, MP3, OGG, Format
+from ccmusic.audio.formats import AAC, HEAD_BYTES, MP3, OGG, Format, by_head
 from ccmusic.audio.frames import HEADER_BYTES, Header, Reader, find_stream, read_header, stream_at
-from ccmusic.audio.identify import Found
+from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.ogg import find_links
+from ccmusic.audio.riff import form_end
 from ccmusic.audio.tags import after_tag
 from ccmusic.audio.vbr_header import declared_frames, may_declare
 
+MOST_JOINED = 1000
+"""Files that are joined to one: more are not heard."""
 UNREAD_BYTES = 2**16
 """More bytes than these at the end, neither sound nor tag, are something that could not be read."""
 DECLARED_SLACK_SECONDS = 0.5
@@ -47,15 +50,36 @@ class Part:
 
 def split(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
     """The parts of the recording that `identify` found, and whether something in it is missing or cannot be read."""
+    parts, is_damaged = _split_file(file, found)
+    for _ in range(MOST_JOINED):
+        if found.format.name not in ("wav", "aiff"):
+            break
+        end = form_end(file, found.begin)
+        if end == file.size or not _begins_at(file, end):
+            break
+        parts[-1].spans[-1] = (found.begin, end)
+        found = identify(file, end)
+        following, is_too = _split_file(file, found)
+        parts, is_damaged = parts + following, is_damaged or is_too
+    return parts, is_damaged
+
+
+def _begins_at(file: AudioFile, position: int) -> bool:
+    """Whether the first bytes of a recording are at this position."""
+    known = by_head(file.peek(position, HEAD_BYTES))
+    return known is not None and known.is_accepted
+
+
+def _split_file(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
     if found.format in (MP3, AAC):
         walk = _FrameWalk(file, found)
         if walk.parts:
-            return walk.parts, walk.is_damaged
+            return walk.parts, walk.is_damaged or found.is_damaged
     if found.format is OGG:
         links = find_links(file, found.begin, found.end)
         if links.spans:
-            return [Part(OGG, [span]) for span in links.spans], links.is_damaged
-    return [Part(found.format, [(found.begin, found.end)])], False
+            return [Part(OGG, [span]) for span in links.spans], links.is_damaged or found.is_damaged
+    return [Part(found.format, [(found.begin, found.end)])], found.is_damaged
 
 
 class _FrameWalk:

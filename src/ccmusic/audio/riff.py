@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ccmusic.audio.audio_file import AudioFile
 
@@ -21,17 +21,23 @@ class Chunk(NamedTuple):
 
 def find_chunk(file: AudioFile, begin: int, *names: bytes) -> Chunk | None:
     """The first chunk with one of these names of the file that begins at `begin`."""
-    big = file.peek(begin, 4) in (b"FORM", b"RIFX")
+    order: Literal["big", "little"] = "big" if _is_big(file, begin) else "little"
     position = begin + 12
     for _ in range(MOST_CHUNKS):
         head = file.peek(position, 8)
         if len(head) < 8:
             break
-        length = int.from_bytes(head[4:], "big" if big else "little")
+        length = int.from_bytes(head[4:], order)
         if head[:4] in names:
             return Chunk(position + 8, length)
         position += 8 + length + length % 2
     return None
+
+
+def form_end(file: AudioFile, begin: int) -> int:
+    """Where the WAV or AIFF file ends that begins at `begin`, as it declares; the end of the file if it does not."""
+    length = int.from_bytes(file.peek(begin + 4, 4), "big" if _is_big(file, begin) else "little")
+    return min(file.size, begin + 8 + length + length % 2) if _is_known(length) else file.size
 
 
 def mpeg_frames(file: AudioFile, begin: int) -> tuple[int, int] | None:
@@ -46,6 +52,10 @@ def ends_early(file: AudioFile) -> bool:
     """Whether a WAV or AIFF file is shorter than it declares; libsndfile does not report that."""
     data = find_chunk(file, 0, b"data", b"SSND") if file.peek(0, 4) in (b"RIFF", b"FORM") else None
     return data is not None and _is_known(data.length) and data.begin + data.length > file.size
+
+
+def _is_big(file: AudioFile, begin: int) -> bool:
+    return file.peek(begin, 4) in (b"FORM", b"RIFX")
 
 
 def _is_known(length: int) -> bool:
