@@ -65,6 +65,18 @@ def test_the_budget_grows_with_the_music(clock):
     assert kernel.lifted == 1
 
 
+def test_counting_allows_a_little_more_time_and_no_more_memory(clock):
+    kernel = StubKernel()
+    with Budget(LIMITS, kernel) as budget:
+        clock.now += 0.4
+        budget.note_counted(1000.0)
+        clock.now += 0.5
+        assert not budget.is_spent
+        clock.now += 0.2
+        assert budget.is_spent
+    assert kernel.allowed == [(0.0, 0.5), (0.0, 0.6)]
+
+
 def test_a_file_reads_as_ended_when_the_budget_is_spent(clock):
     with Budget(LIMITS) as budget:
         file = AudioFile(io.BytesIO(b"abcdef"), budget)

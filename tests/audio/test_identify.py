@@ -132,6 +132,10 @@ NAMED = {
     b"\0": "only zeros",
     JUNK: "The format of this file is unknown; WAV, FLAC",
     b"R": "a text file",
+    b"\r\n": "a text file",
+    b"CTENFDAM" + JUNK: r"a song of NetEase Cloud Music \(NCM\); it is protected",
+    b"\x05\x28\xbc\x96\xe9\xe4\x5a\x43" + JUNK: "a song of Kugou; it is protected",
+    b"\xff\xff\0\0" * 500: "unknown",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "a pointer of Git LFS",
 }
 
@@ -152,7 +156,10 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+ENCODINGS = ["utf-8", "utf-8-sig", "gbk", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("text", TEXTS, ids=TEXTS.values())
 def test_texts_are_named_in_every_encoding(text, encoding):
     with pytest.raises(UnsupportedMedia, match=TEXTS[text]):

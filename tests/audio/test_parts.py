@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ccmusic.audio import decode as decode_module
+from ccmusic.audio import ogg
+from ccmusic.audio import parts as parts_module
 from ccmusic.audio.audio_file import open_audio
 from ccmusic.audio.budget import Budget
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, Recording, decode
@@ -191,6 +194,48 @@ def test_frames_in_free_format_are_counted():
         content = content[header.length :]
     joined = b"".join(frames)
     with Budget(DecodeLimits()) as budget, open_audio(joined, len(joined), budget) as file:
-        parts, is_damaged = split(file, identify(file))
+        parts, is_damaged = split(file, identify(file), lambda seconds: False)
     assert parts == [Part(MP3, [(0, len(joined))], 1152 * len(frames), 44_100)]
     assert not is_damaged
+
+
+@pytest.mark.parametrize("content", [mp3(LOW), adts(LOW)])
+def test_counting_ends_where_enough_is_counted(content, monkeypatch):
+    monkeypatch.setattr(parts_module, "FRAMES_PER_NOTE", 10)
+    asked = []
+    whole = decode(content)
+    assert decode(content, first_seconds=0.4).duration_seconds == pytest.approx(0.4, abs=1e-3)
+    with Budget(DecodeLimits()) as budget, open_audio(content, len(content), budget) as file:
+        (part,), is_damaged = split(
+            file, identify(file), lambda seconds: bool(asked.append(seconds)) or len(asked) == 3
+        )
+    assert part.n_samples == 0
+    assert part.spans[-1][1] == len(content)
+    assert not is_damaged
+    assert 0.2 < asked[-1] < 0.8 < whole.duration_seconds
+
+
+@pytest.mark.parametrize("content", [mp3(LOW), adts(LOW)])
+def test_counting_ends_where_too_much_is_counted(content, monkeypatch):
+    monkeypatch.setattr(parts_module, "FRAMES_PER_NOTE", 10)
+    monkeypatch.setattr(decode_module, "_read", None)
+    with pytest.raises(AudioTooLong, match="1 s"):
+        decode(content, DecodeLimits(max_seconds=1.0))
+
+
+def test_counting_ends_between_pages_where_enough_is_counted(monkeypatch):
+    monkeypatch.setattr(ogg, "BYTES_PER_NOTE", 1000)
+    monkeypatch.setattr(ogg, "MOST_BYTES_PER_SECOND", 1000)
+    content = with_soundfile("OGG", "VORBIS", noise(8.0))
+    assert decode(content, first_seconds=1.0).duration_seconds == pytest.approx(1.0, abs=1e-3)
+    with Budget(DecodeLimits()) as budget, open_audio(content, len(content), budget) as file:
+        links = ogg.find_links(file, 0, len(content), lambda seconds: True)
+    assert links == ogg.Links([(0, len(content))])
+
+
+def test_a_link_without_sound_is_no_damage():
+    first, second, _ = CHAINS["vorbis"]
+    empty = with_soundfile("OGG", "VORBIS", np.zeros((0, 2)))
+    recording = decode(first + empty + second)
+    assert recording.duration_seconds == pytest.approx(2 * SECONDS, abs=1e-3)
+    assert not recording.truncated

@@ -16,6 +16,8 @@ from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio, UnsupportedM
 
 STEP_SECONDS = 5.0
 """The kernel's bounds grow after each so many seconds of music."""
+COUNTING_SHARE = 0.0005
+"""Processor time that counting may take, as a share of the length of the music; MP3 takes 0.00006."""
 COSTS_TIME = (
     "This file takes much more processor time to open than the music in it needs; export it again, for example as WAV "
     "or MP3."
@@ -101,6 +103,11 @@ class Budget:
         if seconds >= self._music_seconds + STEP_SECONDS:
             self._music_seconds = seconds
             self._kernel.allow(seconds, self._allowed - (time.thread_time() - self._began))
+
+    def note_counted(self, seconds: float) -> None:
+        """So much music was counted in the headers of frames: a little more time is allowed, and no more memory."""
+        self._allowed = max(self._allowed, self._limits.decode_seconds + COUNTING_SHARE * seconds)
+        self._kernel.allow(self._music_seconds, self._allowed - (time.thread_time() - self._began))
 
     def check(self) -> None:
         """Raise `TooCostly` if the processor time is used up."""

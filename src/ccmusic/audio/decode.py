@@ -101,8 +101,8 @@ def decode(
     begin = time.perf_counter()
     budget = Budget(limits, kernel)
     with budget, open_audio(source, limits.max_bytes, budget) as file:
-        parts, truncated = split(file, identify(file))
         sink = WaveformSink(limits, budget, first_seconds)
+        parts, truncated = split(file, identify(file), sink.note_counted)
         truncated |= _read(file, parts, sink)
         budget.check()  # if it is spent, the file read as ended
         waveform = sink.finish()
@@ -129,7 +129,8 @@ def _read(file: AudioFile, parts: Sequence[Part], sink: WaveformSink) -> bool:
         except (UndecodableAudio, EmptyAudio) as error:
             if len(parts) == 1:
                 raise
-            truncated, first_error = True, first_error or error
+            truncated |= not isinstance(error, EmptyAudio)
+            first_error = first_error or error
         if sink.full:
             return truncated
     if first_error is not None and not sink.seconds:

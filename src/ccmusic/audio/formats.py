@@ -107,6 +107,11 @@ SOUND = (
     Format("vqf", "a TwinVQ recording", "TWIN9[78]"),
     Format("voc", "a Creative Voice recording", "Creative Voice File"),
     Format("8svx", "a recording of an Amiga (8SVX)", "FORM....8SVX"),
+    Format("ncm", "a song of NetEase Cloud Music (NCM)", "CTENFDAM", advice=PROTECTED),
+    Format("kgm", "a song of Kugou", r"\x7c\xd5\x32\xeb\x86\x02\x7f\x4b|\x05\x28\xbc\x96\xe9\xe4\x5a\x43",
+           advice=PROTECTED),
+    Format("kwm", "a song of Kuwo", "yeelion-kuwo", advice=PROTECTED),
+    Format("xiami", "a song of Xiami", r"ifmt....\xfe\xfe\xfe\xfe", advice=PROTECTED),
     Format("qoa", "a QOA recording", "qoaf"),
 )
 """Recordings, in the order in which they are tried."""
@@ -123,6 +128,8 @@ NOT_SOUND = (
     Format("tiff", "a picture (TIFF)", r"II\*\0|MM\0\*", advice=SEND),
     Format("icon", "a picture (icon)", r"\0\0\x01\0[\x01-\x10]\0", advice=SEND),
     Format("photoshop", "a picture (Photoshop)", r"8BPS\0", advice=SEND),
+    Format("jpeg-2000", "a picture (JPEG 2000 or JPEG XL)", r"\0\0\0\x0c(jP|JX)", advice=SEND),
+    Format("rtf", "a document (RTF)", r"\{\\rtf", advice=SEND),
     Format("pdf", "a PDF document", "%PDF-", advice=SEND),
     Format("office", "a document of Microsoft Office", r"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", advice=SEND),
     Format("zip", "a ZIP archive", r"PK(\x03\x04|\x05\x06|\x07\x08)", advice=UNPACK),

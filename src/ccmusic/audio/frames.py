@@ -86,10 +86,11 @@ def read_header(head: bytes) -> Header | None:
 
 @lru_cache(maxsize=1024)
 def _mpeg(head: bytes) -> Header | None:
+    # Layer I in free format is left out: no encoder writes it, and the bytes ff ff 00 00 are common elsewhere.
     version = (4, 0, 2, 1)[head[0] >> 3 & 3]  # 4 is MPEG 2.5, which halves the sample rates again
     layer = 4 - (head[0] >> 1 & 3)
     index, rate, padding = head[1] >> 4, head[1] >> 2 & 3, head[1] >> 1 & 1
-    if not version or layer == 4 or index == 15 or rate == 3 or head[2] & 3 == 2:
+    if not version or layer == 4 or index == 15 or rate == 3 or head[2] & 3 == 2 or (layer == 1 and not index):
         return None
     first = 1 if version == 1 else 2
     sample_rate = SAMPLE_RATES[rate] // version

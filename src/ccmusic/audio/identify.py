@@ -63,7 +63,8 @@ def identify(file: AudioFile, begin: int = 0) -> Found:
     found = _search(file, begin) if known is None else _accepted(file, known, begin)
     if found is not None:
         return found._replace(is_damaged=n_zeros > MOST_ZEROS)
-    kind = text_kind(head)
+    # a text may begin with up to two zeros, in UTF-16 or UTF-32
+    kind = text_kind(file.peek(begin - n_zeros, HEAD_BYTES) if n_zeros < 3 else head)
     if kind is not None:
         raise UnsupportedMedia(kind.refusal)
     if had_tag or read_header(head) is not None:

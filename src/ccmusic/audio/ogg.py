@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ccmusic.audio.audio_file import AudioFile
@@ -12,6 +13,8 @@ from ccmusic.audio.tags import after_tag
 HEAD_BYTES = 27 + 255
 CAPTURE = b"OggS\0"
 FIRST, LAST = 0x02, 0x04
+MOST_BYTES_PER_SECOND = 2**23  # of FLAC, in all channels
+BYTES_PER_NOTE = 2**20
 UNREAD_BYTES = 2**16
 """More bytes than these after the last page are something that could not be read."""
 
@@ -34,8 +37,11 @@ class Links:
     is_damaged: bool = False
 
 
-def find_links(file: AudioFile, begin: int, end: int) -> Links:
+def find_links(file: AudioFile, begin: int, end: int, counted: Callable[[float], bool]) -> Links:
     """The links of the Ogg file between two positions.
+
+    `counted` gets the least number of seconds that the pages can hold, and returns whether no more are wanted; the last
+    link then reaches to the end.
 
     A link begins with the first pages of its streams. Pages before it belong to streams whose beginning is missing.
 
@@ -44,7 +50,7 @@ def find_links(file: AudioFile, begin: int, end: int) -> Links:
     RFC 3533
     """
     walk = _PageWalk(file, begin, end)
-    walk.run()
+    walk.run(counted)
     return walk.links
 
 
@@ -59,9 +65,15 @@ class _PageWalk:
         self._has_last = False
         self.links = Links([])
 
-    def run(self) -> None:
-        """Go through all pages."""
+    def run(self, counted: Callable[[float], bool]) -> None:
+        """Go through the pages."""
+        begin = noted = self._position
         while self._position < self._end:
+            if self._position > noted + BYTES_PER_NOTE:
+                noted = self._position
+                if counted((noted - begin) / MOST_BYTES_PER_SECOND):
+                    self._position, self._has_last = self._end, True
+                    break
             head = self._reader.at(self._position, HEAD_BYTES)
             if not head.startswith(CAPTURE) or len(head) < 27:
                 self._skip()

@@ -6,6 +6,7 @@ is between the frames, such as tags in the middle, is in no part.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ccmusic.audio.audio_file import AudioFile
@@ -17,6 +18,7 @@ from ccmusic.audio.riff import form_end
 from ccmusic.audio.tags import after_tag
 from ccmusic.audio.vbr_header import declared_frames, may_declare
 
+FRAMES_PER_NOTE = 1000
 MOST_JOINED = 1000
 """Files that are joined to one: more are not heard."""
 UNREAD_BYTES = 2**16
@@ -48,9 +50,13 @@ class Part:
     sample_rate: int = 0
 
 
-def split(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
+Counted = Callable[[float], bool]
+"""Takes note of the seconds that were counted so far; returns whether no more are wanted."""
+
+
+def split(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], bool]:
     """The parts of the recording that `identify` found, and whether something in it is missing or cannot be read."""
-    parts, is_damaged = _split_file(file, found)
+    parts, is_damaged = _split_file(file, found, counted)
     for _ in range(MOST_JOINED):
         if found.format.name not in ("wav", "aiff"):
             break
@@ -59,7 +65,7 @@ def split(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
             break
         parts[-1].spans[-1] = (found.begin, end)
         found = identify(file, end)
-        following, is_too = _split_file(file, found)
+        following, is_too = _split_file(file, found, counted)
         parts, is_damaged = parts + following, is_damaged or is_too
     return parts, is_damaged
 
@@ -70,13 +76,13 @@ def _begins_at(file: AudioFile, position: int) -> bool:
     return known is not None and known.is_accepted
 
 
-def _split_file(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
+def _split_file(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], bool]:
     if found.format in (MP3, AAC):
-        walk = _FrameWalk(file, found)
+        walk = _FrameWalk(file, found, counted)
         if walk.parts:
             return walk.parts, walk.is_damaged or found.is_damaged
     if found.format is OGG:
-        links = find_links(file, found.begin, found.end)
+        links = find_links(file, found.begin, found.end, counted)
         if links.spans:
             return [Part(OGG, [span]) for span in links.spans], links.is_damaged or found.is_damaged
     return [Part(found.format, [(found.begin, found.end)])], found.is_damaged
@@ -85,15 +91,18 @@ def _split_file(file: AudioFile, found: Found) -> tuple[list[Part], bool]:
 class _FrameWalk:
     """Goes from frame to frame through a recording."""
 
-    def __init__(self, file: AudioFile, found: Found) -> None:
+    def __init__(self, file: AudioFile, found: Found, counted: Counted) -> None:
         self._file = file
         self._reader = Reader(file, found.end)
         self._end = found.end
         self._open: _OpenPart | None = None
+        self._counted = counted
+        self._seconds = 0.0
+        self._is_enough = False
         self.parts: list[Part] = []
         self.is_damaged = False
         position = found.begin
-        while position < self._end:
+        while position < self._end and not self._is_enough:
             stream = stream_at(self._reader, position)
             after = self._skip(position) if stream is None else self._follow(position, stream)
             position = max(after, position + 1)
@@ -118,9 +127,14 @@ class _FrameWalk:
             position = after
             n_frames += 1
             n_samples += frame.n_samples
+            if not n_frames % FRAMES_PER_NOTE:
+                self._is_enough = self._counted(self._seconds + n_samples / stream.sample_rate)
+                if self._is_enough:
+                    break
         self._open.n_frames += n_frames
         self._open.part.n_samples += n_samples
-        self._open.part.spans.append((begin, position))
+        self._open.part.spans.append((begin, self._end if self._is_enough else position))
+        self._seconds += n_samples / stream.sample_rate
         return position
 
     def _skip(self, position: int) -> int:
@@ -140,6 +154,10 @@ class _FrameWalk:
         if self._open is None:
             return
         stream, part, declared = self._open.stream, self._open.part, self._open.declared
+        if self._is_enough:
+            part.n_samples = 0  # not all are counted
+            self.parts.append(part)
+            return
         if declared is not None:
             n_missing = declared - (self._open.n_frames - 1)
             if n_missing * stream.n_samples > DECLARED_SLACK_SECONDS * stream.sample_rate:

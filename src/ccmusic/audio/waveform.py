@@ -17,6 +17,7 @@ SAMPLE_RATE = 22050
 DECLARED_FACTOR = 1.1
 DECLARED_SECONDS = 10.0
 """A recording may be longer than it declares by this factor and by so many seconds."""
+COUNTED_MORE_SECONDS = 1.0  # the delay of an encoder is counted and not heard
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
 
 
@@ -89,6 +90,18 @@ class WaveformSink:
         """Refuse a recording that declares to be too long before decoding it; the actual length is counted anyway."""
         if self._first_seconds is None:
             self._refuse_long(self._begin.seconds + seconds, self._begin.n_samples + seconds * sample_rate * channels)
+
+    def note_counted(self, seconds: float) -> bool:
+        """So many seconds were counted before anything is decoded; return whether no more are wanted.
+
+        Raises
+        ------
+        AudioTooLong
+        """
+        self._budget.note_counted(seconds)
+        if self._first_seconds is None:
+            self._refuse_long(seconds, 0.0)
+        return self._first_seconds is not None and seconds > self._first_seconds + COUNTED_MORE_SECONDS
 
     def check_cost(self) -> None:
         """Raise `TooCostly` if decoding has taken too much processor time for the music so far."""
