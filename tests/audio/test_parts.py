@@ -158,16 +158,19 @@ def test_a_recording_of_a_running_stream_begins_between_pages():
     assert heard(recording, 0.5) == pytest.approx(HIGH, abs=2.0)
 
 
-@pytest.mark.parametrize("factor", [0, 0.5, 10, 1000])
-def test_a_wrong_number_of_frames_in_the_header_is_no_limit(factor):
+@pytest.mark.parametrize("bytes_factor", [0, 1, 1000])
+@pytest.mark.parametrize("frames_factor", [0, 0.5, 10, 1000])
+def test_a_wrong_number_of_frames_in_the_header_is_no_limit(frames_factor, bytes_factor):
+    """It is damage only if the number of bytes says the same: one of the two is wrong otherwise."""
     content = bytearray(mp3(LOW))
     place = max(content[:64].find(b"Xing"), content[:64].find(b"Info")) + 8
-    (n_frames,) = struct.unpack(">I", content[place : place + 4])
-    content[place : place + 4] = struct.pack(">I", int(n_frames * factor))
+    n_frames, n_bytes = struct.unpack(">II", content[place : place + 8])
+    assert n_bytes == len(content)
+    content[place : place + 8] = struct.pack(">II", int(n_frames * frames_factor), n_bytes * bytes_factor)
     recording = decode(bytes(content), DecodeLimits(max_seconds=10.0))
     assert recording.duration_seconds == pytest.approx(SECONDS, abs=0.1)
     assert heard(recording, 0.5) == pytest.approx(LOW, abs=2.0)
-    assert recording.truncated == (factor > 1)
+    assert recording.truncated == (frames_factor > 1 and bytes_factor != 1)
 
 
 def test_a_guessed_length_is_no_limit_and_no_flag():

@@ -16,7 +16,7 @@ from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.ogg import find_links
 from ccmusic.audio.riff import form_end
 from ccmusic.audio.tags import after_tag
-from ccmusic.audio.vbr_header import declared_frames, may_declare
+from ccmusic.audio.vbr_header import Declared, may_declare, read_declared
 
 FRAMES_PER_NOTE = 1000
 MOST_JOINED = 1000
@@ -110,7 +110,7 @@ class _FrameWalk:
 
     def _follow(self, begin: int, stream: Header) -> int:
         """Add all frames that agree with the first one to a part; return where the last one ends."""
-        declared = declared_frames(self._reader, begin, stream) if may_declare(stream) else None
+        declared = read_declared(self._reader, begin, stream) if may_declare(stream) else None
         if self._open is None or declared is not None or not self._open.stream.agrees(stream):
             self._close()
             self._open = _OpenPart(stream, declared, Part(stream.format, [], 0, stream.sample_rate))
@@ -122,7 +122,7 @@ class _FrameWalk:
             after = position + stream.length_of(frame)
             if after > self._end:
                 break
-            if n_frames and may_declare(frame) and declared_frames(self._reader, position, frame) is not None:
+            if n_frames and may_declare(frame) and read_declared(self._reader, position, frame) is not None:
                 break  # another file was joined
             position = after
             n_frames += 1
@@ -159,8 +159,10 @@ class _FrameWalk:
             self.parts.append(part)
             return
         if declared is not None:
-            n_missing = declared - (self._open.n_frames - 1)
-            if n_missing * stream.n_samples > DECLARED_SLACK_SECONDS * stream.sample_rate:
+            n_missing = declared.n_frames - (self._open.n_frames - 1)
+            n_bytes = sum(end - begin for begin, end in part.spans)
+            has_all_bytes = 0 < declared.n_bytes <= n_bytes + LOST_FRAMES * stream.length_of(stream)
+            if n_missing * stream.n_samples > DECLARED_SLACK_SECONDS * stream.sample_rate and not has_all_bytes:
                 self.is_damaged = True
             if abs(n_missing) > LOST_FRAMES:  # the number is wrong, and decoders would end there
                 begin, end = part.spans[0]
@@ -173,9 +175,9 @@ class _FrameWalk:
 
 @dataclass
 class _OpenPart:
-    """A part that may still grow: its stream, how many frames its first one declares, if it does, and those counted."""
+    """A part that may still grow: its stream, what its first frame declares, if it does, and the frames counted."""
 
     stream: Header
-    declared: int | None
+    declared: Declared | None
     part: Part
     n_frames: int = 0

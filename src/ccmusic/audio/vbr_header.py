@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ccmusic.audio.formats import MP3
 from ccmusic.audio.frames import Header, Reader
 
 HEAD_BYTES = 64
 VBRI_PLACE = 36
-HAS_COUNT = 1
+HAS_FRAMES, HAS_BYTES = 1, 2
 
 
-def declared_frames(reader: Reader, position: int, frame: Header) -> int | None:
-    """How many frames are declared to follow, 0 if that is not said; None if the frame at `position` has sound.
+class Declared(NamedTuple):
+    """How many frames follow the first one, and how many bytes all of them have; 0 if that is not said."""
+
+    n_frames: int
+    n_bytes: int
+
+
+def read_declared(reader: Reader, position: int, frame: Header) -> Declared | None:
+    """What the frame at `position` declares; None if it is one with sound.
 
     Parameters
     ----------
@@ -26,11 +35,18 @@ def declared_frames(reader: Reader, position: int, frame: Header) -> int | None:
     """
     head = reader.at(position, HEAD_BYTES)
     if head[VBRI_PLACE : VBRI_PLACE + 4] == b"VBRI":
-        return int.from_bytes(head[VBRI_PLACE + 14 : VBRI_PLACE + 18], "big")
+        return Declared(_number(head, VBRI_PLACE + 14), _number(head, VBRI_PLACE + 10))
     place = _xing_place(frame)
     if head[place : place + 4] not in (b"Xing", b"Info"):
         return None
-    return int.from_bytes(head[place + 8 : place + 12], "big") if head[place + 7] & HAS_COUNT else 0
+    flags = _number(head, place + 4)
+    n_frames = _number(head, place + 8) if flags & HAS_FRAMES else 0
+    n_bytes = _number(head, place + (12 if flags & HAS_FRAMES else 8)) if flags & HAS_BYTES else 0
+    return Declared(n_frames, n_bytes)
+
+
+def _number(head: bytes, place: int) -> int:
+    return int.from_bytes(head[place : place + 4], "big")
 
 
 def _xing_place(frame: Header) -> int:
