@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
 import pytest
+import soundfile
 
 from ccmusic.audio.audio_file import open_audio
 from ccmusic.audio.budget import Budget
@@ -107,9 +109,15 @@ def test_zeros_in_place_of_the_beginning_are_reported(name):
 
 
 def test_mp3_in_a_wav_file():
-    frames = MP3
-    fmt = struct.pack("<HHIIHH", 0x55, 2, 44_100, 16_000, 1, 0)
-    content = b"RIFF" + struct.pack("<I", 36 + len(frames)) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 44_100, 2, format="MP3", bitrate_mode="CONSTANT") as sound:
+        sound.write(tone())
+    frames = file.getvalue()
+    frames = frames[frames.index(b"\xff\xfb", 4) :]  # without the first one, which says how many follow
+    frames += frames[:200]  # an encoder that was stopped
+    fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 2, 44_100, 16_000, 1152, 0, 12, 1, 2, 1152, 1, 1393)
+    content = b"RIFF" + struct.pack("<I", 62 + len(frames)) + b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt
+    content += b"fact" + struct.pack("<II", 4, 44_100 * 2 + 1105)  # with the delay of the encoder
     content += b"data" + struct.pack("<I", len(frames)) + frames
     recording = decode(content)
     assert_tone(recording)

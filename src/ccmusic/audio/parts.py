@@ -164,9 +164,6 @@ class _FrameWalk:
             has_all_bytes = 0 < declared.n_bytes <= n_bytes + LOST_FRAMES * stream.length_of(stream)
             if n_missing * stream.n_samples > DECLARED_SLACK_SECONDS * stream.sample_rate and not has_all_bytes:
                 self.is_damaged = True
-            if abs(n_missing) > LOST_FRAMES:  # the number is wrong, and decoders would end there
-                begin, end = part.spans[0]
-                part.spans[0] = (begin + stream.length_of(stream), end)
             part.n_samples -= stream.n_samples
         if part.n_samples:
             self.parts.append(part)

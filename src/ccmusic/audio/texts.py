@@ -10,7 +10,6 @@ TEXT_BYTES = 2048
 """The beginning that is looked at."""
 PRINTABLE = 0.98
 """Share of the characters of a text that can be printed: some texts hold a few others."""
-MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 """Bytes that no text has in an encoding with one byte for each ASCII character: UTF-8, Latin-1, GBK, Shift JIS."""
@@ -41,12 +40,9 @@ def text_kind(head: bytes) -> Format | None:
 
 
 def _decoded(head: bytes) -> str | None:
-    for mark, encoding in MARKS:
-        if head.startswith(mark):
-            return _if_printable(head, encoding)
     if not CONTROL.search(head):
         return head.decode("utf-8", "replace").replace(BYTE_ORDER_MARK, "")
-    # without a byte order mark: random bytes give characters that cannot be printed
+    # random bytes give characters that cannot be printed
     is_big = head[0::2].count(0) > head[1::2].count(0)
     for encoding in ("utf-16-be" if is_big else "utf-16-le", "utf-32-be", "utf-32-le"):
         text = _if_printable(head, encoding)
