@@ -16,7 +16,8 @@ from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.ogg import find_links
 from ccmusic.audio.riff import form_end
 from ccmusic.audio.tags import after_tag
-from ccmusic.audio.vbr_header import Declared, may_declare, read_declared
+from ccmusic.audio.vbr_header import HEAD_BYTES as VBR_BYTES
+from ccmusic.audio.vbr_header import Declared, declares, read_declared
 
 FRAMES_PER_NOTE = 1000
 MOST_JOINED = 1000
@@ -110,23 +111,25 @@ class _FrameWalk:
 
     def _follow(self, begin: int, stream: Header) -> int:
         """Add all frames that agree with the first one to a part; return where the last one ends."""
-        declared = read_declared(self._reader, begin, stream) if may_declare(stream) else None
+        declared = read_declared(self._reader.at(begin, VBR_BYTES), stream)
         if self._open is None or declared is not None or not self._open.stream.agrees(stream):
             self._close()
             self._open = _OpenPart(stream, declared, Part(stream.format, [], 0, stream.sample_rate))
+        # The headers of MP3 repeat, and this loop runs forty times for each second of music.
+        known: dict[bytes, tuple[int, int]] = {}
         position, n_frames, n_samples = begin, 0, 0
         while position < self._end:
-            frame = read_header(self._reader.at(position, HEADER_BYTES))
-            if frame is None or not stream.agrees(frame):
+            head = self._reader.at(position, VBR_BYTES)
+            size = known.get(head[:4]) or _frame_size(head, stream)
+            if size is None or position + size[0] > self._end:
                 break
-            after = position + stream.length_of(frame)
-            if after > self._end:
-                break
-            if n_frames and may_declare(frame) and read_declared(self._reader, position, frame) is not None:
-                break  # another file was joined
-            position = after
+            if stream.format is MP3:
+                known[head[:4]] = size
+                if n_frames and declares(head, stream):
+                    break  # another file was joined
+            position += size[0]
             n_frames += 1
-            n_samples += frame.n_samples
+            n_samples += size[1]
             if not n_frames % FRAMES_PER_NOTE:
                 self._is_enough = self._counted(self._seconds + n_samples / stream.sample_rate)
                 if self._is_enough:
@@ -168,6 +171,12 @@ class _FrameWalk:
         if part.n_samples:
             self.parts.append(part)
         self._open = None
+
+
+def _frame_size(head: bytes, stream: Header) -> tuple[int, int] | None:
+    """The bytes and the samples of the frame with this header; None if it is none of the stream."""
+    frame = read_header(head[:HEADER_BYTES])
+    return (stream.length_of(frame), frame.n_samples) if frame is not None and stream.agrees(frame) else None
 
 
 @dataclass

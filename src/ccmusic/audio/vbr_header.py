@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ccmusic.audio.formats import MP3
-from ccmusic.audio.frames import Header, Reader
+from ccmusic.audio.frames import Header
 
 HEAD_BYTES = 64
 VBRI_PLACE = 36
+XING_PLACES = {((1, 3), 2): 36, ((1, 3), 1): 21, ((2, 3), 2): 21, ((2, 3), 1): 13, ((4, 3), 2): 21, ((4, 3), 1): 13}
+"""Behind the side information, whose length depends on the version and the channels; only in layer III."""
 HAS_FRAMES, HAS_BYTES = 1, 2
 
 
@@ -19,13 +20,18 @@ class Declared(NamedTuple):
     n_bytes: int
 
 
-def read_declared(reader: Reader, position: int, frame: Header) -> Declared | None:
-    """What the frame at `position` declares; None if it is one with sound.
+def declares(head: bytes, frame: Header) -> bool:
+    """Whether the frame that begins with these `HEAD_BYTES` is such a frame, and none with sound."""
+    place = XING_PLACES.get((frame.layer, frame.channels), 0)
+    return place > 0 and (head[place : place + 4] in (b"Xing", b"Info") or head[VBRI_PLACE : VBRI_PLACE + 4] == b"VBRI")
+
+
+def read_declared(head: bytes, frame: Header) -> Declared | None:
+    """What the frame that begins with these `HEAD_BYTES` declares; None if it is one with sound.
 
     Parameters
     ----------
-    reader : Reader
-    position : int
+    head : bytes
     frame : Header
         The header of the frame.
 
@@ -33,12 +39,11 @@ def read_declared(reader: Reader, position: int, frame: Header) -> Declared | No
     ----------
     The LAME tag: http://gabriel.mp3-tech.org/mp3infotag.html
     """
-    head = reader.at(position, HEAD_BYTES)
+    if not declares(head, frame):
+        return None
     if head[VBRI_PLACE : VBRI_PLACE + 4] == b"VBRI":
         return Declared(_number(head, VBRI_PLACE + 14), _number(head, VBRI_PLACE + 10))
-    place = _xing_place(frame)
-    if head[place : place + 4] not in (b"Xing", b"Info"):
-        return None
+    place = XING_PLACES[frame.layer, frame.channels]
     flags = _number(head, place + 4)
     n_frames = _number(head, place + 8) if flags & HAS_FRAMES else 0
     n_bytes = _number(head, place + (12 if flags & HAS_FRAMES else 8)) if flags & HAS_BYTES else 0
@@ -47,14 +52,3 @@ def read_declared(reader: Reader, position: int, frame: Header) -> Declared | No
 
 def _number(head: bytes, place: int) -> int:
     return int.from_bytes(head[place : place + 4], "big")
-
-
-def _xing_place(frame: Header) -> int:
-    """Behind the side information, whose length depends on the version and the channels."""
-    is_first_version = frame.layer[0] == 1
-    return 4 + {(True, 2): 32, (True, 1): 17, (False, 2): 17, (False, 1): 9}[is_first_version, frame.channels]
-
-
-def may_declare(frame: Header) -> bool:
-    """Whether a frame with this header can be such a frame: only those of layer III."""
-    return frame.format is MP3 and frame.layer[1] == 3
