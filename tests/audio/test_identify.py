@@ -23,7 +23,15 @@ ADTS = with_ffmpeg("adts", "aac", tone(sample_rate=48_000))
 FLAC = with_soundfile("FLAC", "PCM_16", tone())
 OGG = with_soundfile("OGG", "VORBIS", tone())
 M4A = with_ffmpeg("ipod", "aac", tone(sample_rate=48_000))
-SAMPLES = {"mp3": MP3, "aac": ADTS, "flac": FLAC, "ogg": OGG, "mp4": M4A, "wav": with_soundfile("WAV", None, tone())}
+SAMPLES = {
+    "mp3": MP3,
+    "aac": ADTS,
+    "flac": FLAC,
+    "ogg": OGG,
+    "mp4": M4A,
+    "wav": with_soundfile("WAV", None, tone()),
+    "aiff": with_soundfile("AIFF", None, tone()),
+}
 
 
 def found(content: bytes) -> Found:
@@ -57,6 +65,7 @@ FRONTS = {
     "a tag with a wrong size": id3(70_000).replace(id3(70_000)[6:10], struct.pack(">I", 70_000), 1),
     "a tag that declares more than the file has": b"ID3\3\0\0\x7f\x7f\x7f\x7f" + b"\1" * 100,
     "a foreign tag": ape(2000),
+    "a letter about WAVE and AIFF files": b"RIFF, WAVE, AIFF, OggS and ftyp are marks of files. " * 3,
     "the head of an answer of a web server": b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n",
     "the head of a radio station": b"ICY 200 OK\r\nicy-name: Radio\r\n\r\n",
 }

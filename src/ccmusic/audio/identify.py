@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ccmusic.audio.audio_file import AudioFile
@@ -23,9 +24,17 @@ MOST_ZEROS = 2**16
 """More zeros than these in front of a recording are no padding."""
 ENDS_WITH_TAGS = frozenset({"mp3", "aac", "flac", "ogg"})
 """Formats that do not say where they end, so tags may follow."""
+MOST_PLACES = 16
+"""Of each of `BEGINNINGS`: more are not tried."""
 BEGINNING_BYTES = 2**20
 """So far the beginnings of other recordings are searched."""
-BEGINNINGS = ((b"fLaC\0\0\0\x22", 0), (b"OggS\0", 0), (b"WAVEfmt ", 8), (b"\x1a\x45\xdf\xa3", 0), (b"ftyp", 4))
+# fmt: off
+BEGINNINGS = (
+    (b"fLaC\0\0\0\x22", 0), (b"OggS\0", 0), (b"WAVE", 8), (b"AIFF", 8), (b"AIFC", 8), (b"\x1a\x45\xdf\xa3", 0),
+    (b"\0\0\0\x14ftyp", 0), (b"\0\0\0\x18ftyp", 0), (b"\0\0\0\x1cftyp", 0), (b"\0\0\0\x20ftyp", 0),
+    (b"\0\0\0\x24ftyp", 0), (b"\0\0\0\x28ftyp", 0), (b"caff\0\1", 0), (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0),
+)
+# fmt: on
 """Bytes by which the beginning of a recording is found after something else, and how many are before them."""
 
 
@@ -130,9 +139,19 @@ def _search(file: AudioFile, begin: int) -> Found | None:
 
 def _find_beginning(file: AudioFile, begin: int, end: int) -> Found | None:
     content = file.peek(begin, min(end - begin, BEGINNING_BYTES))
-    places = sorted(place - before for mark, before in BEGINNINGS if (place := content.find(mark)) >= before)
+    places = sorted(place for mark, before in BEGINNINGS for place in _places(content, mark, before))
     for place in places:
         found = by_head(file.peek(begin + place, HEAD_BYTES))
         if found is not None and found.is_accepted:
             return _accepted(file, found, begin + place)
     return None
+
+
+def _places(content: bytes, mark: bytes, before: int) -> Iterator[int]:
+    """Where a file may begin that has this mark after so many bytes."""
+    place = before - 1
+    for _ in range(MOST_PLACES):
+        place = content.find(mark, place + 1)
+        if place < 0:
+            break
+        yield place - before
