@@ -62,7 +62,14 @@ def test_time_that_no_music_needs_is_refused_and_the_worker_lives(worker, name):
     assert worker.process().pid == before
 
 
-@pytest.mark.parametrize("name", ["mkv-tags", "ogg-comments", "mp3-texts"])
+@pytest.mark.parametrize("name", ["mp3-texts", "aac-texts"])
+def test_no_decoder_reads_the_tag_in_front(worker, name):
+    cost = worker.classify(HOSTILE[name]())
+    assert isinstance(cost.answer, TrackResult), cost
+    assert "truncated" not in cost.answer.flags
+
+
+@pytest.mark.parametrize("name", ["mkv-tags", "ogg-comments"])
 def test_a_library_that_does_not_return_ends_with_the_worker(worker, name):
     cost = worker.classify(HOSTILE[name]())
     assert (cost.answer, cost.text) == (None, "ended: decoding its recording took more processor time than is allowed")
