@@ -242,3 +242,14 @@ def test_a_link_without_sound_is_no_damage():
     recording = decode(first + empty + second)
     assert recording.duration_seconds == pytest.approx(2 * SECONDS, abs=1e-3)
     assert not recording.truncated
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0"])
+def test_a_wav_file_with_an_odd_chunk(padding):
+    content = pcm("WAV", LOW)
+    place = content.index(b"data")
+    odd = b"LIST" + struct.pack("<I", 13) + b"INFOIART" + struct.pack("<I", 1) + b"x" + padding
+    recording = decode(content[:place] + odd + content[place:])
+    assert recording.duration_seconds == SECONDS
+    assert heard(recording, 0.5) == pytest.approx(LOW, abs=2.0)
+    assert not recording.truncated

@@ -14,7 +14,7 @@ from ccmusic.audio.formats import AAC, HEAD_BYTES, MP3, OGG, Format, by_head
 from ccmusic.audio.frames import HEADER_BYTES, Header, Reader, find_stream, read_header, stream_at
 from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.ogg import find_links
-from ccmusic.audio.riff import form_end
+from ccmusic.audio.riff import form_end, readable_spans
 from ccmusic.audio.tags import after_tag
 from ccmusic.audio.vbr_header import HEAD_BYTES as VBR_BYTES
 from ccmusic.audio.vbr_header import Declared, declares, read_declared
@@ -64,7 +64,7 @@ def split(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], 
         end = form_end(file, found.begin)
         if end == file.size or not _begins_at(file, end):
             break
-        parts[-1].spans[-1] = (found.begin, end)
+        parts[-1].spans[-1] = (parts[-1].spans[-1][0], end)
         found = identify(file, end)
         following, is_too = _split_file(file, found, counted)
         parts, is_damaged = parts + following, is_damaged or is_too
@@ -86,7 +86,8 @@ def _split_file(file: AudioFile, found: Found, counted: Counted) -> tuple[list[P
         links = find_links(file, found.begin, found.end, counted)
         if links.spans:
             return [Part(OGG, [span]) for span in links.spans], links.is_damaged or found.is_damaged
-    return [Part(found.format, [(found.begin, found.end)])], found.is_damaged
+    spans = readable_spans(file, found.begin) if found.format.name == "wav" else None
+    return [Part(found.format, spans or [(found.begin, found.end)])], found.is_damaged
 
 
 class _FrameWalk:

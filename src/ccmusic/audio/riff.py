@@ -13,25 +13,42 @@ MPEG_CODES = (0x0050, 0x0055)
 
 
 class Chunk(NamedTuple):
-    """Where the content of a chunk begins, and how many bytes it declares."""
+    """Where the content of a chunk begins, how many bytes it declares, and whether one before it has no padding.
+
+    A chunk of an odd length is followed by a byte of padding, which some programs do not write.
+    """
 
     begin: int
     length: int
+    is_shifted: bool
 
 
 def find_chunk(file: AudioFile, begin: int, *names: bytes) -> Chunk | None:
     """The first chunk with one of these names of the file that begins at `begin`."""
     order: Literal["big", "little"] = "big" if _is_big(file, begin) else "little"
-    position = begin + 12
+    position, is_shifted = begin + 12, False
     for _ in range(MOST_CHUNKS):
         head = file.peek(position, 8)
         if len(head) < 8:
             break
         length = int.from_bytes(head[4:], order)
         if head[:4] in names:
-            return Chunk(position + 8, length)
-        position += 8 + length + length % 2
+            return Chunk(position + 8, length, is_shifted)
+        position += 8 + length
+        if length % 2:
+            following = file.peek(position, 5)
+            has_padding = following[1:].isascii() and not following[:1].isalpha()
+            position += has_padding
+            is_shifted |= not has_padding
     return None
+
+
+def readable_spans(file: AudioFile, begin: int) -> list[tuple[int, int]] | None:
+    """The parts of a WAV file that decoders can read if they stop at a chunk without padding; None if there is none."""
+    data, codec = find_chunk(file, begin, b"data"), find_chunk(file, begin, b"fmt ")
+    if data is None or codec is None or not data.is_shifted:
+        return None
+    return [(begin, begin + 12), (codec.begin - 8, codec.begin + codec.length), (data.begin - 8, file.size)]
 
 
 def form_end(file: AudioFile, begin: int) -> int:
