@@ -16,6 +16,7 @@ from ccmusic.errors import (
     UnsupportedMedia,
 )
 from support.encoding import (
+    dsf,
     noise,
     tone,
     wav_header,
@@ -43,11 +44,27 @@ def test_wav_written_to_a_pipe(data_bytes):
 
 BROKEN_OFF = {
     "wav": (lambda: with_soundfile("WAV", "PCM_16", noise(4.0)), True),
-    "rf64": (lambda: with_soundfile("RF64", "PCM_16", noise(4.0)), False),
+    "rf64": (lambda: with_soundfile("RF64", "PCM_16", noise(4.0)), True),
     "aiff": (lambda: with_soundfile("AIFF", "PCM_16", noise(4.0)), True),
     "flac": (lambda: with_soundfile("FLAC", "PCM_16", noise(4.0)), True),
     "ogg-vorbis": (lambda: with_soundfile("OGG", "VORBIS", noise(4.0)), True),
     "ogg-opus": (lambda: with_soundfile("OGG", "OPUS", noise(4.0, 48_000), 48_000), True),
+    "bw64": (lambda: b"BW64" + with_soundfile("RF64", "PCM_16", noise(4.0))[4:], True),
+    "w64": (lambda: with_soundfile("W64", "PCM_16", noise(4.0)), True),
+    "caf": (lambda: with_soundfile("CAF", "PCM_16", noise(4.0)), True),
+    "caf-alac": (lambda: with_soundfile("CAF", "ALAC_16", noise(4.0)), True),
+    "au": (lambda: with_soundfile("AU", "PCM_16", noise(4.0)), True),
+    "dsf": (lambda: dsf(noise(4.0)[:, 0] / 2), True),
+    "wma": (lambda: with_ffmpeg("asf", "wmav2", noise(4.0, 48_000, 2)), True),
+    "wavpack": (lambda: with_ffmpeg("wv", "wavpack", noise(4.0, 48_000, 2)), True),
+    "tta": (lambda: with_ffmpeg("tta", "tta", noise(4.0, 48_000, 2)), True),
+    "ac3": (lambda: with_ffmpeg("ac3", "ac3", noise(4.0, 48_000, 2)), False),
+    "eac3": (lambda: with_ffmpeg("eac3", "eac3", noise(4.0, 48_000, 2)), False),
+    "latm": (lambda: with_ffmpeg("latm", "aac", noise(4.0, 48_000, 2)), False),
+    "mpegts": (lambda: with_ffmpeg("mpegts", "aac", noise(4.0, 48_000, 2)), False),
+    "mpegps": (lambda: with_ffmpeg("mpeg", "mp2", noise(4.0, 48_000, 2)), False),
+    "avi": (lambda: with_ffmpeg("avi", "ac3", noise(4.0, 48_000, 2)), False),
+    "flv": (lambda: with_ffmpeg("flv", "aac", noise(4.0, 48_000, 2)), False),
     "aac-adts": (lambda: with_ffmpeg("adts", "aac", noise(4.0, 48_000, 2)), False),
     "webm-opus": (lambda: with_ffmpeg("webm", "libopus", noise(4.0, 48_000, 2)), False),
 }
@@ -124,8 +141,20 @@ def test_empty_recordings(source):
         decode(source)
 
 
+# fmt: off
+OTHER_MARKS = (
+    b"BW64\0\0\0\0WAVE", b"riff\x2e\x91\xcf\x11", b"caff\0\1\0\0", b".snd", b"wvpk",
+    b"MAC \x96\x0f\0\0", b"TTA1\1\0\2\0",
+    b"MP+\x07", b"MPCKSH", bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), b"\x0b\x77\0\0\0\x50",
+    b"\x0b\x77\0\0\0\x80",
+    b"\x7f\xfe\x80\1", b"DSD \x1c\0\0\0", b"\0\0\1\xba", b"FLV\1\5\0\0\0\x09",
+    b"\0\0\0\x18stypmsdh", b"\0\0\0\x20uuid",
+)
+# fmt: on
+
+
 @pytest.mark.parametrize(
-    "magic", [b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf1", b"\0\0\0\x20ftyp"]
+    "magic", [b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf1", b"\0\0\0\x20ftyp", *OTHER_MARKS]
 )
 def test_files_with_only_correct_first_bytes(magic):
     with pytest.raises((UndecodableAudio, EmptyAudio)):

@@ -81,14 +81,16 @@ def test_first_seconds_beyond_the_end_gives_the_whole_recording():
     np.testing.assert_array_equal(decode(content, first_seconds=9.0).waveform, decode(content).waveform)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 24, 64])
 def test_mono_is_the_mean_of_the_channels(channels):
     samples = noise(1.0, SAMPLE_RATE, channels)
     recording = decode(with_soundfile("WAV", "FLOAT", samples, SAMPLE_RATE))
     np.testing.assert_allclose(recording.waveform, samples.mean(axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("sample_rate", [4000, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize(
+    "sample_rate", [4000, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000, 384_000]
+)
 def test_resampling_in_blocks_equals_resampling_at_once(sample_rate):
     samples = noise(3.3, sample_rate)[:, 0]
     recording = decode(with_soundfile("WAV", "FLOAT", samples, sample_rate))

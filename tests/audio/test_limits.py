@@ -85,13 +85,13 @@ def test_an_ogg_file_that_goes_on_for_longer_than_it_declares():
     assert decode(opus(60.0, 59.0)).duration_seconds > 59.0
 
 
-@pytest.mark.parametrize("sample_rate", [1, 3999, 192_001, 2_000_000_000])
+@pytest.mark.parametrize("sample_rate", [1, 3999, 768_001, 2_000_000_000])
 def test_sample_rate_outside_the_limits(sample_rate):
     content = wav_header(sample_rate, 1, 2_000_000) + bytes(2_000_000)
     assert_refused_in_little_memory(content, UnsupportedMedia, f"{sample_rate:,} Hz", 2**20)
 
 
-@pytest.mark.parametrize("channels", [9, 255, 1024])
+@pytest.mark.parametrize("channels", [65, 255, 1024])
 def test_more_channels_than_allowed(channels):
     content = wav_header(44_100, channels, 2_000_000) + bytes(2_000_000)
     assert_refused_in_little_memory(content, UnsupportedMedia, f"{channels:,} channels", 2**20)

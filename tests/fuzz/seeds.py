@@ -11,14 +11,16 @@ import numpy as np
 
 from fuzz.changes import png
 from fuzz.containers import Container
+from fuzz.containers.asf import ASF
 from fuzz.containers.flac import FLAC
 from fuzz.containers.matroska import MATROSKA
 from fuzz.containers.mp4 import MP4
 from fuzz.containers.ogg import COMMENTS, OGG
+from fuzz.containers.packets import PACKETS
 from fuzz.containers.riff import AIFF, RIFF
 from fuzz.containers.tagged import TAGGED
 from fuzz.part import Part
-from support.encoding import noise, with_soundfile
+from support.encoding import dsf, noise, silent_ape, stored, with_soundfile
 
 SECONDS = 0.08
 PICTURE = png(16, 16)
@@ -28,12 +30,14 @@ def sound(form: str, subtype: str | None = None, rate: int = 8000, channels: int
     return with_soundfile(form, subtype, noise(SECONDS, rate, channels), rate)
 
 
-def encode(form: str, codec: str, rate: int = 48_000, *, picture: str = "", **options: str) -> bytes:
+def encode(form: str, codec: str, rate: int = 48_000, *, picture: str = "", bit_rate: int = 0, **options: str) -> bytes:
     """Noise, by FFmpeg; beside it a track of pictures of 16 x 16."""
     file = io.BytesIO()
     with av.open(file, "w", format=form, options=options) as media:
         media.metadata["title"] = "seed"
         stream = media.add_stream(codec, rate=rate, layout="stereo", options={"strict": "-2"})
+        if bit_rate:
+            stream.bit_rate = bit_rate
         video = media.add_stream(picture, rate=10) if picture else None
         if video:
             video.width = video.height = 16
@@ -79,27 +83,28 @@ def _mp4_edits(parts: list[Part]) -> None:
     track.parts.insert(1, Part(b"edts", parts=[Part(b"elst", edits)]))
 
 
-def _element(identity: str, *content: Part | bytes) -> Part:
+def element(identity: str, *content: Part | bytes) -> Part:
+    """An element of Matroska, with content or inner elements."""
     body = b"".join(piece for piece in content if isinstance(piece, bytes))
     return Part(bytes.fromhex(identity), body, [piece for piece in content if isinstance(piece, Part)])
 
 
 def _matroska_lists(parts: list[Part]) -> None:
     segment = find(parts, bytes.fromhex("18538067"))
-    tag = _element("67c8", _element("45a3", b"tag0000000"), _element("4487", b"x"))
-    chapter = _element("b6", _element("73c4", bytes(3) + b"\1"), _element("91", bytes(4)))
-    file = _element("61a7", _element("466e", b"a"), _element("4660", b"image/png"), _element("46ae", b"\1"))
-    file.parts.append(_element("465c", PICTURE))
+    tag = element("67c8", element("45a3", b"tag0000000"), element("4487", b"x"))
+    chapter = element("b6", element("73c4", bytes(3) + b"\1"), element("91", bytes(4)))
+    file = element("61a7", element("466e", b"a"), element("4660", b"image/png"), element("46ae", b"\1"))
+    file.parts.append(element("465c", PICTURE))
     segment.parts[1:1] = [
-        _element("1254c367", _element("7373", _element("63c0", b"\x68\xca\x81\x32"), tag)),
-        _element("1043a770", _element("45b9", chapter)),
-        _element("1941a469", file),
+        element("1254c367", element("7373", element("63c0", b"\x68\xca\x81\x32"), tag)),
+        element("1043a770", element("45b9", chapter)),
+        element("1941a469", file),
     ]
 
 
 def _matroska_encoding(parts: list[Part]) -> None:
-    pack = _element("5034", _element("4254", b"\0"))
-    find(parts, b"\xae").parts.append(_element("6d80", _element("6240", _element("5031", b"\0"), pack)))
+    pack = element("5034", element("4254", b"\0"))
+    find(parts, b"\xae").parts.append(element("6d80", element("6240", element("5031", b"\0"), pack)))
 
 
 def _silent_opus(parts: list[Part]) -> None:
@@ -191,6 +196,8 @@ SEEDS: dict[Container, dict[str, Callable[[], bytes]]] = {
         "rf64": lambda: sound("RF64", "PCM_16"),
         "extensible": lambda: sound("WAVEX", "PCM_24", 4000, 6),
         "lists": lambda: changed(RIFF, sound("WAV", "PCM_16"), _riff_lists),
+        "avi": lambda: encode("avi", "ac3"),
+        "avi-picture": lambda: encode("avi", "libmp3lame", picture="mjpeg"),
     },
     AIFF: {
         **_pcm_subtypes("AIFF", "PCM_16", "FLOAT", "IMA_ADPCM", "GSM610", "ULAW"),
@@ -206,6 +213,29 @@ SEEDS: dict[Container, dict[str, Callable[[], bytes]]] = {
         "mp3-tags": lambda: changed(TAGGED, sound("MP3", None, 44_100, 2), _tags),
         "aac-tags": lambda: changed(TAGGED, encode("adts", "aac"), _tags),
         "flac-tags": lambda: changed(TAGGED, sound("FLAC", "PCM_16"), _tags),
+    },
+    ASF: {
+        "wmav1": lambda: encode("asf", "wmav1", bit_rate=64_000),
+        "wmav2": lambda: encode("asf", "wmav2", bit_rate=64_000),
+        "picture": lambda: encode("asf", "ac3", picture="mjpeg"),
+    },
+    PACKETS: {
+        "transport": lambda: encode("mpegts", "aac"),
+        "programme": lambda: encode("mpeg", "mp2"),
+        "flv": lambda: encode("flv", "aac"),
+        "ac3": lambda: encode("ac3", "ac3"),
+        "eac3": lambda: encode("eac3", "eac3"),
+        "spdif": lambda: encode("spdif", "ac3"),
+        "latm": lambda: encode("latm", "aac"),
+        "wavpack": lambda: encode("wv", "wavpack", 8000),
+        "tta": lambda: encode("tta", "tta", 8000),
+        "dsf": lambda: dsf(noise(SECONDS, 4000)[:, 0], 4000),
+        "dts": lambda: stored("tone.dts"),
+        "musepack": lambda: stored("tone.mpc"),
+        "ape": lambda: silent_ape(8000),
+        "w64": lambda: sound("W64", "PCM_16"),
+        "caf": lambda: sound("CAF", "ALAC_16"),
+        "au": lambda: sound("AU", "PCM_16"),
     },
 }
 """By container and name: makes the recording."""

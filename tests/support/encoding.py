@@ -53,15 +53,19 @@ def with_ffmpeg(
     video: bool = False,
     index_first_in: Path | None = None,
     title: str = "",
+    movflags: str = "",
 ) -> bytes:
     file = Unseekable() if format_name == "webm" else io.BytesIO()
-    options = {"live": "1"} if format_name == "webm" else {"movflags": "faststart"} if index_first_in else {}
+    movflags = "faststart" if index_first_in else movflags
+    options = {"live": "1"} if format_name == "webm" else {"movflags": movflags} if movflags else {}
     with av.open(index_first_in or file, "w", format=format_name, options=options) as media:
         if title:
             media.metadata["title"] = title
         # FFmpeg needs all streams before the first packet.
         picture = media.add_stream("mpeg4", rate=10) if video else None
         sound = media.add_stream(codec, rate=sample_rate, layout="stereo") if codec else None
+        if codec == "wmav2":
+            sound.bit_rate = 128_000
         if picture:
             picture.width = picture.height = 32
             picture.pix_fmt = "yuv420p"
@@ -80,6 +84,47 @@ def with_ffmpeg(
             media.mux(sound.encode(frame))
             media.mux(sound.encode(None))
     return index_first_in.read_bytes() if index_first_in else file.getvalue()
+
+
+FRAGMENTS = "empty_moov+frag_keyframe+default_base_moof"
+UUID_BOX = struct.pack(">I", 40) + b"uuid" + bytes(32)
+
+
+def segment(content: bytes) -> bytes:
+    """An MP4 that begins with `styp` in place of `ftyp`, as the segments of a stream do."""
+    length = int.from_bytes(content[:4], "big")
+    return struct.pack(">I", 24) + b"stypmsdh\0\0\0\0msdhmsix" + content[length:]
+
+
+STORED = Path(__file__).parents[1] / "data" / "encoded"
+
+
+def stored(name: str) -> bytes:
+    """A tone by an encoder that neither libsndfile nor PyAV has: Debian's FFmpeg (DTS) and mpcenc (Musepack)."""
+    return (STORED / name).read_bytes()
+
+
+def silent_ape(n_samples: int) -> bytes:
+    """Monkey's Audio 3.99 of one frame that says that both channels are silent; nothing here encodes more."""
+    frame = struct.pack("<IIQ", 1 << 31, 3, 0)
+    about = struct.pack("<HHIIIHHI", 1000, 0, n_samples, n_samples, 1, 16, 2, 44_100)
+    descriptor = struct.pack("<4sHHIIIIIII16x", b"MAC ", 3990, 0, 52, len(about), 4, 0, len(frame), 0, 0)
+    return descriptor + about + struct.pack("<I", len(descriptor) + len(about) + 4) + frame
+
+
+DSD_BLOCK_BYTES = 4096
+
+
+def dsf(samples: np.ndarray, sample_rate: int = 44_100) -> bytes:
+    """Mono samples as DSD at 64 times their rate: a bit is 1 where the sum so far reaches another whole number."""
+    oversampled = np.repeat(samples.astype(np.float64), 64)
+    sums = np.floor(np.cumsum((1 + oversampled) / 2))
+    bits = np.diff(sums, prepend=0.0).astype(np.uint8)
+    content = np.packbits(bits[: len(bits) // 8 * 8], bitorder="little").tobytes()
+    content += bytes(-len(content) % DSD_BLOCK_BYTES)
+    about = struct.pack("<QIIIIIIQII", 52, 1, 0, 1, 1, 64 * sample_rate, 1, len(bits), DSD_BLOCK_BYTES, 0)
+    head = struct.pack("<QQQ", 28, 92 + len(content), 0)
+    return b"DSD " + head + b"fmt " + about + b"data" + struct.pack("<Q", 12 + len(content)) + content
 
 
 def wav_header(sample_rate: int, channels: int, data_bytes: int, bits: int = 16) -> bytes:
@@ -136,4 +181,23 @@ ENCODED = {
     "aac-adts": ("aac", lambda: with_ffmpeg("adts", "aac", tone(sample_rate=48_000))),
     "webm-opus-streamed": ("webm", lambda: with_ffmpeg("webm", "libopus", tone(sample_rate=48_000))),
     "ogg-flac": ("ogg", lambda: with_ffmpeg("ogg", "flac", tone(sample_rate=48_000))),
+    "bw64": ("bw64", lambda: b"BW64" + with_soundfile("RF64", "PCM_16", tone())[4:]),
+    "w64": ("w64", lambda: with_soundfile("W64", "PCM_16", tone())),
+    "caf": ("caf", lambda: with_soundfile("CAF", "PCM_16", tone())),
+    "caf-alac": ("caf", lambda: with_soundfile("CAF", "ALAC_16", tone())),
+    "au": ("au", lambda: with_soundfile("AU", "PCM_16", tone())),
+    "wma": ("wma", lambda: with_ffmpeg("asf", "wmav2", tone(sample_rate=48_000))),
+    "wavpack": ("wavpack", lambda: with_ffmpeg("wv", "wavpack", tone(sample_rate=48_000))),
+    "tta": ("tta", lambda: with_ffmpeg("tta", "tta", tone(sample_rate=48_000))),
+    "ac3": ("ac3", lambda: with_ffmpeg("ac3", "ac3", tone(sample_rate=48_000))),
+    "eac3": ("eac3", lambda: with_ffmpeg("eac3", "eac3", tone(sample_rate=48_000))),
+    "latm": ("latm", lambda: with_ffmpeg("latm", "aac", tone(sample_rate=48_000))),
+    "dsf": ("dsf", lambda: dsf(tone(channels=1)[:, 0])),
+    "mpegts": ("mpegts", lambda: with_ffmpeg("mpegts", "aac", tone(sample_rate=48_000), video=True)),
+    "mpegps": ("mpegps", lambda: with_ffmpeg("mpeg", "mp2", tone(sample_rate=48_000))),
+    "avi": ("avi", lambda: with_ffmpeg("avi", "ac3", tone(sample_rate=48_000), video=True)),
+    "flv": ("flv", lambda: with_ffmpeg("flv", "aac", tone(sample_rate=48_000))),
+    "mkv-ac3-with-video": ("webm", lambda: with_ffmpeg("matroska", "ac3", tone(sample_rate=48_000), video=True)),
+    "mp4-segment": ("mp4", lambda: segment(with_ffmpeg("mp4", "aac", tone(sample_rate=48_000), movflags=FRAGMENTS))),
+    "mp4-uuid-first": ("mp4", lambda: UUID_BOX + with_ffmpeg("mp4", "aac", tone(sample_rate=48_000))),
 }

@@ -9,10 +9,13 @@ import soundfile
 from ccmusic.audio import riff
 from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.budget import COSTS_MEMORY
-from ccmusic.audio.formats import ACCEPTED, DAMAGED
+from ccmusic.audio.declared_size import ends_before_its_size
+from ccmusic.audio.formats import DAMAGED
 from ccmusic.audio.parts import Part
+from ccmusic.audio.protection import protected_tracks
+from ccmusic.audio.tracks import CODECS, ordered_tracks
 from ccmusic.audio.waveform import WaveformSink
-from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio, UnsupportedMedia
+from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio
 
 BLOCK_FRAMES = 2**15
 UNREAD_BYTES = 2**16  # tags at the end of a file are smaller
@@ -23,23 +26,14 @@ DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding: declared lengths may 
 # such option.
 LENIENT_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
-# fmt: off
-CODECS = frozenset({
-    "aac", "aac_latm", "ac3", "alac", "dca", "eac3", "flac", "mlp", "mp1float", "mp2float", "mp3float", "opus", "tta",
-    "truehd", "vorbis", "wavpack", "wmav1", "wmav2", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "gsm", "gsm_ms",
-    "pcm_alaw", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_mulaw", "pcm_s16be", "pcm_s16le", "pcm_s24be",
-    "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8",
-})
-# fmt: on
-"""FFmpeg's decoders that may run, by its names: of music, in the containers that are accepted. It has over 500, and
-tries those of pictures and video too, to find out what they are."""
-
 DISCARD_ALL = 48  # AVDISCARD_ALL
 CONTAINER_OPTIONS = {
     "codec_whitelist": ",".join(sorted(CODECS)),
     "protocol_whitelist": "none",  # a file may name other files and addresses
     "max_streams": "100",
 }
+MOST_TRACKS = 8
+"""So many tracks are tried while those before are silent: cameras write a track for each of their microphones."""
 
 
 class TryOtherDecoder(Exception):
@@ -58,6 +52,11 @@ def read_part(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
 
     FFmpeg skips broken packets, so it reads again what libsndfile cannot read; the longer of the two results counts.
     """
+    truncated = _read_part(file, part, sink)
+    return truncated or (not sink.full and ends_before_its_size(file))
+
+
+def _read_part(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     if not part.format.libsndfile:
         return read_with_ffmpeg(file, part, sink)
     begin = sink.mark()
@@ -115,57 +114,92 @@ def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> boo
 
 
 def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
-    """Read all blocks into `sink`; return whether the stream ended early or packets were skipped."""
-    file.seek(0)
-    begin, declared_seconds = sink.mark(), 0.0
-    try:
-        with av.open(
-            file,
-            mode="r",
-            format=part.format.ffmpeg,
-            container_options=CONTAINER_OPTIONS,
-            **LENIENT_TAGS,
-        ) as media:
-            stream = _only_stream(media)
-            codec = stream.codec_context
-            codec.thread_count = 1
-            if codec.sample_rate:  # some formats state it only in their first packet
-                sink.check(codec.sample_rate, codec.channels)
-            if stream.duration and not part.format.guesses_length:
-                declared_seconds = float(stream.duration * stream.time_base)
-            sink.refuse_declared(declared_seconds, codec.sample_rate, codec.channels)
-            if part.format.name == "ogg":
-                sink.hold_to(declared_seconds)
-            ended_early = _read_packets(media, stream, sink)
-    except (av.FFmpegError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        if sink.seconds == begin.seconds:
-            if isinstance(error, MemoryError):
-                raise TooCostly(COSTS_MEMORY) from error
-            raise UndecodableAudio(DAMAGED) from error
-        ended_early = True
-    seconds = sink.seconds - begin.seconds
-    if not seconds:
-        raise (
-            UndecodableAudio(DAMAGED)
-            if ended_early
-            else EmptyAudio("The recording has no samples; send one that plays.")
-        )
-    if sink.full:
-        return False
-    return ended_early or seconds < declared_seconds - DECLARED_SLACK_SECONDS
+    """Read the first track that is not silent into `sink`; return whether it ended early or packets were skipped."""
+    reader = _TrackReader(file, part, sink)
+    first_error: UndecodableAudio | EmptyAudio | None = None
+    decoded: int | None = None
+    begin, truncated = sink.mark(), False
+    for place in range(MOST_TRACKS):
+        if place:
+            sink.forget(begin)
+        try:
+            truncated = reader.read(place)
+            decoded = place
+        except TooCostly:
+            raise
+        except (UndecodableAudio, EmptyAudio) as error:
+            first_error = first_error or error
+        if place + 1 >= reader.n_tracks or sink.is_audible_since(begin):
+            break
+    if sink.mark() != begin:
+        return truncated
+    if decoded is not None:
+        return reader.read(decoded)
+    raise first_error or UndecodableAudio(DAMAGED)
 
 
-def _only_stream(media: av.container.InputContainer) -> av.AudioStream:
-    """The stream to decode; the others are discarded as the file is read."""
-    if not media.streams.audio:
-        raise UnsupportedMedia(f"This file has no audio; {ACCEPTED}.")
-    stream = media.streams.audio[0]
-    if stream.codec_context is None or stream.codec_context.name not in CODECS:
-        raise UnsupportedMedia(f"The codec in this file is not supported; {ACCEPTED}.")
+class _TrackReader:
+    """Reads one track after another of a file; each opens the file again, since packets of other tracks are dropped."""
+
+    def __init__(self, file: AudioFile, part: Part, sink: WaveformSink) -> None:
+        self._file, self._format, self._sink = file, part.format, sink
+        self._protected = protected_tracks(file, part.format)
+        self.n_tracks = 1
+
+    def read(self, place: int) -> bool:
+        """Read the track at this place of the order; return whether it ended early or packets were skipped."""
+        self._file.seek(0)
+        sink = self._sink
+        begin, declared_seconds = sink.mark(), 0.0
+        try:
+            with av.open(
+                self._file,
+                mode="r",
+                format=self._format.ffmpeg,
+                container_options=CONTAINER_OPTIONS,
+                **LENIENT_TAGS,
+            ) as media:
+                tracks = ordered_tracks(media, self._protected)
+                self.n_tracks = len(tracks)
+                stream = tracks[place]
+                _discard_others(media, stream)
+                declared_seconds = self._check_declared(stream)
+                ended_early = _read_packets(media, stream, sink)
+        except (av.FFmpegError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+            if sink.seconds == begin.seconds:
+                if isinstance(error, MemoryError):
+                    raise TooCostly(COSTS_MEMORY) from error
+                raise UndecodableAudio(DAMAGED) from error
+            ended_early = True
+        seconds = sink.seconds - begin.seconds
+        if not seconds:
+            raise (
+                UndecodableAudio(DAMAGED)
+                if ended_early
+                else EmptyAudio("The recording has no samples; send one that plays.")
+            )
+        if sink.full:
+            return False
+        return ended_early or seconds < declared_seconds - DECLARED_SLACK_SECONDS
+
+    def _check_declared(self, stream: av.AudioStream) -> float:
+        """Refuse what the track declares to be too much; return its length in seconds, 0 if it declares none."""
+        sink, codec, declared_seconds = self._sink, stream.codec_context, 0.0
+        codec.thread_count = 1
+        if codec.sample_rate:  # some formats state it only in their first packet
+            sink.check(codec.sample_rate, codec.channels)
+        if stream.duration and not self._format.guesses_length:
+            declared_seconds = float(stream.duration * stream.time_base)
+        sink.refuse_declared(declared_seconds, codec.sample_rate, codec.channels)
+        if self._format.name == "ogg":
+            sink.hold_to(declared_seconds)
+        return declared_seconds
+
+
+def _discard_others(media: av.container.InputContainer, stream: av.AudioStream) -> None:
     for other in media.streams:
         if other is not stream and hasattr(other, "discard"):  # older PyAV reads their packets, and drops them
             other.discard = DISCARD_ALL
-    return stream
 
 
 def _read_packets(media: av.container.InputContainer, stream: av.AudioStream, sink: WaveformSink) -> bool:

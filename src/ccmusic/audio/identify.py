@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ccmusic.audio.audio_file import AudioFile
-from ccmusic.audio.formats import DAMAGED, HEAD_BYTES, MP3, UNKNOWN, ZEROS, Format, by_head
+from ccmusic.audio.formats import DAMAGED, FORMATS, HEAD_BYTES, MP3, UNKNOWN, ZEROS, Format, by_head
 from ccmusic.audio.frames import Reader, find_stream, read_header, stream_at
-from ccmusic.audio.riff import mpeg_frames
+from ccmusic.audio.mp4_boxes import begin_of_mp4
+from ccmusic.audio.riff import compressed_frames, mpeg_frames
 from ccmusic.audio.tags import MOST_TAGS, after_tag, before_tags
 from ccmusic.audio.texts import text_kind
 from ccmusic.errors import EmptyAudio, UndecodableAudio, UnsupportedMedia
@@ -116,8 +117,13 @@ def _after_zeros(file: AudioFile, begin: int) -> int:
 def _accepted(file: AudioFile, found: Format, begin: int) -> Found:
     if not found.is_accepted:
         raise UnsupportedMedia(found.refusal)
-    if found.name == "wav" and (frames := mpeg_frames(file, begin)) is not None:
-        return Found(MP3, *frames)
+    if found.name == "wav":
+        if (frames := mpeg_frames(file, begin)) is not None:
+            return Found(MP3, *frames)
+        if (inner := compressed_frames(file, begin)) is not None:
+            return Found(FORMATS[inner[0]], *inner[1:])
+    if found.name == "mp4" and begin == 0:
+        return Found(found, begin_of_mp4(file), file.size)
     return Found(found, begin, before_tags(file, begin, file.size) if found.name in ENDS_WITH_TAGS else file.size)
 
 

@@ -27,9 +27,9 @@ class DecodeLimits:
     """
 
     max_bytes: int = 100 * 2**20
-    max_channels: int = 8
+    max_channels: int = 64
     min_sample_rate: int = 4000
-    max_sample_rate: int = 192_000
+    max_sample_rate: int = 768_000
     max_seconds: float = 3600.0
     max_samples: int = 1_400_000_000
     decode_seconds: float = 0.5

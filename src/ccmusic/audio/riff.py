@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 from ccmusic.audio.audio_file import AudioFile
@@ -10,6 +11,15 @@ MOST_CHUNKS = 64
 """More than real files have; a hostile file could have millions."""
 MPEG_CODES = (0x0050, 0x0055)
 """Codecs of WAV files whose samples are frames of MPEG audio."""
+PCM_CODES = (0x0001, 0xFFFE)
+BITSTREAMS = {
+    "spdif": re.compile(rb"\x72\xf8\x1f\x4e[\x01-\x16]"),  # the beginning of a burst, with a kind of data
+    # the mark of a frame, and the bits of one of usual length
+    "dts": re.compile(rb"\xfe\x7f\x01\x80.[\xfc-\xff]|\xff\x1f\x00\xe8[\xf0-\xff]\x07", re.DOTALL),
+}
+SEARCHED_BYTES = 2**19
+"""So much of the samples: some rips begin with silence."""
+LONGEST_BURST = 2**16
 
 
 class Chunk(NamedTuple):
@@ -62,7 +72,23 @@ def mpeg_frames(file: AudioFile, begin: int) -> tuple[int, int] | None:
     codec, data = find_chunk(file, begin, b"fmt "), find_chunk(file, begin, b"data")
     if codec is None or data is None or int.from_bytes(file.peek(codec.begin, 2), "little") not in MPEG_CODES:
         return None
-    return data.begin, min(file.size, data.begin + data.length) if _is_known(data.length) else file.size
+    return data.begin, _end(file, data)
+
+
+def compressed_frames(file: AudioFile, begin: int) -> tuple[str, int, int] | None:
+    """The name of the format in the samples of a WAV file that are frames of AC-3 or DTS, and where they begin and end.
+
+    Rips of DTS CDs and recordings of a digital output are such files: they declare to be PCM, which would be noise.
+    """
+    codec, data = find_chunk(file, begin, b"fmt "), find_chunk(file, begin, b"data")
+    if codec is None or data is None or int.from_bytes(file.peek(codec.begin, 2), "little") not in PCM_CODES:
+        return None
+    content = file.peek(data.begin, min(SEARCHED_BYTES, data.length))
+    for name, mark in BITSTREAMS.items():
+        marks = [found.start() for found, _ in zip(mark.finditer(content), range(2), strict=False)]
+        if len(marks) == 2 and marks[1] - marks[0] < LONGEST_BURST:
+            return name, data.begin + marks[0], _end(file, data)
+    return None
 
 
 def ends_early(file: AudioFile) -> bool:
@@ -73,6 +99,10 @@ def ends_early(file: AudioFile) -> bool:
 
 def _is_big(file: AudioFile, begin: int) -> bool:
     return file.peek(begin, 4) in (b"FORM", b"RIFX")
+
+
+def _end(file: AudioFile, data: Chunk) -> int:
+    return min(file.size, data.begin + data.length) if _is_known(data.length) else file.size
 
 
 def _is_known(length: int) -> bool:

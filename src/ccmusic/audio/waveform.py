@@ -18,6 +18,7 @@ DECLARED_FACTOR = 1.1
 DECLARED_SECONDS = 10.0
 """A recording may be longer than it declares by this factor and by so many seconds."""
 COUNTED_MORE_SECONDS = 1.0  # the delay of an encoder is counted and not heard
+SILENT_PEAK = 1e-3
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
 
 
@@ -162,12 +163,24 @@ class WaveformSink:
             self._most_seconds = math.inf
         return self._begin
 
-    def take_back(self, place: Mark) -> Taken:
+    def is_audible_since(self, place: Mark) -> bool:
+        """Whether a sample after `place` is above -60 dB of full scale."""
+        self.mark()
+        written = np.frombuffer(self._samples, dtype=np.float32)[place.n_bytes // 4 :]
+        return bool(len(written)) and max(float(written.max()), -float(written.min())) > SILENT_PEAK
+
+    def forget(self, place: Mark) -> None:
         """Remove all that was written since `place`."""
-        end = self.mark()
-        taken = Taken(bytes(self._samples[place.n_bytes :]), end)
+        self.mark()
         del self._samples[place.n_bytes :]
         self._begin = place
+        self.full = False
+
+    def take_back(self, place: Mark) -> Taken:
+        """Remove all that was written since `place`, and return it."""
+        end = self.mark()
+        taken = Taken(bytes(self._samples[place.n_bytes :]), end)
+        self.forget(place)
         return taken
 
     def put_back(self, place: Mark, taken: Taken) -> None:
