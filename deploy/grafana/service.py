@@ -365,6 +365,20 @@ def _resources() -> Iterator[Line]:
             ),
             runbooks=["CcmusicRed"],
         ),
+        graph(
+            "接收中的数据 Request bodies held",
+            query(
+                f"max by (place) (ccmusic_held_bytes{{{JOB}}} / ccmusic_max_held_bytes{{{JOB}}})",
+                "{{place}}",
+            ),
+            unit="percentunit",
+            maximum=1,
+            description=(
+                "请求内容占上限的比例，按内存与临时文件；达到上限时，新的请求以 503 拒绝。",
+                "Share of the most bytes of request bodies, in memory and in temporary files; at the limit, requests "
+                "are refused with 503.",
+            ),
+        ),
     )
     yield line(
         7,

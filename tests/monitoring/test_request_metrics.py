@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from ccmusic.monitoring import request_metrics as requests
-from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, RequestMetrics
+from ccmusic.monitoring.request_metrics import ConnectionMetrics, HeldBytesMetrics, RequestMeter, RequestMetrics
 
 
 async def fine(request: Request) -> PlainTextResponse:
@@ -143,3 +143,13 @@ def test_connections_are_counted():
     metrics.note_closed(16)
     assert registry.get_sample_value("ccmusic_open_connections") == 2
     assert registry.get_sample_value("ccmusic_connections_closed_for_room_total") == 16
+
+
+def test_held_bytes_are_read_at_each_scrape():
+    registry = CollectorRegistry()
+    held = [7, 100]
+    HeldBytesMetrics(registry).watch("memory", lambda: held[0], lambda: held[1])
+    for _ in range(2):
+        assert registry.get_sample_value("ccmusic_held_bytes", {"place": "memory"}) == held[0]
+        assert registry.get_sample_value("ccmusic_max_held_bytes", {"place": "memory"}) == held[1]
+        held[:] = 8, 90

@@ -75,6 +75,12 @@ def resident_bytes(server: RunningServer) -> int:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
 
 
+def held_bytes(server: RunningServer, name: str = "ccmusic_held_bytes") -> float:
+    """What ``/metrics`` says of the bytes on disk."""
+    text = httpx.get(f"{server.url}/metrics").text
+    return float(re.search(rf'^{name}{{place="disk"}} (.+)$', text, re.MULTILINE)[1])
+
+
 def files(directory: Path) -> list[Path]:
     return [path for path in directory.glob(f"{PREFIX}*/*") if path.is_file()]
 
@@ -86,6 +92,8 @@ def test_many_large_uploads_fill_neither_memory_nor_disk(server, tmp_path, form)
         held = [stack.enter_context(begin_upload(server, form)) for _ in range(COUNT)]
         answers = [refusal(each) for each in held]
         assert Counter(answer[9:12] for answer in answers) == {b"": 6, b"503": COUNT - 6}
+        assert held_bytes(server) == 6 * (SIZE + (len(FORM) if form else 0))
+        assert held_bytes(server, "ccmusic_max_held_bytes") == ON_DISK
         assert all(b"retry-after: 5" in answer and b'"overloaded"' in answer for answer in answers if answer)
         wait_until(lambda: sum(path.stat().st_size for path in files(tmp_path)) > 5 * SIZE, "six are received")
         assert sum(path.stat().st_size for path in files(tmp_path)) <= ON_DISK
@@ -94,6 +102,7 @@ def test_many_large_uploads_fill_neither_memory_nor_disk(server, tmp_path, form)
         honest = httpx.post(f"{server.url}/v1/classify", content=RECORDING, headers={"content-type": "audio/wav"})
         assert honest.status_code == 200
     wait_until(lambda: not files(tmp_path), "the files of uploads that were broken off are deleted")
+    assert held_bytes(server) == 0
     with begin_upload(server, form) as again:
         assert refusal(again) == b"", "there is room again"
 

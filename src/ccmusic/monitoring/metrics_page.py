@@ -17,7 +17,7 @@ first one, has no series.
 | metric | type | labels | meaning |
 |---|---|---|---|
 """
-CLOSED = ("probe", "state", "reason", "process", "stage", "genre", "flag")
+CLOSED = ("probe", "state", "reason", "process", "place", "stage", "genre", "flag")
 """Labels with a closed set of values, which the page lists."""
 OURS = ("ccmusic_", "http_")
 

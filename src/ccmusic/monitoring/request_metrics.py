@@ -1,4 +1,4 @@
-"""Metrics of connections, and of HTTP requests by handler, method and status.
+"""Metrics of connections, of the bytes of request bodies, and of HTTP requests by handler, method and status.
 
 Clients cannot increase the number of series.
 """
@@ -6,7 +6,7 @@ Clients cannot increase the number of series.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.routing import BaseRoute, Mount, compile_path
@@ -79,6 +79,34 @@ class ConnectionMetrics:
     def note_closed(self, count: int) -> None:
         """Count connections that were closed to make room for others."""
         self._closed.inc(count)
+
+
+class HeldBytesMetrics:
+    """Gauges of the bytes of request bodies that are held, and of the most that may be held.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._held = Gauge(
+            "ccmusic_held_bytes",
+            "Bytes of request bodies that are held, in memory and in temporary files.",
+            ["place"],
+            registry=registry,
+        )
+        self._most = Gauge(
+            "ccmusic_max_held_bytes",
+            "Most bytes of request bodies that may be held at present. Beyond it, requests are refused with 503.",
+            ["place"],
+            registry=registry,
+        )
+
+    def watch(self, place: str, held: Callable[[], int], most: Callable[[], int]) -> None:
+        """Read the bytes of a place, ``memory`` or ``disk``, at each scrape."""
+        self._held.labels(place).set_function(held)
+        self._most.labels(place).set_function(most)
 
 
 class RequestMeter:

@@ -28,17 +28,19 @@ class Room:
     Attributes
     ----------
     held : int
+    total : callable
+        Returns the most bytes at present.
     """
 
     def __init__(self, total: Callable[[], int], client_share: float) -> None:
-        self._total = total
+        self.total = total
         self._client_share = client_share
         self._by_client: dict[str, int] = {}
         self.held = 0
 
     def take(self, client: str, count: int) -> bool:
         """Hold `count` bytes more for a client; returns whether there is room."""
-        total, of_client = self._total(), self._by_client.get(client, 0)
+        total, of_client = self.total(), self._by_client.get(client, 0)
         if self.held + count > total or of_client + count > self._client_share * total:
             return False
         self.held += count

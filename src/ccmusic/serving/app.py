@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from ccmusic.health import routes as health_routes
 from ccmusic.health.connections import OpenConnections, connection_limit
 from ccmusic.monitoring.metrics import metrics_route
-from ccmusic.monitoring.request_metrics import ConnectionMetrics, RequestMeter, RequestMetrics
+from ccmusic.monitoring.request_metrics import ConnectionMetrics, HeldBytesMetrics, RequestMeter, RequestMetrics
 from ccmusic.serving import admin, oip, routes
 from ccmusic.serving.clients import Rates
 from ccmusic.serving.edge import Edge, TrustedProxies
@@ -82,6 +82,10 @@ def create_app(settings: Settings, started_at: float | None = None, page: Attach
         lambda client: None if proxies.may_be(client) else settings.max_connections_per_client,
     )
     counted.watch(app.state.connections)
+    held_bytes = HeldBytesMetrics(service.metrics.registry)
+    memory, disk = service.admissions.memory, service.admissions.disk
+    held_bytes.watch("memory", lambda: memory.held, memory.total)
+    held_bytes.watch("disk", lambda: disk.held, disk.total)
     app.router.routes += [*health_routes(service), metrics_route(service.metrics)]
     routers = (routes.router, oip.router, admin.router)
     for router in routers:
