@@ -102,10 +102,11 @@ def ffmpeg_licence() -> str | None:
 
 def page() -> str:
     """The page of docs."""
-    rows, for_api = [], {package.name for package in installed(locked("serve"))}
+    rows = []
+    base, serve = ({package.name for package in installed(locked(name))} for name in ("base", "serve"))
     for package in installed(locked("page")):
         libraries = ", ".join(f"{name} ({licence})" for name, licence in carried(package).items())
-        extra = "API" if package.name in for_api else "page"
+        extra = "API" if package.name in base else "codecs" if package.name in serve else "page"
         rows.append(f"| {package.name} {package.version} | {extra} | {declared(package)} | {libraries} |")
     return TEXT.format(rows="\n".join(rows), ffmpeg=ffmpeg_licence())
 
@@ -119,9 +120,13 @@ each wheel carries. `python bench/licences.py --write docs/licences.md` writes i
 **PyAV's wheel (`av`) declares BSD-3-Clause, and carries x264 and x265, which are GPL.** Its FFmpeg is linked to both,
 although it says of itself "{ffmpeg}". CCMusic only decodes sound with it and never calls x264 or x265,
 which encode pictures. But an image or an installer that contains this wheel contains GPL programs. Anybody who hands it
-on has the duties of the GPL. Running the service hands on nothing. An install without them needs PyAV built against an
-FFmpeg of your own without x264 and x265 (`pip install --no-binary av av`, with `PKG_CONFIG_PATH` at your FFmpeg; not
-tried here).
+on has the duties of the GPL. Running the service hands on nothing.
+
+**An install without PyAV** is the API and the command line without the extra `codecs`: `pip install ccmusic`,
+`requirements/base.txt`, or the image with `--build-arg FACE=base`. It reads WAV, FLAC, OGG, Opus, MP3, AIFF and what
+else libsndfile knows. M4A, AAC, WMA, WebM and others are refused with `unsupported-media`, and the text names the
+extra. The page needs the extra, because browsers record WebM. PyAV can also be built against an FFmpeg of your own
+without x264 and x265 (`pip install --no-binary av av`, with `PKG_CONFIG_PATH` at your FFmpeg; not tried here).
 
 libsndfile and soxr (in the wheels of `soundfile` and `soxr`) are LGPL.
 

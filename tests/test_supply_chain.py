@@ -34,6 +34,12 @@ def test_every_locked_package_has_hashes(path):
         assert "--hash=sha256:" in package
 
 
+def test_only_the_smallest_set_is_without_pyav(licences):
+    assert {path.stem for path in SETS if "av" in licences.locked(path.stem)} >= {"serve", "page", "test", "train"}
+    assert "av" not in licences.locked("base")
+    assert set(licences.locked("serve")) - set(licences.locked("base")) == {"av"}
+
+
 def test_nothing_is_installed_without_hashes():
     for line in (ROOT / "Makefile").read_text().splitlines():
         if "-r requirements" in line:

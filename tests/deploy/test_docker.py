@@ -48,7 +48,8 @@ def seen():
 
 def test_the_context_has_only_what_the_image_needs(seen):
     names = {str(file) for file in seen}
-    assert {"pyproject.toml", "README.md", "LICENSE", "requirements/page.txt", "requirements/serve.txt"} <= names
+    locks = {f"requirements/{face}.txt" for face in ("page", "serve", "base")}
+    assert {"pyproject.toml", "README.md", "LICENSE", *locks} <= names
     assert {name.split("/")[0] for name in names if "/" in name} == {"requirements", "src", "examples", "deploy"}
     assert {name for name in names if name.startswith("deploy/")} == {"deploy/docker/build.txt"}
     assert {Path(name).suffix for name in names if name.startswith("examples/")} == {".ogg", ".json"}

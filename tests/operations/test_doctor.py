@@ -1,6 +1,7 @@
 """The doctor on this machine, with the real service, and with small services that behave badly."""
 
 import socket
+import sys
 import threading
 from collections import namedtuple
 from collections.abc import Callable
@@ -111,6 +112,14 @@ def test_a_bad_model(lines, monkeypatch, tmp_path, network, reason):
     assert not diagnose(None, lines.append)
     assert verdicts(lines)["model"] == "FAIL"
     assert reason in text_of(lines, "model")
+
+
+def test_without_pyav_it_says_what_is_refused(lines, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)  # the import system finds it no more
+    assert diagnose(None, lines.append)
+    assert verdicts(lines)["av"] == "warn"
+    assert "ccmusic[codecs]" in text_of(lines, "av")
+    assert "av " not in text_of(lines, "libraries")
 
 
 def test_a_library_that_cannot_be_imported(lines, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from ccmusic.health import DiskSpace
@@ -24,6 +26,16 @@ def test_only_a_service_without_help_is_not_alive(settings, tmp_path):
     made = checks.service_checks(settings, lambda: READY, lambda: READY, RecentAnswers, DriftState, DiskSpace(tmp_path))
     (helpers,) = [check for check in made if check.name == "helpers"]
     assert helpers.affects == {"health", "livez"}
+
+
+@pytest.mark.parametrize("at_the_start", [True, False])
+def test_pyav_must_stay_if_it_was_there_at_the_start(settings, tmp_path, monkeypatch, at_the_start):
+    if not at_the_start:
+        monkeypatch.setitem(sys.modules, "av", None)  # the import system finds it no more
+    made = checks.service_checks(settings, lambda: READY, lambda: READY, RecentAnswers, DriftState, DiskSpace(tmp_path))
+    monkeypatch.setitem(sys.modules, "av", None)
+    (dependencies,) = [check for check in made if check.name == "dependencies"]
+    assert dependencies.observe().status == ("fail" if at_the_start else "pass")
 
 
 @pytest.mark.parametrize(

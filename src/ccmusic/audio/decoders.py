@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 import soundfile
 
@@ -10,6 +9,7 @@ from ccmusic.audio import riff
 from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.budget import COSTS_MEMORY
 from ccmusic.audio.declared_size import ends_before_its_size
+from ccmusic.audio.ffmpeg import av, require_ffmpeg
 from ccmusic.audio.formats import DAMAGED
 from ccmusic.audio.parts import Part
 from ccmusic.audio.protection import protected_tracks
@@ -24,7 +24,7 @@ DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding: declared lengths may 
 
 # Tags that are not UTF-8 must not stop the decoding. PyAV 19 (Python 3.12 and later) ignores them always and has no
 # such option.
-LENIENT_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+LENIENT_TAGS = {"metadata_errors": "ignore"} if av and int(av.__version__.partition(".")[0]) < 19 else {}
 
 DISCARD_ALL = 48  # AVDISCARD_ALL
 CONTAINER_OPTIONS = {
@@ -65,6 +65,9 @@ def _read_part(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     except TryOtherDecoder:
         sink.check_cost()
     first = sink.take_back(begin)
+    if av is None and first.end != begin:
+        sink.put_back(begin, first)
+        return True
     try:
         truncated = read_with_ffmpeg(file, part, sink)
     except (UndecodableAudio, EmptyAudio):
@@ -115,6 +118,7 @@ def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> boo
 
 def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     """Read the first track that is not silent into `sink`; return whether it ended early or packets were skipped."""
+    require_ffmpeg()
     reader = _TrackReader(file, part, sink)
     first_error: UndecodableAudio | EmptyAudio | None = None
     decoded: int | None = None

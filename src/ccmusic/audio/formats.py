@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-ACCEPTED = "WAV, FLAC, OGG, Opus, MP3, AIFF, M4A, AAC, WMA, WebM and others are accepted"
+from ccmusic.audio.ffmpeg import av
+
+ACCEPTED = f"WAV, FLAC, OGG, Opus, MP3, AIFF{'' if av is None else ', M4A, AAC, WMA, WebM'} and others are accepted"
 # fmt: off
 AUDIO_SUFFIXES = frozenset({
     ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".dsf", ".dts",

@@ -51,15 +51,21 @@ def _python(_: Settings) -> Iterator[Finding]:
 
 def _libraries(settings: Settings) -> Iterator[Finding]:
     required = importlib.metadata.requires("ccmusic") or []
-    names = [re.split(r"[^\w.-]", text)[0] for text in required if "extra ==" not in text]
+    names = {re.split(r"[^\w.-]", text)[0] for text in required if "extra ==" not in text}
+    has_ffmpeg = importlib.util.find_spec("av") is not None
+    names = names | {"av"} if has_ffmpeg else names - {"av"}
     found = []
-    for name in names:
+    for name in sorted(names):
         try:
             importlib.import_module(IMPORT_NAMES.get(name, name.replace("-", "_")))
             found.append(f"{name} {importlib.metadata.version(name)}")
         except Exception as error:  # a broken library may raise anything when it is imported
             yield Finding("FAIL", name, f"cannot be imported: {error}; install the locked packages again")
     yield Finding("ok", "libraries", ", ".join(found))
+    if not has_ffmpeg:
+        yield Finding(
+            "warn", "av", "is not installed: M4A, AAC, WMA, WebM and others are refused; install ccmusic[codecs]"
+        )
     if settings.page and importlib.util.find_spec("gradio") is None:
         yield Finding("FAIL", "gradio", "is not installed: install ccmusic[page], or set CCMUSIC_PAGE=false")
 

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from ccmusic.health import Check, DiskSpace, Observation, Probe, disk_check, failed, file_check, passed, warned
 from ccmusic.health.clock import CLOCK
@@ -42,8 +43,8 @@ from ccmusic.serving.worker_checks import (
 from ccmusic.settings import Settings
 from ccmusic.workers.supervisor_state import SupervisorState
 
-LIBRARIES = ("onnxruntime", "av", "soundfile", "soxr", "numpy")
-"""Libraries that the pipeline needs and that may be damaged on disk."""
+LIBRARIES = ("onnxruntime", "soundfile", "soxr", "numpy")
+"""Libraries that the pipeline needs and that may be damaged on disk. PyAV too, if it is there at the start."""
 ERROR_SECONDS = 10.0
 MIN_ANSWERS = 5
 """With fewer answers, the share of errors is not judged."""
@@ -122,7 +123,7 @@ def service_checks(
     model_hash = ModelHash(settings.model_hash_seconds)
     checks = [
         file_check("model_file", lambda: missing_file(current())),
-        dependency_check(LIBRARIES),
+        dependency_check(LIBRARIES if find_spec("av") is None else (*LIBRARIES, "av")),
         Check("model", lambda: model_check(sampled()), starting),
         Check("model_hash", lambda: model_hash(current()), period_seconds=1.0, stuck_seconds=30.0),
         Check("one_model", lambda: one_model_check(sampled())),
