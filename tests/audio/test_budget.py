@@ -8,9 +8,11 @@ import pytest
 
 from ccmusic.audio import budget as budget_module
 from ccmusic.audio import decode as decode_module
+from ccmusic.audio import decoders
 from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.budget import Budget
 from ccmusic.audio.decode import DecodeLimits, decode
+from ccmusic.audio.waveform import WaveformSink
 from ccmusic.errors import AudioTooLong, EmptyAudio, TooCostly, UndecodableAudio, UnsupportedMedia
 from support.encoding import tone, with_soundfile
 
@@ -58,9 +60,9 @@ def test_the_budget_grows_with_the_music(clock):
         assert not budget.is_spent
         clock.now += 0.2
         assert budget.is_spent
-        with pytest.raises(TooCostly, match="processor time"):
-            budget.note_music(20.1)
-            budget.check()
+        for check in (budget.check, lambda: budget.note_music(20.1)):
+            with pytest.raises(TooCostly, match="processor time"):
+                check()
     assert kernel.allowed == [(0.0, 0.5), (20.0, 2.1)]
     assert kernel.lifted == 1
 
@@ -104,6 +106,22 @@ def test_memory_that_the_kernel_refuses_is_the_recordings_cost_only_if_our_bound
         raise MemoryError
     with pytest.raises(MemoryError), Budget(LIMITS, StubKernel()):
         raise MemoryError
+
+
+def test_packets_without_sound_have_their_cost_too(clock):
+    class Media:
+        """A thousand packets that hold nothing, and for which nothing is read from the file."""
+
+        def demux(self, stream):
+            for _ in range(1000):
+                clock.now += 0.1
+                yield self
+
+        def decode(self) -> list:
+            return []
+
+    with pytest.raises(TooCostly, match="processor time"), Budget(LIMITS) as budget:
+        decoders._read_packets(Media(), None, WaveformSink(LIMITS, budget, None))
 
 
 def test_a_recording_that_costs_more_than_its_music_is_refused(monkeypatch, clock):

@@ -54,7 +54,7 @@ def test_the_line_ends_of_our_own_texts_stay():
 
 
 def test_the_text_of_an_error_is_on_one_line_of_its_stack():
-    text = written("it failed", exc_info=raised(ValueError(FORGED * 1000), KeyError(FORGED)))
+    text = written("it failed", exc_info=raised(ValueError(FORGED * 1000), RuntimeError(FORGED)))
     assert [line for line in text.splitlines() if line.startswith("2026")] == []
     assert "Traceback" in text
     assert "test_log_lines.py" in text
@@ -65,7 +65,7 @@ def test_the_text_of_an_error_is_on_one_line_of_its_stack():
 def test_the_errors_of_a_group_and_its_notes():
     group = ExceptionGroup(FORGED, [ValueError(FORGED)])
     text = written("it failed", exc_info=raised(group))
-    assert [line for line in text.splitlines() if "forged" in line and line.startswith("2026")] == []
+    assert [line for line in text.splitlines() if "forged" in line and "song.mp3" not in line] == []
 
 
 def test_one_line_keeps_what_people_write():

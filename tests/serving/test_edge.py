@@ -197,6 +197,7 @@ def test_a_page_may_run_only_its_own_scripts_and_is_shown_in_no_frame():
     assert policy.startswith("default-src 'none'; script-src 'self' ")
     assert policy.endswith("'unsafe-eval'; frame-ancestors 'none'")
     assert headers["x-frame-options"] == "DENY"
+    assert headers["permissions-policy"] == "camera=(), geolocation=(), microphone=(self)"
     framed = client(frame_ancestors="https://example.org").get("/page").headers
     assert framed["content-security-policy"].endswith("; frame-ancestors https://example.org")
     assert "x-frame-options" not in framed
@@ -216,6 +217,16 @@ def test_an_error_that_nothing_has_handled_is_an_answer_with_headers(caplog):
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "secret" not in answer.text
     assert "secret" in caplog.text
+
+
+def test_an_answer_that_has_begun_is_not_begun_again():
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("after the head")
+
+    edge = Edge(app, proxies=TrustedProxies(""), keys=ApiKeys(None))
+    with pytest.raises(RuntimeError, match="after the head"):
+        TestClient(edge).get("/")
 
 
 def test_redirects_never_name_the_host_that_the_client_has_sent():

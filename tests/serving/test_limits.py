@@ -114,9 +114,10 @@ def test_reading_stops_at_the_first_byte_over_the_limit():
     assert (b"connection", b"close") in start["headers"]
 
 
-def test_a_declared_length_over_the_limit_is_refused_before_the_application_runs():
+@pytest.mark.parametrize("length", [str(LIMIT + 1).encode(), b"9" * 5000], ids=["one more", "5,000 digits"])
+def test_a_declared_length_over_the_limit_is_refused_before_the_application_runs(length):
     read = []
-    start, _ = run(limited(reading(read, [])), headers=[(b"content-length", str(LIMIT + 1).encode())])
+    start, _ = run(limited(reading(read, [])), headers=[(b"content-length", length)])
     assert (start["status"], read) == (413, [])
     assert (b"connection", b"close") in start["headers"]
 

@@ -54,7 +54,9 @@ def test_a_text_for_people_stays():
     assert json.loads(answer(JSONResponse({"error": None}, 500))[2]) == {"error": None}
 
 
-@pytest.mark.parametrize("body", [[], "text", {"detail": [{"input": "x" * 10**6}]}, {"other": 1}])
+@pytest.mark.parametrize(
+    "body", [[], "text", {"detail": [{"input": "x" * 10**6}]}, {"detail": "a", "b": "x" * 10**6}, {"other": 1}]
+)
 def test_an_error_of_another_form_becomes_its_phrase(body):
     status, _, content = answer(JSONResponse(body, 422))
     assert (status, json.loads(content)) == (422, {"detail": "Unprocessable Entity"})

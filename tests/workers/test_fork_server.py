@@ -60,6 +60,10 @@ def server_of(server: ForkServer) -> int:
     return server._server.pid
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_a_worker_starts_and_its_exit_code_is_known(make_server):
     server = make_server()
     assert [try_out(server), try_out(server)] == [0, 0]
@@ -83,6 +87,7 @@ def test_a_worker_outlives_its_fork_server_and_its_exit_code_is_known(make_serve
     assert "SIGKILL" in server.state().cause
     assert server.state().replacing
     assert process.exit_code(0.1) is None
+    assert parent_of(process.pid) == os.getpid(), "this process has adopted it"
     connection.close()
     assert process.exit_code(30.0) == 0
     process.close()
@@ -92,13 +97,14 @@ def test_a_worker_outlives_its_fork_server_and_its_exit_code_is_known(make_serve
 
 
 def test_a_stopped_fork_server_is_replaced_and_the_request_fails_at_once(make_server, fork):
-    server = make_server()
+    server = make_server(heartbeat_seconds=600.0)  # it is not replaced yet
     process, _ = fork(server)
     pid = server_of(server)
     os.kill(pid, signal.SIGSTOP)
     os.kill(process.pid, signal.SIGKILL)
     assert process.exit_code(30.0) == -signal.SIGKILL  # although nobody has waited for it
     process.close()
+    server.heartbeat_seconds = 0.5
     with pytest.raises(ForkServerLost):
         fork(server)
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")

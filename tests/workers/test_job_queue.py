@@ -195,6 +195,31 @@ def test_the_clients_take_turns(wakeup):
     assert taken == [greedy[0], modest, greedy[1], greedy[2]]
 
 
+def test_the_number_of_clients_whose_turns_are_known_is_bounded(monkeypatch):
+    monkeypatch.setattr(turns, "MAX_ENTRIES", 3)
+    known = turns.Turns()
+    for client in "1234":
+        served = of(client)
+        known.begin(served)
+        known.end(served)
+    assert [known.order(client) for client in "14"] == [(0, 0), (0, 4)]
+
+
+def test_a_lost_job_that_waits_again_is_not_counted_as_running(wakeup):
+    queue = JobQueue(10.0)
+    lost, others = of("first"), [of("second") for _ in range(2)]
+    for each in (lost, others[0]):
+        queue.put(each)
+        assert queue.take(wakeup) is each
+    queue.end(others[0])
+    lost.is_suspected = True
+    queue.put(lost, first=True)
+    queue.put(others[1])
+    next_of_first = of("first")
+    queue.put(next_of_first)
+    assert queue.take(wakeup, may_be_lost=False) is next_of_first, "its client has waited longer for a turn"
+
+
 def test_a_client_leaves_the_last_free_worker_to_others_that_were_here(wakeup):
     queue = JobQueue(10.0)
     other = Wakeup()

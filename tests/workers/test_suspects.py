@@ -63,6 +63,16 @@ def test_the_numbers_of_clients_and_recordings_are_bounded(monkeypatch):
     assert ["1" in clients, "4" in clients, "1" in known, "4" in known] == [False, True, False, True]
 
 
+def test_the_recordings_of_one_client_are_bounded(monkeypatch):
+    process = FakeProcess()
+    monkeypatch.setattr(suspects, "CLOCK", process.clock)
+    monkeypatch.setattr(suspects, "MAX_ENTRIES", 3)
+    clients = SuspectClients(1, 100.0, pause_seconds=1.0)
+    for number in range(6):
+        clients.note_loss("client", f"recording {number}")
+    assert clients.pause_seconds("client") == 2.0, "as after three of them"
+
+
 def test_a_suspect_pauses_longer_after_each_further_recording(monkeypatch):
     process = FakeProcess()
     monkeypatch.setattr(suspects, "CLOCK", process.clock)

@@ -159,6 +159,7 @@ def refuse(content, *kinds, raw: bytes = b"") -> None:
         b'["SelfTested", [1e999, null]]',
         ["SelfTested", [0.1, [1, "x"]]],
         ["SelfTested", [0.1, [True, "x"]]],
+        ["SelfTested", [0.1, ["0", "x"]]],
         ["SelfTested", [0.1, [0, 5]]],
         b'["SelfTested", [0.1, [0, "\\ud800"]]]',
         [["SelfTested"], [0.1, None]],
@@ -176,7 +177,10 @@ def test_bytes_too_many_or_too_few_are_refused():
 
 @pytest.mark.parametrize(
     ("place", "shape"),
-    [(0, [2**40, 2**40]), (0, [-1]), (0, [1, 1, 1]), (9, [2]), (-1, [2]), (0, [2.0]), (0, 2), (0, [True, 2])],
+    [
+        *((0, shape) for shape in ([2**40, 2**40], [-1], [-1, -1], [0, 2**70], [1] * 100, [2.0], 2, [True, 2])),
+        *((place, [2]) for place in (9, -1, -4)),
+    ],
 )
 def test_an_array_of_another_type_or_shape_is_refused(answer, place, shape):
     text, buffers = wire.encode(answer)
@@ -205,8 +209,12 @@ def test_an_array_with_nan_is_refused(answer):
         {"spectrogram_db": np.zeros((5, 5))},
         {"heads": (HeadResult(WORLD, levels(WORLD), np.zeros((3, 16)), ()),)},
         {"heads": (HeadResult(WORLD, {}, np.zeros((2, 16)), ()),)},
+        {"heads": (HeadResult(WORLD, levels(WORLD), np.zeros((2, 16), np.float32), ()),)},
+        {"heads": (HeadResult(WORLD, levels(WORLD), np.zeros((2, 16)), ("new",)),)},
         {"explanations": (Explanation(2, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10)), image()),)},
         {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((0, 10)), image()),)},
+        {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10), np.float32), image()),)},
+        {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10)), np.zeros(5, np.uint8)),)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -214,3 +222,11 @@ def test_an_answer_whose_parts_do_not_agree_is_refused(answer, changes):
     through(answer)
     text, buffers = wire.encode(replace(answer, **changes))
     refuse(text, TrackResult, raw=b"".join(buffers))
+
+
+def test_an_answer_without_windows_is_refused(answer):
+    text, buffers = wire.encode(replace(answer, windows=(), heads=(), explanations=()))
+    name, content = json.loads(text)
+    assert content[3] == [[0, [0]], [0, [0]]]
+    content[3] = [[0, [0, 2]], [0, [0, 16]]]  # two empty arrays of the right form
+    refuse([name, content], TrackResult, raw=b"".join(buffers))
