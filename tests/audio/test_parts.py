@@ -236,6 +236,16 @@ def test_counting_ends_between_pages_where_enough_is_counted(monkeypatch):
     assert links == ogg.Links([(0, len(content))])
 
 
+@pytest.mark.parametrize("encode", [vorbis, opus, ogg_flac])
+def test_a_recorder_that_was_stopped_marks_no_last_page(encode):
+    content = encode(LOW)
+    first, second = content[: content.rindex(b"OggS")], encode(HIGH)
+    recording = decode(first + second)
+    assert not recording.truncated
+    assert recording.duration_seconds > SECONDS + 0.5
+    assert decode(content[:-10]).truncated
+
+
 def test_a_link_without_sound_is_no_damage():
     first, second, _ = CHAINS["vorbis"]
     empty = with_soundfile("OGG", "VORBIS", np.zeros((0, 2)))

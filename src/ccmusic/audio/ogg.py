@@ -12,7 +12,7 @@ from ccmusic.audio.tags import after_tag
 
 HEAD_BYTES = 27 + 255
 CAPTURE = b"OggS\0"
-FIRST, LAST = 0x02, 0x04
+FIRST = 0x02
 MOST_BYTES_PER_SECOND = 2**23  # of FLAC, in all channels
 BYTES_PER_NOTE = 2**20
 UNREAD_BYTES = 2**16
@@ -30,7 +30,8 @@ class Links:
     ----------
     spans : list of tuple of int
     is_damaged : bool
-        Pages are missing or damaged, or the last page of a link is not marked as the last one.
+        Pages are missing, damaged or cut off. A recorder that is stopped marks no page as the last one; that is no
+        damage.
     """
 
     spans: list[tuple[int, int]]
@@ -62,7 +63,6 @@ class _PageWalk:
         self._link: int | None = None
         self._in_first_pages = False
         self._numbers: dict[bytes, int] = {}  # of the last page of each stream
-        self._has_last = False
         self.links = Links([])
 
     def run(self, counted: Callable[[float], bool]) -> None:
@@ -72,7 +72,7 @@ class _PageWalk:
             if self._position > noted + BYTES_PER_NOTE:
                 noted = self._position
                 if counted((noted - begin) / MOST_BYTES_PER_SECOND):
-                    self._position, self._has_last = self._end, True
+                    self._position = self._end
                     break
             head = self._reader.at(self._position, HEAD_BYTES)
             if not head.startswith(CAPTURE) or len(head) < 27:
@@ -98,13 +98,11 @@ class _PageWalk:
         if self._link is None or not follows or not _is_intact(page):
             self.links.is_damaged = True
         self._numbers[serial] = number
-        self._has_last = self._has_last or bool(kind & LAST)
 
     def _close(self, position: int) -> None:
         if self._link is not None:
             self.links.spans.append((self._link, position))
-            self.links.is_damaged |= not self._has_last
-        self._link, self._has_last = None, False
+        self._link = None
         self._numbers.clear()
 
     def _skip(self) -> None:
