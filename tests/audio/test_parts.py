@@ -57,6 +57,10 @@ def without_count(content: bytes) -> bytes:
     return content[content.index(b"\xff\xfb", 4) :]
 
 
+def m4a(frequency: float, sample_rate: int = 48_000) -> bytes:
+    return with_ffmpeg("ipod", "aac", sine(frequency, sample_rate), sample_rate)
+
+
 def pcm(format_name: str, frequency: float, sample_rate: int = 44_100, channels: int = 2) -> bytes:
     return with_soundfile(format_name, "PCM_16", sine(frequency, sample_rate, channels), sample_rate)
 
@@ -86,6 +90,8 @@ CHAINS = {
     "flac": [pcm("FLAC", LOW), pcm("FLAC", HIGH), pcm("FLAC", LAST)],
     "flac of three rates": [pcm("FLAC", LOW), pcm("FLAC", HIGH, 48_000), pcm("FLAC", LAST, 16_000, 1)],
     "wav and others": [pcm("WAV", LOW), pcm("AIFF", HIGH), pcm("FLAC", LAST)],
+    "m4a": [m4a(LOW), m4a(HIGH), m4a(LAST)],
+    "m4a of three rates": [m4a(LOW), m4a(HIGH, 44_100), m4a(LAST, 32_000)],
     "every codec of ogg": [vorbis(LOW), opus(HIGH), ogg_flac(LAST, 44_100)],
 }
 

@@ -13,6 +13,7 @@ from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.formats import AAC, HEAD_BYTES, MP3, OGG, Format, by_head
 from ccmusic.audio.frames import HEADER_BYTES, Header, Reader, find_stream, read_header, stream_at
 from ccmusic.audio.identify import Found, identify
+from ccmusic.audio.mp4_boxes import Box, boxes
 from ccmusic.audio.ogg import find_links
 from ccmusic.audio.riff import form_end, readable_spans
 from ccmusic.audio.tags import after_tag
@@ -20,6 +21,7 @@ from ccmusic.audio.vbr_header import HEAD_BYTES as VBR_BYTES
 from ccmusic.audio.vbr_header import Declared, declares, read_declared
 
 FRAMES_PER_NOTE = 1000
+BOX_HEAD_BYTES = 8
 MOST_JOINED = 1000
 """Files that are joined to one: more are not heard."""
 UNREAD_BYTES = 2**16
@@ -59,9 +61,7 @@ def split(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], 
     """The parts of the recording that `identify` found, and whether something in it is missing or cannot be read."""
     parts, is_damaged = _split_file(file, found, counted)
     for _ in range(MOST_JOINED):
-        if found.format.name not in ("wav", "aiff"):
-            break
-        end = form_end(file, found.begin)
+        end = _declared_end(file, found)
         if end == file.size or not _begins_at(file, end):
             break
         parts[-1].spans[-1] = (parts[-1].spans[-1][0], end)
@@ -69,6 +69,17 @@ def split(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], 
         following, is_too = _split_file(file, found, counted)
         parts, is_damaged = parts + following, is_damaged or is_too
     return parts, is_damaged
+
+
+def _declared_end(file: AudioFile, found: Found) -> int:
+    """Where a file that says how long it is ends, the end of the whole file otherwise."""
+    if found.format.name in ("wav", "aiff"):
+        return form_end(file, found.begin)
+    if found.format.name == "mp4":
+        following = boxes(file, Box(b"", found.begin, file.size))
+        begins = (box.begin - BOX_HEAD_BYTES for box in following if box.kind == b"ftyp")
+        return next((begin for begin in begins if begin > found.begin), file.size)
+    return file.size
 
 
 def _begins_at(file: AudioFile, position: int) -> bool:
