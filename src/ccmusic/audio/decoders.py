@@ -133,6 +133,7 @@ def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
             raise
         except (UndecodableAudio, EmptyAudio) as error:
             first_error = first_error or error
+            sink.forget(begin)
         if place + 1 >= reader.n_tracks or sink.is_audible_since(begin):
             break
     if sink.mark() != begin:

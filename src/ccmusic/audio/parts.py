@@ -77,8 +77,8 @@ def _declared_end(file: AudioFile, found: Found) -> int:
         return form_end(file, found.begin)
     if found.format.name == "mp4":
         following = boxes(file, Box(b"", found.begin, file.size))
-        begins = (box.begin - BOX_HEAD_BYTES for box in following if box.kind == b"ftyp")
-        return next((begin for begin in begins if begin > found.begin), file.size)
+        begins = [box.begin - BOX_HEAD_BYTES for box in following if box.kind == b"ftyp"]
+        return begins[1] if len(begins) > 1 else file.size  # another box may be in front of the first one
     return file.size
 
 
