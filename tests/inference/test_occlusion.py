@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from ccmusic.errors import InvalidParameter
-from ccmusic.genres import LABELS, LEAVES
+from ccmusic.genres import LABELS, LEAVES, WORLD
 from ccmusic.inference.occlusion import BLOCKS, DRAWN_BLOCKS, ExplainPlan, Explanation, chosen_windows, quiet_copies
 from ccmusic.inference.pipeline import Pipeline
+from ccmusic.models.card_parts import Calibration
 from ccmusic.models.store import locate
+from support.bands_model import band_network, world_head, write_model, write_own_model
 from support.pictures_model import write_mel_model, write_picture_model
 from support.recordings import bin_frequency, tone, wav
 
@@ -18,7 +20,7 @@ def explanation(**lower: float) -> Explanation:
     for place, value in lower.items():
         octave, block = place[1:].split("b")
         without[int(octave), int(block)] = value
-    return Explanation(2, 20.0, 30.0, LEAVES[1], 0.6, without, np.zeros((84, 50), np.uint8))
+    return Explanation(2, 20.0, 30.0, "ccmusic", LEAVES[1], 0.6, without, np.zeros((84, 50), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +102,49 @@ def test_an_explanation_does_not_change_the_answer(pipeline):
     assert explained.explanations[0].probability == explained.windows[explained.explanations[0].window].probabilities[2]
 
 
+def test_an_explanation_speaks_of_the_requested_taxonomy(tmp_path):
+    # a tone in the band of genre 2 is genre 13 of the head; each output has its own temperature
+    warm = world_head(calibration=(Calibration(seconds=1.0, temperature=4.0),))
+    network = band_network(world_scale=0.1)
+    two_headed = Pipeline.load(locate(str(write_model(tmp_path, network, heads=(warm,)))))
+    result = two_headed.classify(wav(tone(bin_frequency(12), 2.0)), explain=ExplainPlan(taxonomy="world"))
+    (found,) = result.explanations
+    world = result.under("world")
+    assert (found.taxonomy, found.genre) == ("world", WORLD.genres()[13])
+    assert found.probability == world.windows[0].probabilities[13]
+    assert found.without[6] == pytest.approx(found.probability, abs=0.001)  # no sound there
+    assert found.without[1].max() < found.probability - 0.005
+    assert result.as_json(taxonomy="world")["windows"][0]["saliency"] == found.as_json()
+    assert "saliency" not in result.as_json()["windows"][0]
+
+
+def test_an_explanation_of_a_group_speaks_of_the_sum_of_its_genres(pipeline):
+    song = wav(tone(bin_frequency(12), 2.0))
+    result = pipeline.classify(song, explain=ExplainPlan(level=2))
+    (found,) = result.explanations
+    assert found.genre.label == "Classic"
+    assert found.probability == pytest.approx(result.probabilities[2][0])
+    assert found.text().startswith("Classical: mostly the bass")
+
+
+def test_an_explanation_of_a_model_with_other_labels_speaks_of_those(tmp_path):
+    own = Pipeline.load(locate(str(write_own_model(tmp_path))))
+    (found,) = own.classify(wav(tone(bin_frequency(7), 2.0)), explain=ExplainPlan()).explanations
+    assert (found.taxonomy, found.genre.label) == ("own", "middle")
+
+
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
         (ExplainPlan(window=7), "window must be 1 to 3, not 8"),
         (ExplainPlan(window=-1), "window must be 1 to 3, not 0"),
         (ExplainPlan(genre="Polka"), "genre must be one of Symphony"),
+        (ExplainPlan(genre="Symphony", level=2), "genre must be one of Classic, Non_classic, not 'Symphony'"),
+        (ExplainPlan(level=4), "level must be one of 16, 9, 2, not 4"),
+        (ExplainPlan(taxonomy="world"), "taxonomy must be ccmusic, not 'world'"),
     ],
 )
-def test_windows_and_genres_that_do_not_exist_are_refused(pipeline, plan, words):
+def test_what_does_not_exist_is_refused(pipeline, plan, words):
     with pytest.raises(InvalidParameter, match=words):
         pipeline.classify(wav(tone(440, 5.0)), explain=plan)
 

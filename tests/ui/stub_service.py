@@ -75,7 +75,7 @@ def explanation(window: int = 0) -> Explanation:
     without = np.full((7, 10), 0.6)
     without[1, 2] = 0.2
     picture = np.full((84, 100), 200, dtype=np.uint8)
-    return Explanation(window, 10.0 * window, 10.0 * (window + 1), LEAVES[1], 0.6, without, picture)
+    return Explanation(window, 10.0 * window, 10.0 * (window + 1), "ccmusic", LEAVES[1], 0.6, without, picture)
 
 
 class StubService:

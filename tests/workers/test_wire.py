@@ -60,7 +60,7 @@ def answer():
         level_dbfs=-20.3,
         bandwidth_hz=4321.1,
         odd="tone",
-        explanations=(Explanation(1, 10.1, 20.1, LEAVES[2], 0.7, RANDOM.random((7, 10)), image()),),
+        explanations=(Explanation(1, 10.1, 20.1, "ccmusic", LEAVES[2], 0.7, RANDOM.random((7, 10)), image()),),
     )
 
 
@@ -211,10 +211,18 @@ def test_an_array_with_nan_is_refused(answer):
         {"heads": (HeadResult(WORLD, {}, np.zeros((2, 16)), ()),)},
         {"heads": (HeadResult(WORLD, levels(WORLD), np.zeros((2, 16), np.float32), ()),)},
         {"heads": (HeadResult(WORLD, levels(WORLD), np.zeros((2, 16)), ("new",)),)},
-        {"explanations": (Explanation(2, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10)), image()),)},
-        {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((0, 10)), image()),)},
-        {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10), np.float32), image()),)},
-        {"explanations": (Explanation(0, 0.0, 1.0, LEAVES[0], 0.5, np.zeros((7, 10)), np.zeros(5, np.uint8)),)},
+        {"explanations": (Explanation(2, 0.0, 1.0, "ccmusic", LEAVES[0], 0.5, np.zeros((7, 10)), image()),)},
+        {"explanations": (Explanation(0, 0.0, 1.0, "ccmusic", LEAVES[0], 0.5, np.zeros((0, 10)), image()),)},
+        {
+            "explanations": (
+                Explanation(0, 0.0, 1.0, "ccmusic", LEAVES[0], 0.5, np.zeros((7, 10), np.float32), image()),
+            )
+        },
+        {
+            "explanations": (
+                Explanation(0, 0.0, 1.0, "ccmusic", LEAVES[0], 0.5, np.zeros((7, 10)), np.zeros(5, np.uint8)),
+            )
+        },
     ],
     ids=lambda changes: next(iter(changes)),
 )

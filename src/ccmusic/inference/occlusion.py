@@ -6,7 +6,7 @@ gradients, so it works for every network that the service can run. Each number i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import numpy as np
 from ccmusic.errors import InvalidParameter
 from ccmusic.features.cqt import BINS_PER_OCTAVE, FMIN
 from ccmusic.features.display import display_image
-from ccmusic.genres import Genre
+from ccmusic.genres import Genre, Taxonomy
 from ccmusic.models.card import Card
 
 BLOCKS = 10
@@ -53,11 +53,17 @@ class ExplainPlan:
         Index of the only window to explain, from 0.
     genre : str or None
         Label of the genre; None for the track's likeliest genre.
+    taxonomy : str or None
+        Name of the taxonomy that has the genre; None for the first of the model.
+    level : int or None
+        Level of the taxonomy that has the genre; None for the finest.
     """
 
     windows: int = 1
     window: int | None = None
     genre: str | None = None
+    taxonomy: str | None = None
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Explanation:
         Index of the window, from 0.
     start_seconds, end_seconds : float
         Position in the recording.
+    taxonomy : str
+        Name of the taxonomy that has the genre.
     genre : Genre
     probability : float
         With the whole window.
@@ -82,6 +90,7 @@ class Explanation:
     window: int
     start_seconds: float
     end_seconds: float
+    taxonomy: str
     genre: Genre
     probability: float
     without: np.ndarray
@@ -141,8 +150,15 @@ _BETWEEN = {"en": "between {start} and {end} s", "zh": "第 {start} 至 {end} �
 _THROUGHOUT = {"en": "throughout the window", "zh": "整个片段"}
 
 
-def require_explainable(plan: ExplainPlan, card: Card) -> None:
+def require_explainable(plan: ExplainPlan, card: Card, taxonomy: Taxonomy) -> None:
     """Refuse a plan that this model cannot follow; called before the recording is decoded.
+
+    Parameters
+    ----------
+    plan : ExplainPlan
+    card : Card
+    taxonomy : Taxonomy
+        The one that the plan names.
 
     Raises
     ------
@@ -152,16 +168,18 @@ def require_explainable(plan: ExplainPlan, card: Card) -> None:
         raise InvalidParameter(
             "explain", "is not possible with this model: only answers from the constant-Q transform are explained"
         )
-    if plan.genre is not None and plan.genre not in card.labels:
-        raise InvalidParameter("genre", f"must be one of {', '.join(card.labels)}, not {plan.genre!r}")
+    labels = [genre.label for genre in taxonomy.genres(plan.level)]
+    if plan.genre is not None and plan.genre not in labels:
+        raise InvalidParameter("genre", f"must be one of {', '.join(labels)}, not {plan.genre!r}")
 
 
 def explain_windows(
     plan: ExplainPlan,
     windows_db: Sequence[np.ndarray],
     bounds_seconds: Sequence[tuple[float, float]],
-    probabilities: np.ndarray,
-    genres: Sequence[Genre],
+    taxonomy: Taxonomy,
+    track: Mapping[int, np.ndarray],
+    windows: np.ndarray,
     n_blocks: int,
     probabilities_of: Callable[[list[np.ndarray]], np.ndarray],
 ) -> tuple[Explanation, ...]:
@@ -174,8 +192,12 @@ def explain_windows(
         Every window of the recording.
     bounds_seconds : sequence of (float, float)
         Start and end of each window.
-    probabilities : np.ndarray [shape=(n_windows, n_labels)]
-    genres : sequence of Genre [length=n_labels]
+    taxonomy : Taxonomy
+        The one that the plan names.
+    track : mapping of int to np.ndarray [shape=(level,)]
+        Probabilities of the recording at each level of that taxonomy.
+    windows : np.ndarray [shape=(n_windows, n_labels)]
+        Probabilities of each window.
     n_blocks : int
         Number of time blocks per window.
     probabilities_of : callable
@@ -189,14 +211,17 @@ def explain_windows(
     Raises
     ------
     InvalidParameter
-        The recording has no such window.
+        The recording has no such window, or the taxonomy no such level.
     """
     if plan.window is not None and not 0 <= plan.window < len(windows_db):
         raise InvalidParameter("window", f"must be 1 to {len(windows_db)}, not {plan.window + 1}")
+    level = taxonomy.level(plan.level)
+    genres = taxonomy.genres(level)
     labels = [genre.label for genre in genres]
-    genre = int(probabilities.mean(axis=0).argmax()) if plan.genre is None else labels.index(plan.genre)
+    place = int(track[level].argmax()) if plan.genre is None else labels.index(plan.genre)
+    probabilities = taxonomy.roll_up(windows, level)[:, place]
     explanations = []
-    for index in chosen_windows(probabilities[:, genre], plan):
+    for index in chosen_windows(probabilities, plan):
         copies, shape = quiet_copies(windows_db[index], n_blocks)
         start, end = bounds_seconds[index]
         explanations.append(
@@ -204,9 +229,10 @@ def explain_windows(
                 window=index,
                 start_seconds=start,
                 end_seconds=end,
-                genre=genres[genre],
-                probability=float(probabilities[index, genre]),
-                without=probabilities_of(copies)[:, genre].reshape(shape),
+                taxonomy=taxonomy.name,
+                genre=genres[place],
+                probability=float(probabilities[index]),
+                without=taxonomy.roll_up(probabilities_of(copies), level)[:, place].reshape(shape),
                 spectrogram_db=display_image(windows_db[index]),
             )
         )

@@ -40,7 +40,7 @@ from ccmusic.inference.occlusion import (
     require_explainable,
 )
 from ccmusic.inference.onnx_runtime import device_for
-from ccmusic.inference.result import HeadResult, ModelIdentity, TrackResult, Window
+from ccmusic.inference.result import HeadResult, ModelIdentity, TrackResult, Window, chosen_taxonomy
 from ccmusic.inference.runtimes import open_backend
 from ccmusic.inference.stages import StageTimer
 from ccmusic.models.card import Card
@@ -160,13 +160,14 @@ class Pipeline:
         AudioError
             The recording cannot be used.
         InvalidParameter
-            The window or genre to explain does not exist, or the model cannot be explained.
+            The window, taxonomy, level or genre to explain does not exist, or the model cannot be explained.
         NonFiniteOutput
             The network returned NaN or infinity.
         """
         plan = plan or WindowPlan()
         if explain is not None:
-            require_explainable(explain, self.card)
+            explained = chosen_taxonomy(explain.taxonomy, self._taxonomies)
+            require_explainable(explain, self.card, explained)
         timer = StageTimer(self.on_stage)
 
         timer.begin("decode")
@@ -203,14 +204,18 @@ class Pipeline:
         )
         explanations: tuple[Explanation, ...] = ()
         if explain is not None:
+            place = self._taxonomies.index(explained)
+            of = heads[place - 1] if place else HeadResult(taxonomy, probabilities, windows, raised)
+            output: Card | Head = self.card.heads[place - 1] if place else self.card
             explanations = explain_windows(
                 explain,
                 windows_db,
                 bounds,
-                windows,
-                taxonomy.genres(),
+                of.taxonomy,
+                of.probabilities,
+                of.windows,
                 BLOCKS if self.card.drawing is None else DRAWN_BLOCKS,
-                lambda copies: window_probabilities(self.network.logits(copies, timer)[0], seconds, self.card),
+                lambda copies: window_probabilities(self.network.logits(copies, timer)[place], seconds, output),
             )
         image = None
         if spectrogram:  # people see the CQT, whatever the network's input is

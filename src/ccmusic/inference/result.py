@@ -250,7 +250,7 @@ class TrackResult:
         }
         if of.sure_level is not None:
             answer["sure_level"] = of.sure_level or None
-        for explanation in self.explanations:
+        for explanation in (found for found in self.explanations if found.taxonomy == genres.name):
             answer["windows"][explanation.window]["saliency"] = explanation.as_json()
         if request_id is not None:
             answer["request_id"] = request_id
