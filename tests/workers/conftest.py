@@ -3,6 +3,7 @@
 import pytest
 
 from ccmusic.workers import restart_pause, roster
+from ccmusic.workers.supervisor import Supervisor
 from support.stub_worker import Pool
 
 
@@ -23,3 +24,19 @@ def make_pool(make_settings, monkeypatch):
     yield make
     for pool in pools:
         pool.stop()
+
+
+@pytest.fixture
+def start(make_settings):
+    """Start supervisors with real workers; they are stopped after the test."""
+    started = []
+
+    def begin(**changes) -> Supervisor:
+        supervisor = Supervisor(make_settings(**changes))
+        started.append(supervisor)
+        supervisor.start()
+        return supervisor
+
+    yield begin
+    for supervisor in started:
+        supervisor.stop()
