@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Response
 
 CHROMIUM = os.environ.get("CCMUSIC_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -22,6 +23,7 @@ FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # a machine without a network
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -48,11 +50,21 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page in its own context, with its errors and its requests."""
+    """A page in its own context, with its errors, its requests and the responses to them."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+
+    def note_response(self, response: Response) -> None:
+        """Keep a response; Playwright cannot call a method of a list."""
+        self.responses.append(response)
+
+    @property
+    def hosts(self) -> set[str]:
+        """Every host, with its port, that the page sent a request to."""
+        return {urlsplit(url).netloc for url in self.requests if not url.startswith(("data:", "blob:"))}
 
 
 @pytest.fixture
@@ -60,7 +72,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """Open a URL as a new visitor; it is closed after the test."""
     contexts = []
 
-    def open_page(url: str, locale: str = "en-US", **options: Any) -> Visit:
+    def open_page(url: str, locale: str = "en-US", awaited: str = "#run", **options: Any) -> Visit:
         context = browser.new_context(locale=locale, **options)
         context.set_default_timeout(1000 * PATIENCE_SECONDS)
         contexts.append(context)
@@ -68,8 +80,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         visit.page.on("console", lambda m: visit.errors.append(m.text) if m.type == "error" else None)
         visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
         visit.page.on("request", lambda request: visit.requests.append(request.url))
+        visit.page.on("response", visit.note_response)
         visit.page.goto(url)
-        visit.page.locator("#run").wait_for()  # the starting page reloads until the page is there
+        visit.page.locator(awaited).wait_for()  # the starting page reloads until the page is there
         return visit
 
     yield open_page

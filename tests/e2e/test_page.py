@@ -10,20 +10,17 @@ import httpx
 import pytest
 
 from ccmusic.genres import LEAVES, WORLD
+from ccmusic.health.http_protocol import SAFE_HEADERS
+from ccmusic.serving.edge import PERMISSIONS
 from ccmusic.settings import Settings
 from ccmusic.ui.texts import TEXTS, TITLE
+from e2e.page_actions import OPERA, SYMPHONY, choose, classify, confidences, explain, wait_for_answer
 from support.bands_model import write_world_model
-from support.recordings import bin_frequency, tone, wav
 from support.running_server import RunningServer, running_server
 from support.waiting import PATIENCE_SECONDS
 from ui.stub_service import StubService, serving, stub_app, wait_for_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:::gradio")]
-
-# The bands model answers genre i for a tone in band i.
-SYMPHONY, OPERA = (
-    {"name": "clip.wav", "mimeType": "audio/wav", "buffer": wav(tone(bin_frequency(index), 5.0))} for index in (2, 7)
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,33 +28,6 @@ def server(model_directory) -> Iterator[RunningServer]:
     with running_server(CCMUSIC_MODEL=str(model_directory), CCMUSIC_WORKERS="2") as running:
         running.wait_healthy()
         yield running
-
-
-def choose(page, clip) -> None:
-    """Upload a clip, after removing the previous one, and wait until the player has it."""
-    if page.locator("#audio audio.standard-player").count():
-        page.locator("#audio .icon-button").first.click()
-    page.locator("#audio input[type=file]").set_input_files(clip)
-    page.locator("#audio audio.standard-player").wait_for(state="attached")
-
-
-def classify(page, clip) -> None:
-    """Upload a clip, press the button and wait for the answer."""
-    choose(page, clip)
-    page.locator("#run").click()
-    wait_for_answer(page)
-
-
-def wait_for_answer(page) -> None:
-    """Wait for all parts of an answer: they arrive together, but are drawn one by one."""
-    page.locator("#track img").wait_for()
-    page.locator("#label .confidence-set").nth(4).wait_for()
-
-
-def confidences(page) -> list[tuple[str, int]]:
-    """The genres and percentages that the label shows."""
-    rows = page.locator("#label .confidence-set").all_inner_texts()
-    return [(row.split("\n")[0].strip(), int(re.search(r"(\d+)\s*%", row)[1])) for row in rows]
 
 
 def test_the_answer_for_a_recording_is_complete(server, visit):
@@ -86,8 +56,6 @@ def test_the_answer_for_a_recording_is_complete(server, visit):
     assert re.search(r"[0-9a-f]{64}", page.locator("#model code").get_attribute("title"))
 
     assert opened.errors == []
-    fetched = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
-    assert {urlsplit(url).netloc for url in fetched} == {urlsplit(server.url).netloc}
 
 
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("zh-TW", "zh"), ("en-GB", "en"), ("de-DE", "en")])
@@ -235,14 +203,36 @@ def test_an_open_tab_does_not_delay_the_shutdown(visit, model_directory):
         assert running.process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_the_api_documentation_loads_only_from_its_own_origin(server, browser):
-    page = browser.new_page()
-    requests = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(f"{server.url}/docs")
-    page.locator("#operations-classification-classify_v1_classify_post").wait_for()
-    assert {urlsplit(url).netloc for url in requests if url.startswith("http")} == {urlsplit(server.url).netloc}
-    page.close()
+def test_a_browser_without_a_network_asks_nobody_else_and_gets_every_header(server, visit):
+    opened = visit(server.url)
+    page = opened.page
+    classify(page, OPERA)
+    explain(page, TEXTS["en"]["explain.title"])
+    page.get_by_role("tab", name=TEXTS["en"]["tab.status"]).click()
+    page.locator("#status .cc-status").wait_for()
+    documentation = visit(f"{server.url}/docs", awaited="#operations-classification-classify_v1_classify_post")
+    for each in (opened, documentation):
+        assert each.hosts == {urlsplit(server.url).netloc}
+        assert each.errors == []
+        answers = [response for response in each.responses if response.url.startswith("http")]
+        assert len(answers) > 3
+        for answer in answers:
+            check_headers(answer.headers, answer.url)
+    assert page.locator("footer").get_by_text("API").count() == 0  # Gradio's panel gets a 404
+
+
+def check_headers(headers: dict[str, str], url: str) -> None:
+    """Check the headers of an answer as a browser gets it."""
+    policy = headers.pop("content-security-policy")
+    for name, value in SAFE_HEADERS[1:]:
+        assert headers[name] == value, url
+    assert policy.startswith("default-src 'none'") or "javascript" in headers["content-type"], url
+    assert "http:" not in policy and "https:" not in policy, url
+    if headers["content-type"].startswith("text/html"):
+        assert "frame-ancestors 'none'" in policy, url
+        assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0], url
+        assert headers["x-frame-options"] == "DENY", url
+        assert headers["permissions-policy"] == PERMISSIONS, url
 
 
 def test_the_visitor_can_choose_between_two_taxonomies(visit, tmp_path):

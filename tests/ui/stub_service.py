@@ -86,6 +86,7 @@ class StubService:
         self.ready = ready
         self.taxonomies: tuple[Taxonomy, ...] = (CCMUSIC,)
         self.calls: list[tuple[Path, str | int, bool]] = []
+        self.plans: list[ExplainPlan] = []
         self.clients: list[str | None] = []
         self.page_states: list[PageState] = []
 
@@ -107,9 +108,10 @@ class StubService:
             raise ModelNotReady("Model is still loading...")
         if isinstance(self.result, Exception):
             raise self.result
-        return (
-            self.result if explain is None else replace(self.result, explanations=(explanation(explain.window or 0),))
-        )
+        if explain is None:
+            return self.result
+        self.plans.append(explain)
+        return replace(self.result, explanations=(explanation(explain.window or 0),))
 
     def snapshot(self) -> ServiceSnapshot:
         if not self.ready:

@@ -7,7 +7,7 @@ import pytest
 
 from ccmusic.errors import CcmusicError, ModelNotReady, Overloaded, UndecodableAudio, WorkerDied
 from ccmusic.genres import WORLD
-from ccmusic.ui.answer import Answer, answer_clip, readiness_html
+from ccmusic.ui.answer import Answer, Question, answer_clip, readiness_html
 from ui.stub_service import StubService, snapshot, track_result
 
 
@@ -19,7 +19,7 @@ def clip(tmp_path):
 
 
 def answer(service: StubService, clip: str | None, language: str = "en", windows: str = "whole") -> Answer:
-    return asyncio.run(answer_clip(service, clip, windows, language))
+    return asyncio.run(answer_clip(service, Question(clip, windows), language))
 
 
 def test_an_answer_has_every_piece(clip):
@@ -29,7 +29,8 @@ def test_an_answer_has_every_piece(clip):
     assert len(got.confidences) == 5
     assert next(iter(got.confidences)) == "Chamber"
     assert "<img" in got.track
-    assert all((got.levels, got.genres, got.model))
+    assert all((got.headline, got.levels, got.genres, got.model))
+    assert (got.level, got.confidences_title) == (16, "Genre")
     assert [(str(source), windows, spectrogram) for source, windows, spectrogram in service.calls] == [
         (clip, "first30", True)
     ]
@@ -41,7 +42,7 @@ def test_names_follow_the_language(clip):
 
 def test_the_answer_is_in_the_chosen_taxonomy(clip):
     service = StubService(track_result(likeliest=3))
-    got = asyncio.run(answer_clip(service, clip, "whole", "zh", "world"))
+    got = asyncio.run(answer_clip(service, Question(clip, taxonomy="world"), "zh"))
     assert next(iter(got.confidences)) == WORLD.genres()[15 - 3].label_zh
     assert "不太确定" in got.notice  # a flag of this taxonomy
     assert got.levels == ""
@@ -49,7 +50,7 @@ def test_the_answer_is_in_the_chosen_taxonomy(clip):
 
 
 def test_a_taxonomy_that_the_model_does_not_have_gets_a_notice(clip):
-    got = asyncio.run(answer_clip(StubService(), clip, "whole", "en", "own"))
+    got = asyncio.run(answer_clip(StubService(), Question(clip, taxonomy="own"), "en"))
     assert "invalid value" in got.notice
     assert "must be one of ccmusic, world" in got.notice
 

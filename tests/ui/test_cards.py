@@ -42,17 +42,6 @@ def test_a_red_light_shows_the_cause_escaped():
     assert "<script>" not in html
 
 
-@pytest.mark.parametrize(
-    ("sure_level", "words"),
-    [(None, ""), (0, ""), (16, ""), (9, "only of the group: Symphony (47%, one of 9 groups)"), (2, "Classical")],
-)
-def test_a_group_is_named_if_only_the_group_is_reliable(sure_level, words):
-    result = dataclasses.replace(track_result(likeliest=0), sure_level=sure_level)
-    html = cards.sure_html(result, "en")
-    assert bool(html) is bool(words)
-    assert words in html
-
-
 def test_the_status_shows_uptime_model_and_workers():
     html = cards.status_html(StubService().snapshot(), "en")
     assert "1 h 1 min" in html

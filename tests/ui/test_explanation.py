@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ccmusic.errors import UndecodableAudio
-from ccmusic.ui.answer import explain_clip
+from ccmusic.ui.answer import Question, explain_clip
 from ccmusic.ui.explanation import COLUMN_PIXELS, DIMMED, explanation_html, explanation_png
 from ui.stub_service import StubService, explanation
 
@@ -33,7 +33,7 @@ def test_the_explanation_is_in_the_readers_language():
 
 
 def explain(service: StubService, clip: str | None, number: float | None = None) -> str:
-    return asyncio.run(explain_clip(service, clip, "whole", number, "en"))
+    return asyncio.run(explain_clip(service, Question(clip), None, number, "en"))
 
 
 def test_the_window_is_counted_from_one(tmp_path):

@@ -5,12 +5,14 @@ import json
 import logging
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from ccmusic.errors import UndecodableAudio
 from ccmusic.genres import CCMUSIC, WORLD, taxonomy_of
+from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.ui.texts import TEXTS, TITLE
 from ui.stub_service import StubService, track_result
 
@@ -76,7 +78,7 @@ def test_the_choice_of_taxonomies_is_visible_if_there_are_several(page_server, t
 
     page_server.service.taxonomies = taxonomies
     request = SimpleNamespace(headers={"accept-language": "zh-CN"}, request=None)
-    _, _, choice = asyncio.run(Page(page_server.service, Settings(), tmp_path).readiness(request))
+    _, _, choice, *_ = asyncio.run(Page(page_server.service, Settings(), tmp_path).readiness(request))
     assert choice["visible"] is visible
     if visible:
         assert choice["value"] == taxonomies[0].name
@@ -92,7 +94,7 @@ def test_routes_of_the_application_come_before_the_page(client):
 
 
 def test_examples_are_read_from_the_first_directory_that_has_some(tmp_path):
-    from ccmusic.ui.page import read_examples
+    from ccmusic.ui.example_clips import read_examples
 
     assert read_examples((tmp_path / "none",)) == ()
     (tmp_path / "a.ogg").touch()
@@ -111,10 +113,11 @@ def test_examples_are_not_deleted_with_old_uploads(tmp_path, monkeypatch):
 
     from ccmusic.settings import Settings
     from ccmusic.ui import page
+    from ccmusic.ui.example_clips import Example
 
     (tmp_path / "a.ogg").touch()
     (tmp_path / "uploads").mkdir()
-    example = page.Example(tmp_path / "a.ogg", {"en": "A", "zh": "甲"})
+    example = Example(tmp_path / "a.ogg", {"en": "A", "zh": "甲"})
     monkeypatch.setattr(page, "read_examples", lambda: (example,))
 
     async def build():
@@ -136,8 +139,10 @@ def test_the_page_shows_answers_and_notices_and_never_raises(page_server, clip, 
 
     request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, request=None)
     page = Page(page_server.service, Settings(), tmp_path)
-    notice, _, label, levels, model, track, genres = asyncio.run(page.show(str(clip), "whole", None, request))
-    assert notice == ""
+    shown = asyncio.run(page.show(str(clip), "whole", None, request))
+    notice, _, headline, label, levels, model, track, genres, explained, _ = shown
+    assert notice == explained == ""
+    assert "室内乐" in headline
     assert label["visible"] is True
     assert next(iter(label["value"])) == "室内乐"
     assert all("cc-" in piece for piece in (levels, model, track, genres))
@@ -145,13 +150,63 @@ def test_the_page_shows_answers_and_notices_and_never_raises(page_server, clip, 
     page_server.service.result = RuntimeError("no")
     logging.disable(logging.ERROR)
     try:
-        notice, placeholder, label, *rest = asyncio.run(page.show(str(clip), "whole", None, request))
+        notice, placeholder, headline, label, *rest, _ = asyncio.run(page.show(str(clip), "whole", None, request))
     finally:
         logging.disable(logging.NOTSET)
     assert TEXTS["zh"]["error.unexpected"] in notice
     assert placeholder["visible"] is True
-    assert label == {"visible": False, "value": None, "__type__": "update"}
-    assert rest == ["", "", "", ""]
+    assert label == {"visible": False, "value": None, "label": "", "__type__": "update"}
+    assert headline == ""
+    assert rest == ["", "", "", "", ""]
+
+
+@pytest.fixture
+def page(page_server, tmp_path):
+    from ccmusic.settings import Settings
+    from ccmusic.ui.page import Page
+
+    return Page(page_server.service, Settings(), tmp_path / "uploads")
+
+
+@pytest.fixture
+def request_in_english():
+    return SimpleNamespace(headers={"accept-language": "en"}, request=None)
+
+
+def test_what_answers_another_question_is_forgotten(page, clip, request_in_english):
+    *_, shown = asyncio.run(page.show(str(clip), "whole", "ccmusic", request_in_english))
+
+    def forgotten(*question: str | None) -> tuple[object, ...]:
+        return asyncio.run(page.forget_old(*question, shown))
+
+    assert all(update == {"__type__": "update"} for update in forgotten(str(clip), "whole", "ccmusic"))
+    for other in ((None, "whole", "ccmusic"), (str(clip), "first30", "ccmusic"), (str(clip), "whole", "world")):
+        notice, placeholder, headline, label, *rest, now = forgotten(*other)
+        assert (notice, headline, *rest) == ("",) * 7
+        assert (placeholder["visible"], label["visible"], label["value"]) == (True, False, None)
+        assert now.question is None
+
+
+def test_the_explanation_is_of_the_headline(page, page_server, clip, request_in_english):
+    page_server.service.result = replace(track_result(), sure_level=2)
+    question = (str(clip), "whole", "ccmusic")
+    *_, shown = asyncio.run(page.show(*question, request_in_english))
+    asyncio.run(page.explain(*question, 0, shown, request_in_english))
+    asyncio.run(page.explain(str(clip), "whole", "world", 2, shown, request_in_english))
+    assert page_server.service.plans == [
+        ExplainPlan(taxonomy="ccmusic", level=2),
+        ExplainPlan(window=1, taxonomy="world"),  # another question than the answer shown
+    ]
+
+
+def test_the_page_of_a_model_with_labels_of_its_own_speaks_of_those(page, page_server, request_in_english):
+    page_server.service.taxonomies = (taxonomy_of("own", ("low", "middle", "high")),)
+    *_, description, footer = asyncio.run(page.readiness(request_in_english))
+    assert "the 3 genres of this model" in description
+    assert "ccMusic dataset" not in footer
+    page_server.service.taxonomies = (CCMUSIC, WORLD)
+    *_, description, footer = asyncio.run(page.readiness(request_in_english))
+    assert description == footer == {"__type__": "update"}
 
 
 def test_two_answers_are_independent(gradio_client, page_server, clip):

@@ -17,6 +17,7 @@ from ccmusic.inference.result import FLAGS
 from ccmusic.monitoring.drift_watch import DRIFT_KINDS, Change, DriftOf, DriftState
 from ccmusic.ui import cards, plots, waiting_pages
 from ccmusic.ui.explanation import explanation_html
+from ccmusic.ui.headline import headline_html
 from ccmusic.ui.texts import TEXTS, clock, duration_text, error_text, language_of
 from ccmusic.workers.records import WorkerRecord
 from ccmusic.workers.supervisor_state import SupervisorState
@@ -146,7 +147,8 @@ def test_what_the_page_shows_in_chinese_has_full_width_punctuation():
     failed_worker = WorkerRecord(0, "failed", 7, 3, 2, error="no memory")
     state = replace(StubService().snapshot(), supervisor=SupervisorState(workers=(failed_worker,)))
     pieces = [
-        cards.sure_html(result, "zh"),
+        headline_html(result, "zh"),
+        headline_html(replace(result, sure_level=0), "zh"),
         cards.flags_html(result, "zh"),
         cards.model_html(result, "zh"),
         cards.status_html(replace(state, drift=DriftState(60, drift)), "zh"),

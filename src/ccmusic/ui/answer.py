@@ -15,6 +15,7 @@ from ccmusic.monitoring.page_state import PageState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
 from ccmusic.ui import cards, plots
 from ccmusic.ui.explanation import explanation_html
+from ccmusic.ui.headline import certain_level, headline_html
 from ccmusic.ui.texts import Language, error_text, text
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,25 @@ class PageService(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What the page asks of the service.
+
+    Attributes
+    ----------
+    clip : str or None
+        Path of the uploaded recording.
+    windows : str
+        ``whole`` or ``first30``.
+    taxonomy : str or None
+        Name of the taxonomy; None for the first of the model.
+    """
+
+    clip: str | None
+    windows: str = "whole"
+    taxonomy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the page shows for a clip.
 
@@ -58,6 +78,11 @@ class Answer:
     ----------
     notice : str
         HTML: the flags of an answer, or the reason why there is none.
+    level : int or None
+        The level of the headline; None if there is no answer, or none that is certain.
+    headline : str
+        HTML; empty if there is no answer.
+    confidences_title : str
     confidences : dict of str to float, or None
         Probability by genre name; None if there is no answer.
     levels, model, track, genres : str
@@ -65,6 +90,9 @@ class Answer:
     """
 
     notice: str
+    level: int | None = None
+    headline: str = ""
+    confidences_title: str = ""
     confidences: dict[str, float] | None = None
     levels: str = ""
     model: str = ""
@@ -72,32 +100,35 @@ class Answer:
     genres: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the page shows at present: the question, and the level of the headline, see `Answer.level`.
+
+    `question` is None while the page shows no answer, notice or explanation.
+    """
+
+    question: Question | None = None
+    level: int | None = None
+
+
+NOTHING = Shown()
+"""A page without an answer."""
+
+
 def confidences(result: TrackResult, language: Language) -> dict[str, float]:
     """Probabilities of the likeliest genres, by name, for ``gr.Label``."""
     return {plots.genre_name(p, language): p.probability for p in result.predictions(None, TOP_CLASSES)}
 
 
-async def answer_clip(
-    service: PageService,
-    clip: str | None,
-    windows: str,
-    language: Language,
-    taxonomy: str | None = None,
-    client: str = "",
-) -> Answer:
+async def answer_clip(service: PageService, question: Question, language: Language, client: str = "") -> Answer:
     """Classify a clip and draw the answer. Every failure becomes a notice that states what to do next.
 
     Parameters
     ----------
     service : PageService
-    clip : str or None
-        Path of the uploaded recording.
-    windows : str
-        ``whole`` or ``first30``.
+    question : Question
     language : str
         ``en`` or ``zh``.
-    taxonomy : str, optional
-        Name of the taxonomy; the first of the model by default.
     client : str
         Who sent the recording.
 
@@ -105,31 +136,34 @@ async def answer_clip(
     -------
     Answer
     """
-    if clip is None:
-        return Answer(cards.notice_html("info", text("notice.no_clip", language)))
-    # a local file: not worth a thread
-    if not Path(clip).is_file():  # noqa: ASYNC240
-        return Answer(cards.notice_html("info", text("notice.gone", language)))
+    if (reason := _no_clip_html(question, language)) is not None:
+        return Answer(reason)
     try:
-        result = await service.classify(Path(clip), windows=windows, spectrogram=True, client=client)
+        result = await service.classify(
+            Path(question.clip or ""), windows=question.windows, spectrogram=True, client=client
+        )
         # In a thread: drawing takes tens of milliseconds, and would block health probes on this loop.
-        return await asyncio.to_thread(_draw, result.under(taxonomy), language)
+        return await asyncio.to_thread(_draw, result.under(question.taxonomy), language)
     except Exception as error:  # the page shows a text, never a stack trace
         return Answer(failure_html(error, service, language))
 
 
 async def explain_clip(
-    service: PageService, clip: str | None, windows: str, number: float | None, language: Language, client: str = ""
+    service: PageService,
+    question: Question,
+    level: int | None,
+    number: float | None,
+    language: Language,
+    client: str = "",
 ) -> str:
     """Explain why a window of a clip got its genre.
 
     Parameters
     ----------
     service : PageService
-    clip : str or None
-        Path of the uploaded recording.
-    windows : str
-        ``whole`` or ``first30``.
+    question : Question
+    level : int or None
+        Level of the taxonomy whose genre is explained; None for the finest.
     number : float or None
         Number of the window, from 1; None or 0 for the window with the highest probability of the genre.
     language : str
@@ -142,21 +176,34 @@ async def explain_clip(
     str
         HTML: a picture, or a notice that states what to do next.
     """
-    if clip is None:
-        return cards.notice_html("info", text("notice.no_clip", language))
-    if not Path(clip).is_file():  # noqa: ASYNC240
-        return cards.notice_html("info", text("notice.gone", language))
-    plan = ExplainPlan(window=round(number) - 1 if number else None)
+    if (reason := _no_clip_html(question, language)) is not None:
+        return reason
+    plan = ExplainPlan(window=round(number) - 1 if number else None, taxonomy=question.taxonomy, level=level)
     try:
-        result = await service.classify(Path(clip), windows=windows, spectrogram=False, explain=plan, client=client)
+        result = await service.classify(
+            Path(question.clip or ""), windows=question.windows, spectrogram=False, explain=plan, client=client
+        )
         return await asyncio.to_thread(explanation_html, result.explanations[0], language)
     except Exception as error:  # the page shows a text, never a stack trace
         return failure_html(error, service, language)
 
 
+def _no_clip_html(question: Question, language: Language) -> str | None:
+    """A notice if there is no clip to answer for; otherwise None."""
+    if question.clip is None:
+        return cards.notice_html("info", text("notice.no_clip", language))
+    if not Path(question.clip).is_file():
+        return cards.notice_html("info", text("notice.gone", language))
+    return None
+
+
 def _draw(result: TrackResult, language: Language) -> Answer:
+    level = certain_level(result)
     return Answer(
-        notice=cards.sure_html(result, language) + cards.flags_html(result, language),
+        notice=cards.flags_html(result, language),
+        level=level,
+        headline=headline_html(result, language),
+        confidences_title=text("genre" if level == result.taxonomy.level() else "guesses", language),
         confidences=confidences(result, language),
         levels=plots.levels_html(result, language),
         model=cards.model_html(result, language),

@@ -56,16 +56,6 @@ def flags_html(result: TrackResult, language: Language) -> str:
     return "".join(notice_html("warning", text(key, language)) for key in keys)
 
 
-def sure_html(result: TrackResult, language: Language) -> str:
-    """A notice if the answer is reliable only for a group of genres; otherwise empty."""
-    level = result.sure_level
-    if not level or level == result.taxonomy.level():
-        return ""
-    group = result.predictions(level, 1)[0]
-    name = group.label_zh if language == "zh" else group.label_en
-    return notice_html("info", text("sure", language, group=name, n=level, probability=f"{group.probability:.0%}"))
-
-
 def model_html(result: TrackResult, language: Language) -> str:
     """The model that answered, and the time that it took. The tooltip has the whole hash."""
     model = result.model

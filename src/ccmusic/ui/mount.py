@@ -247,7 +247,7 @@ def _mount(service: PageService, settings: Settings, uploads: UploadDirectory) -
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        footer_links=["api", "gradio"],
+        footer_links=["gradio"],  # not "api": its panel asks for the schema of MCP, which is off; /docs says more
         favicon_path=str(favicon),
         i18n=i18n,
         theme=page.theme(),

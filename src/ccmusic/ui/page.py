@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,23 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # must be set before the impor
 
 import gradio as gr
 
-from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
 from ccmusic.errors import CcmusicError
 from ccmusic.genres import OWN, TAXONOMIES
 from ccmusic.settings import Settings
 from ccmusic.ui import cards
-from ccmusic.ui.answer import TOP_CLASSES, Answer, PageService, answer_clip, confidences, explain_clip, readiness_html
+from ccmusic.ui.answer import (
+    NOTHING,
+    TOP_CLASSES,
+    Answer,
+    PageService,
+    Question,
+    Shown,
+    answer_clip,
+    confidences,
+    explain_clip,
+    readiness_html,
+)
+from ccmusic.ui.example_clips import Example, copied, read_examples
 from ccmusic.ui.texts import TEXTS, TITLE, Language, error_text, language_of, text
 from ccmusic.ui.upload_directory import KEEP_SECONDS, SWEEP_SECONDS
 
@@ -29,30 +37,6 @@ CSS_PATH = Path(__file__).with_name("page.css")
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
 """Fonts of the reader's system; none is downloaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An example recording of the page."""
-
-    path: Path
-    titles: dict[Language, str]
-
-
-def read_examples(directories: tuple[Path, ...] = EXAMPLE_DIRECTORIES) -> tuple[Example, ...]:
-    """Read ``examples.json`` from the first directory that has one. Without one, there are no examples.
-
-    Each entry has a ``file``, a ``title_en`` and a ``title_zh``.
-    """
-    index = next((d / "examples.json" for d in directories if (d / "examples.json").is_file()), None)
-    if index is None:
-        return ()
-    entries = json.loads(index.read_text(encoding="utf-8"))
-    return tuple(
-        Example(path, {language: entry[f"title_{language}"] for language in TEXTS})
-        for entry in entries
-        if (path := index.parent / entry["file"]).is_file()
-    )
 
 
 def theme() -> gr.themes.Base:
@@ -101,7 +85,7 @@ class Page:
     def __init__(self, service: PageService, settings: Settings, upload_directory: Path) -> None:
         self._service = service
         self._settings = settings
-        self._examples = _copied(read_examples(), upload_directory / "examples")
+        self._examples = copied(read_examples(), upload_directory / "examples")
         self.i18n = translations(self._examples)
 
     def build(self) -> gr.Blocks:
@@ -109,14 +93,14 @@ class Page:
         t = self.i18n
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEEP_SECONDS)) as page:
             gr.HTML(cards.header_html(), elem_classes="cc-slot", padding=False)
-            gr.Markdown(t("description"), elem_classes="cc-lead")
+            self._description = gr.Markdown(t("description"), elem_classes="cc-lead")
             self._readiness = _slot("readiness")
             with gr.Tabs():
                 with gr.Tab(t("tab.classify"), id="classify") as classify_tab:
                     self._build_classify(t)
                 with gr.Tab(t("tab.status"), id="status") as status_tab:
                     self._status = _slot("status")
-            gr.Markdown(t("footer"), elem_id="footer")
+            self._footer = gr.Markdown(t("footer"), elem_id="footer")
             self._connect_status(page, classify_tab, status_tab)
         # Larger than the queue of the service, so that the service decides, and the reader sees its error text.
         page.max_threads = 2 * self._settings.max_queue
@@ -156,27 +140,18 @@ class Page:
                 buttons = self._build_examples(t)
             with gr.Column(scale=6, min_width=300):
                 placeholder = gr.Markdown(t("empty"), elem_id="placeholder")
-                label = gr.Label(num_top_classes=TOP_CLASSES, label=t("genre"), elem_id="label", visible=False)
+                headline = _slot("headline")
+                label = gr.Label(
+                    num_top_classes=TOP_CLASSES, label=t("genre"), elem_id="label", visible=False, show_heading=False
+                )
                 model = _slot("model")
                 levels = _slot("levels")
         track = _slot("track")
         genres = _slot("genres")
 
-        shown = {
-            "fn": self.show,
-            "inputs": [audio, windows, self._taxonomy],
-            "outputs": [notice, placeholder, label, levels, model, track, genres],
-            "api_visibility": "private",
-            "concurrency_limit": None,
-            "show_progress": "full",
-            "show_progress_on": [placeholder, label],
-        }
-        run.click(**shown)
-        self._build_explanation(t, audio, windows, run)
-        for button, example in buttons:
-            button.click(
-                lambda path=str(example.path): path, outputs=audio, api_visibility="private", queue=False
-            ).then(**shown)
+        explain, number, explanation = self._build_explanation(t)
+        answer = [notice, placeholder, headline, label, levels, model, track, genres, explanation]
+        self._connect_answers([audio, windows, self._taxonomy], answer, run, buttons, explain, number)
         # For API clients of Gradio: only the label, and errors as exceptions. POST /v1/classify offers more.
         gr.Button(visible=False).click(
             self.classify,
@@ -187,22 +162,61 @@ class Page:
             concurrency_limit=None,
         )
 
-    def _build_explanation(self, t: gr.I18n, audio: gr.Audio, windows: gr.Radio, run: gr.Button) -> None:
+    def _connect_answers(
+        self,
+        asked: list[Any],
+        answer: list[Any],
+        run: gr.Button,
+        buttons: list[tuple[gr.Button, Example]],
+        explain: gr.Button,
+        number: gr.Number,
+    ) -> None:
+        """Connect the buttons. `asked` are the components of a `Question`, `answer` those of what is shown for it."""
+        audio, windows, taxonomy = asked
+        _, placeholder, _, label, *_, explanation = answer
+        shown = gr.State(NOTHING)
+        # A second press during the first asks about what is chosen then, and no change remains unnoticed.
+        common = {"api_visibility": "private", "trigger_mode": "always_last"}
+        classifying = {
+            "fn": self.show,
+            "inputs": asked,
+            "outputs": [*answer, shown],
+            "concurrency_limit": None,
+            "show_progress_on": [placeholder, label],
+            **common,
+        }
+        # After each change, and after each answer: the question may have changed while it was being answered.
+        checking = {
+            "fn": self.forget_old,
+            "inputs": [*asked, shown],
+            "outputs": [*answer, shown],
+            "queue": False,
+            "show_progress": "hidden",
+            **common,
+        }
+        gr.on([audio.change, windows.input, taxonomy.input], **checking)
+        run.click(**classifying).then(**checking)
+        for button, example in buttons:
+            chosen = button.click(
+                lambda path=str(example.path): path, outputs=audio, api_visibility="private", queue=False
+            )
+            chosen.then(**classifying).then(**checking)
+        explain.click(
+            self.explain,
+            inputs=[*asked, number, shown],
+            outputs=[explanation, shown],
+            concurrency_limit=None,
+            show_progress_on=[explain],
+            **common,
+        ).then(**checking)
+
+    def _build_explanation(self, t: gr.I18n) -> tuple[gr.Button, gr.Number, gr.HTML]:
+        """The button, the number of the window, and the place of the explanation."""
         with gr.Accordion(t("explain.title"), open=False, elem_id="explain"):
             gr.Markdown(t("explain.lead"), elem_classes="cc-lead")
             number = gr.Number(0, label=t("explain.window"), precision=0, minimum=0, elem_id="explain-window")
-            explain = gr.Button(t("explain.run"), size="sm", elem_id="explain-run")
-            answer = _slot("explanation")
-        explain.click(
-            self.explain,
-            inputs=[audio, windows, number],
-            outputs=answer,
-            api_visibility="private",
-            concurrency_limit=None,
-            show_progress_on=[explain],
-        )
-        # the explanation shown is of the previous clip
-        run.click(lambda: "", outputs=answer, api_visibility="private", queue=False)
+            button = gr.Button(t("explain.run"), size="sm", elem_id="explain-run")
+            return button, number, _slot("explanation")
 
     def _build_examples(self, t: gr.I18n) -> list[tuple[gr.Button, Example]]:
         if not self._examples:
@@ -218,7 +232,7 @@ class Page:
         # Not queued: these read the snapshot, and must work while the queue is full.
         private = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         waiting = gr.Timer(READINESS_SECONDS, active=False)
-        shown = [self._readiness, waiting, self._taxonomy]
+        shown = [self._readiness, waiting, self._taxonomy, self._description, self._footer]
         page.load(self.readiness, outputs=shown, **private)
         waiting.tick(self.readiness, outputs=shown, **private)
 
@@ -228,12 +242,17 @@ class Page:
         classify_tab.select(lambda: gr.Timer(active=False), outputs=refreshing, **private)
         refreshing.tick(self.status, outputs=self._status, **private)
 
-    # called by the components
-
     async def show(self, audio: str | None, windows: str, taxonomy: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Classify a clip for the page; failures become notices."""
-        answer = await answer_clip(self._service, audio, windows, _language(request), taxonomy, _client(request))
-        return self._updates(answer)
+        """Classify a clip for the page; failures become notices. An explanation of an earlier answer disappears."""
+        question = Question(audio, windows, taxonomy)
+        answer = await answer_clip(self._service, question, _language(request), _client(request))
+        return (*self._updates(answer), "", Shown(question, answer.level))
+
+    async def forget_old(self, audio: str | None, windows: str, taxonomy: str | None, shown: Shown) -> tuple[Any, ...]:
+        """Empty the page if what it shows answers another question than the present one."""
+        emptied = (*self._updates(Answer("")), "", NOTHING)
+        is_current = shown.question in (None, Question(audio, windows, taxonomy))
+        return (gr.skip(),) * len(emptied) if is_current else emptied
 
     @staticmethod
     def _updates(answer: Answer) -> tuple[Any, ...]:
@@ -241,7 +260,8 @@ class Page:
         return (
             answer.notice,
             gr.update(visible=not answered),
-            gr.update(value=answer.confidences, visible=answered),
+            answer.headline,
+            gr.update(value=answer.confidences, visible=answered, label=answer.confidences_title),
             answer.levels,
             answer.model,
             answer.track,
@@ -273,28 +293,39 @@ class Page:
             raise gr.Error(f"{error_text(error, language)} ({error})", print_exception=False) from error
         return confidences(result, language)
 
-    async def explain(self, audio: str | None, windows: str, number: float | None, request: gr.Request) -> str:
-        """Explain why a window got its genre."""
-        return await explain_clip(self._service, audio, windows, number, _language(request), _client(request))
+    async def explain(
+        self,
+        audio: str | None,
+        windows: str,
+        taxonomy: str | None,
+        number: float | None,
+        shown: Shown,
+        request: gr.Request,
+    ) -> tuple[str, Shown]:
+        """Explain why a window got the genre of the headline, or its likeliest genre if no answer is shown."""
+        question = Question(audio, windows, taxonomy)
+        known = shown if shown.question == question else Shown(question)
+        client = _client(request)
+        return await explain_clip(self._service, question, known.level, number, _language(request), client), known
 
-    async def readiness(self, request: gr.Request) -> tuple[str, gr.Timer, dict[str, Any]]:
-        """A notice while the model loads, then the choice of taxonomies. The timer stops when the model is ready."""
+    async def readiness(self, request: gr.Request) -> tuple[Any, ...]:
+        """A notice while the model loads, then its taxonomies and texts. The timer stops when the model is ready."""
         snapshot, language = self._service.snapshot(), _language(request)
-        names = [] if snapshot.served is None else [taxonomy.name for taxonomy in snapshot.served.taxonomies]
+        taxonomies = () if snapshot.served is None else snapshot.served.taxonomies
         choice = gr.update(visible=False, value=None)
-        if len(names) > 1:
-            choices = [(text(f"taxonomy.{name}", language), name) for name in names]
-            choice = gr.update(visible=True, choices=choices, value=names[0])
-        return readiness_html(snapshot, language), gr.Timer(active=snapshot.model_status != "ready"), choice
+        if len(taxonomies) > 1:
+            choices = [(text(f"taxonomy.{taxonomy.name}", language), taxonomy.name) for taxonomy in taxonomies]
+            choice = gr.update(visible=True, choices=choices, value=taxonomies[0].name)
+        description, footer = gr.skip(), gr.skip()
+        if taxonomies and taxonomies[0].name == OWN:
+            description = text("description.own", language, n=len(taxonomies[0].labels))
+            footer = text("footer.own", language)
+        waiting = gr.Timer(active=snapshot.model_status != "ready")
+        return readiness_html(snapshot, language), waiting, choice, description, footer
 
     async def status(self, request: gr.Request) -> str:
         """The status of the service."""
         return cards.status_html(self._service.snapshot(), _language(request))
-
-
-def _copied(examples: tuple[Example, ...], directory: Path) -> tuple[Example, ...]:
-    directory.mkdir(parents=True, exist_ok=True)
-    return tuple(Example(Path(shutil.copy(e.path, directory)), e.titles) for e in examples)
 
 
 def build_page(service: PageService, settings: Settings, upload_directory: Path) -> tuple[gr.Blocks, gr.I18n]:

@@ -19,6 +19,7 @@ TITLE = "CCMusic - 音乐流派分类系统"
 TEXTS: dict[Language, dict[str, str]] = {
     "en": {
         "description": "Upload audio: 16 genres such as classical, pop and rock are recognised automatically.",
+        "description.own": "Upload audio: the {n} genres of this model are recognised automatically.",
         "tab.classify": "Recognise",
         "tab.status": "Service status",
         "clip": "Recording",
@@ -32,7 +33,15 @@ TEXTS: dict[Language, dict[str, str]] = {
         "run": "Recognise the genre",
         "examples": "No recording? Try an example:",
         "genre": "Genre",
-        "empty": "### The result appears here\n\nThe five likeliest genres, how they change over time, "
+        "guesses": "Guesses",
+        "headline.genre": "Probability {probability}",
+        "headline.group": "The model is certain only of this group: {probability}, one of {n} groups. "
+                          "The genres below are guesses.",
+        "headline.uncertain": "No certain genre",
+        "headline.odd": "Probably not music",
+        "headline.silence": "Almost silent",
+        "headline.guesses": "The genres below are guesses.",
+        "empty": "### The result appears here\n\nThe likeliest genres, how they change over time, "
                  "and the spectrogram of the recording.",
         "map.title": "Over time",
         "map.spectrogram": "Constant-Q spectrogram, 7 octaves from C1; brighter is louder",
@@ -56,8 +65,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "model.answered": "Model: {name}, version {version}",
         "model.hash": "SHA-256 of the model: {sha256}",
         "model.analysed": "{seconds} of audio analysed in {took} s",
-        "sure": "The model is certain only of the group: {group} ({probability}, one of {n} groups). "
-                "Treat the finer genres as hints.",
         "flag.silence": "This recording is almost silent, so the result means little. "
                         "Check the file or the microphone.",
         "flag.too_short": "This recording is shorter than one window of the model, so it was padded. "
@@ -147,9 +154,14 @@ TEXTS: dict[Language, dict[str, str]] = {
                   "Uploaded recordings are deleted after about an hour and are never shared.\n\n"
                   "The 16 genres are those of the public ccMusic dataset (music_genre). "
                   "CCMusic is open-source software under the MIT licence.",
+        "footer.own": "[API documentation](docs) · [Health](health)\n\n"
+                      "Uploaded recordings are deleted after about an hour and are never shared.\n\n"
+                      "The genres are those of the model that the operator of this service chose. "
+                      "CCMusic is open-source software under the MIT licence.",
     },
     "zh": {
         "description": "上传音频，自动识别古典、流行、摇滚等 16 种音乐流派。",
+        "description.own": "上传音频，自动识别本模型的 {n} 种流派。",
         "tab.classify": "识别",
         "tab.status": "服务状态",
         "clip": "音频",
@@ -163,7 +175,14 @@ TEXTS: dict[Language, dict[str, str]] = {
         "run": "识别流派",
         "examples": "没有音频？试试这些示例：",
         "genre": "流派",
-        "empty": "### 结果将显示在这里\n\n包括最可能的五种流派、流派随时间的变化，以及音频的频谱图。",
+        "guesses": "可能的流派",
+        "headline.genre": "概率 {probability}",
+        "headline.group": "模型只能确定所属类别：概率 {probability}，共 {n} 类。以下具体流派仅供参考。",
+        "headline.uncertain": "无法确定流派",
+        "headline.odd": "可能不是音乐",
+        "headline.silence": "几乎没有声音",
+        "headline.guesses": "以下流派仅供参考。",
+        "empty": "### 结果将显示在这里\n\n包括最可能的流派、流派随时间的变化，以及音频的频谱图。",
         "map.title": "随时间的变化",
         "map.spectrogram": "常数 Q 频谱图，从 C1 起共 7 个八度，越亮表示声音越响",
         "map.timeline": "各片段最可能的流派",
@@ -185,7 +204,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "model.answered": "模型：{name}，版本 {version}",
         "model.hash": "模型的 SHA-256：{sha256}",
         "model.analysed": "时长 {seconds}，用时 {took} 秒",
-        "sure": "模型只能确定所属类别：{group}（{probability}，共 {n} 类）。具体流派仅供参考。",
         "flag.silence": "这段音频几乎没有声音，结果没有参考意义。请检查文件或麦克风。",
         "flag.too_short": "这段音频太短，不足一个片段，补足长度后才进行了识别。音频较长时，结果更可靠。",
         "flag.uncertain": "模型不太确定：没有哪种流派明显突出，结果仅供参考。",
@@ -264,6 +282,9 @@ TEXTS: dict[Language, dict[str, str]] = {
         "footer": "[API 文档](docs) · [健康状态](health)\n\n"
                   "上传的音频会在约一小时后删除，不会提供给任何第三方。\n\n"
                   "16 种流派来自公开数据集 ccMusic（music_genre）。CCMusic 是开源软件，采用 MIT 许可证。",
+        "footer.own": "[API 文档](docs) · [健康状态](health)\n\n"
+                      "上传的音频会在约一小时后删除，不会提供给任何第三方。\n\n"
+                      "流派由服务管理员指定的模型决定。CCMusic 是开源软件，采用 MIT 许可证。",
     },
 }
 # fmt: on
