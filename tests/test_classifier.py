@@ -13,8 +13,9 @@ import ccmusic
 from ccmusic import AudioError, Classifier, ModelError
 from ccmusic.classifier import open_pipeline
 from ccmusic.errors import InvalidParameter, InvalidSettings, ModelFileNotFound
-from ccmusic.genres import LABELS
+from ccmusic.genres import LABELS, WORLD
 from ccmusic.settings import read_settings
+from support.bands_model import write_world_model
 from support.recordings import bin_frequency, tone, wav
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,19 @@ def test_windows_and_explanations(classifier):
     assert len(classifier.classify(SONG, explain=True).explanations) == 1
     with pytest.raises(InvalidParameter, match="windows"):
         classifier.classify(SONG, windows="half")
+
+
+def test_the_explanation_speaks_of_the_requested_taxonomy(tmp_path):
+    classifier = Classifier(write_world_model(tmp_path))
+    (explanation,) = classifier.classify(SONG, explain=True, taxonomy="world").explanations
+    assert explanation.genre in WORLD.genres()
+    with pytest.raises(InvalidParameter, match="taxonomy"):
+        classifier.classify(SONG, explain=True, taxonomy="own")
+
+
+def test_the_limit_of_uploads_does_not_hold(model_directory, monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
+    assert Classifier(model_directory).classify(SONG).duration_seconds == 6.0
 
 
 def test_what_cannot_be_used_is_a_typed_error(classifier, tmp_path):

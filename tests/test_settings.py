@@ -1,6 +1,7 @@
 import codecs
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,13 @@ def test_decode_limits_carry_the_settings(monkeypatch):
     monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
     limits = read_settings().decode_limits
     assert (limits.max_seconds, limits.max_bytes) == (12.5, 1000)
+
+
+def test_local_files_have_every_limit_but_that_of_bytes(monkeypatch):
+    monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
+    settings = read_settings()
+    assert replace(settings.local_limits, max_bytes=1000) == settings.decode_limits
+    assert settings.local_limits.max_bytes >= 2**62
 
 
 def test_the_defaults_of_the_limits_are_those_of_the_decoder():

@@ -85,7 +85,12 @@ class Classifier:
         self.taxonomies: tuple[Taxonomy, ...] = self._pipeline.card.taxonomies
 
     def classify(
-        self, recording: str | os.PathLike[str] | bytes, *, windows: str | int = "whole", explain: bool = False
+        self,
+        recording: str | os.PathLike[str] | bytes,
+        *,
+        windows: str | int = "whole",
+        explain: bool = False,
+        taxonomy: str | None = None,
     ) -> TrackResult:
         """Name the genre of one recording.
 
@@ -101,6 +106,8 @@ class Classifier:
         explain : bool
             Whether to measure which part of the clearest window supports its genre, which costs seconds. See
             `TrackResult.explanations`.
+        taxonomy : str, optional
+            Of the explained genre; the model's first by default. The result has the answers in all taxonomies.
 
         Returns
         -------
@@ -111,12 +118,12 @@ class Classifier:
         AudioError
             The recording cannot be used.
         InvalidParameter
-            There is no such file, or `windows` is not allowed, or this model cannot be explained.
+            There is no such file, or `windows` or `taxonomy` is not allowed, or this model cannot be explained.
         """
         plan = parse_windows(str(windows), self._max_windows)
         source = Path(recording) if isinstance(recording, str) else recording
         with self._lock:
-            return self._pipeline.classify(source, plan, explain=ExplainPlan() if explain else None)
+            return self._pipeline.classify(source, plan, explain=ExplainPlan(taxonomy=taxonomy) if explain else None)
 
 
 def open_pipeline(
@@ -147,7 +154,7 @@ def open_pipeline(
     if location is None:
         location = prepare_model(settings, on_stage=on_stage, on_caveat=on_caveat, progress=progress)
     execution = Execution(settings.threads_per_worker if threads is None else threads, settings.device)
-    pipeline = Pipeline.load(location, settings.decode_limits, execution)
+    pipeline = Pipeline.load(location, settings.local_limits, execution)
     if pipeline.caveat is not None:
         on_caveat(pipeline.caveat)
     return pipeline

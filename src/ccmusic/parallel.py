@@ -17,6 +17,8 @@ from ccmusic.errors import UndecodableAudio
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+DEADLY = "The recording ended the process that read it; export it again, for example as WAV or MP3."
+
 AHEAD = 2
 """Items that wait in the pool for each process, beside the one that it works on."""
 
@@ -103,7 +105,7 @@ class ParallelMap(Generic[Item, Answer]):
             try:
                 yield index, _answer(_submit(pool, self.function, items[index]))
             except BrokenProcessPool:
-                yield index, UndecodableAudio("ended the process that read it")
+                yield index, UndecodableAudio(DEADLY)
 
     def _pool(self, jobs: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import tomllib
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -330,7 +332,11 @@ class Settings(EnvironmentSettings):
         "client that has most is deleted.",
     )
 
-    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(_LIMITS.max_bytes, description="Largest recording, in bytes.")
+    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(
+        _LIMITS.max_bytes,
+        description="Largest recording that is sent to the service, or to the command line through a pipe, in bytes. "
+        "Files that the command line or the Python package reads may be larger.",
+    )
     max_seconds: Annotated[float, Field(gt=0)] = Field(
         _LIMITS.max_seconds, description="Longest recording, in seconds."
     )
@@ -426,6 +432,11 @@ class Settings(EnvironmentSettings):
             decode_share=self.decode_share,
             decode_memory_bytes=self.decode_memory_bytes,
         )
+
+    @property
+    def local_limits(self) -> DecodeLimits:
+        """The limits of files on this machine: nobody uploads them, so they may have any number of bytes."""
+        return replace(self.decode_limits, max_bytes=sys.maxsize)
 
     @classmethod
     def file_values(cls) -> dict[str, Any]:

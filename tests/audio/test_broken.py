@@ -205,12 +205,6 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("source", ["missing.wav", "."])
-def test_a_source_that_is_not_a_file(tmp_path, source):
-    with pytest.raises(InvalidParameter, match="source is not a file"):
-        decode(tmp_path / source)
-
-
 @pytest.mark.parametrize("first_seconds", [0.0, -1.0, math.nan, math.inf])
 def test_first_seconds_must_be_positive(first_seconds):
     with pytest.raises(InvalidParameter, match="first_seconds"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -38,6 +39,29 @@ def test_too_many_bytes(tmp_path, as_path):
     assert decode(source, DecodeLimits(max_bytes=len(content))).duration_seconds == 1.0
     with pytest.raises(UploadTooLarge, match=f"{len(content):,} bytes"):
         decode(source, DecodeLimits(max_bytes=len(content) - 1))
+
+
+@pytest.mark.parametrize(
+    ("limits", "settings", "way_around"),
+    [
+        ({"max_bytes": 1000}, ["MAX_UPLOAD_BYTES"], "send a shorter or compressed version"),
+        ({"max_seconds": 1.0}, ["MAX_SECONDS"], "--windows first30"),
+        ({"max_samples": 1000}, ["MAX_SAMPLES"], "--windows first30"),
+        ({"max_channels": 1}, ["MAX_CHANNELS"], "send a stereo or mono version"),
+        ({"max_sample_rate": 8000}, ["MIN_SAMPLE_RATE", "MAX_SAMPLE_RATE"], "send a version at 44,100 Hz"),
+        ({"decode_seconds": 0.0, "decode_share": 0.0}, ["DECODE_SECONDS", "DECODE_SHARE"], "export it again"),
+    ],
+)
+def test_a_refusal_names_the_setting_and_the_way_around_it(limits, settings, way_around):
+    with pytest.raises(AudioError, match=re.escape(way_around)) as caught:
+        decode(with_soundfile("WAV", None, tone(2.0)), DecodeLimits(**limits))
+    assert re.findall(r"CCMUSIC_(\w+)", str(caught.value)) == settings
+
+
+def test_the_beginning_of_a_recording_that_is_too_long_is_the_way_around():
+    limits = DecodeLimits(max_seconds=1.0, max_samples=100_000)
+    content = with_soundfile("WAV", None, tone(2.0))
+    assert decode(content, limits, first_seconds=0.5).duration_seconds == 0.5
 
 
 def test_too_long_in_every_format(encoded):

@@ -8,13 +8,16 @@ import re
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ccmusic import cli
 from ccmusic.commands import classify
 from ccmusic.commands.exit_codes import ExitCode
+from ccmusic.errors import EmptyAudio
 from ccmusic.genres import LABELS, WORLD
+from ccmusic.parallel import DEADLY
 from support import dying_pipeline
 from support.bands_model import NOTHING_IS_ODD, write_model, write_own_model, write_world_model
 from support.recordings import bin_frequency, tone, wav
@@ -135,6 +138,77 @@ def test_bad_arguments_are_usage_errors(recordings, capsys, arguments):
     assert arguments[1] in capsys.readouterr().err
 
 
+# names, pipes and unexpected errors
+
+
+def test_odd_names_lose_nothing_of_the_others(recordings, tmp_path, capsys):
+    song = recordings[0]
+    odd = tmp_path / os.fsdecode(b"Caf\xe9\n.wav")
+    odd.write_bytes(song.read_bytes())
+    names = [str(odd), "x" * 300, str(song / "inside"), str(tmp_path / "missing"), str(song)]
+    assert cli.main(["classify", "--json", "--jobs", "2", *names]) == ExitCode.SOME_FAILED
+    answers = _answers(capsys.readouterr().out)
+    assert [answer["file"] for answer in answers] == names
+    assert ["predictions" in answer for answer in answers] == [True, False, False, False, True]
+    assert [answer["error"]["detail"].split(";")[0] for answer in answers[1:4]] == [
+        "file cannot be opened: File name too long",
+        "file cannot be opened: Not a directory",
+        "file does not exist",
+    ]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_standard_input_is_a_recording(recordings, monkeypatch, capsys, jobs):
+    monkeypatch.setattr(
+        "sys.stdin", SimpleNamespace(buffer=io.BytesIO(recordings[0].read_bytes()), isatty=lambda: False)
+    )
+    assert cli.main(["classify", "--json", "--jobs", jobs, "-", str(recordings[0])]) == ExitCode.OK
+    sent, file = _answers(capsys.readouterr().out)
+    assert (sent.pop("file"), file.pop("file")) == ("-", str(recordings[0]))
+    assert sent == file
+
+
+def test_a_local_file_may_be_larger_than_an_upload_and_a_pipe_may_not(recordings, monkeypatch, capsys):
+    monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
+    monkeypatch.setattr(
+        "sys.stdin", SimpleNamespace(buffer=io.BytesIO(recordings[0].read_bytes()), isatty=lambda: False)
+    )
+    for jobs in ("1", "2"):
+        cli.main(["classify", "--json", "--jobs", jobs, str(recordings[0]), str(recordings[0])])
+        assert all("predictions" in answer for answer in _answers(capsys.readouterr().out))
+    assert cli.main(["classify", "--json", "-"]) == ExitCode.SOME_FAILED
+    (pipe,) = _answers(capsys.readouterr().out)
+    assert pipe["error"]["type"] == "upload-too-large"
+
+
+def test_an_unexpected_error_is_one_row_without_a_traceback(recordings, monkeypatch, capsys):
+    kinds = iter([MemoryError(), ValueError("a bug")])
+    monkeypatch.setattr("ccmusic.inference.pipeline.Pipeline.classify", lambda *_: raise_(next(kinds)))
+    assert cli.main(["classify", "--json", "--jobs", "1", *[str(recordings[0])] * 2]) == ExitCode.SOME_FAILED
+    captured = capsys.readouterr()
+    memory, bug = _answers(captured.out)
+    assert "--windows first30" in memory["error"]["detail"]
+    assert bug["error"] == {"type": "internal", "detail": "unexpected ValueError: a bug"}
+    assert "Traceback" not in captured.err
+
+
+def raise_(error):
+    raise error
+
+
+def test_what_decoders_print_is_discarded(recordings, monkeypatch):
+    quiet = []
+
+    def record(*_, **options):
+        quiet.append(options["quiet"])
+        raise EmptyAudio("enough")
+
+    monkeypatch.setattr("ccmusic.inference.pipeline.decode", record)
+    cli.main(["classify", "--jobs", "1", str(recordings[0])])
+    cli.main(["explain", str(recordings[0])])
+    assert quiet == [True, True]
+
+
 # several processes
 
 
@@ -174,7 +248,7 @@ def test_a_file_that_ends_its_process_fails_alone(recordings, _importable, monke
     deadly.write_bytes(song.read_bytes())
     assert cli.main(["classify", "--json", "--jobs", "2", *map(str, (song, deadly, song))]) == ExitCode.SOME_FAILED
     first, second, third = _answers(capsys.readouterr().out)
-    assert second["error"] == {"type": "undecodable-audio", "detail": "ended the process that read it"}
+    assert second["error"] == {"type": "undecodable-audio", "detail": DEADLY}
     assert first == third
     assert first["predictions"][0]["genre"] == LABELS[6]
 
@@ -211,6 +285,6 @@ def test_a_folder_without_recordings_is_an_error(recordings, tmp_path, capsys):
     assert cli.main(["classify", "--json", str(tmp_path / "empty"), str(recordings[0])]) == ExitCode.SOME_FAILED
     printed = capsys.readouterr()
     empty, song = _answers(printed.out)
-    assert empty["error"] == {"type": "invalid-parameter", "detail": "folder has no recordings"}
+    assert empty["error"]["detail"].startswith("folder has no recordings")
     assert "predictions" in song
     assert "1 of 2 recordings could not be classified" in printed.err

@@ -1,3 +1,4 @@
+import io
 import json
 from types import SimpleNamespace
 
@@ -7,7 +8,8 @@ import pytest
 from ccmusic import cli
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.explain import explanation_lines
-from ccmusic.genres import LABELS
+from ccmusic.genres import LABELS, WORLD
+from support.bands_model import write_world_model
 from support.recordings import bin_frequency, tone, wav
 
 
@@ -37,6 +39,28 @@ def test_another_window_and_genre(song, capsys):
     sentence, window, *_ = capsys.readouterr().out.splitlines()
     assert sentence.startswith("Dance pop: ")
     assert window.startswith("window 2 of 3, 2.0 to 4.0 s: ")
+
+
+def test_the_reason_speaks_of_the_requested_taxonomy_and_level(song, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CCMUSIC_MODEL", str(write_world_model(tmp_path / "world")))
+    assert cli.main(["explain", str(song), "--taxonomy", "world"]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith(f"{WORLD.genres()[15 - 2].label_en}: ")
+    assert cli.main(["explain", str(song), "--level", "2"]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith("Classical: ")
+    assert cli.main(["explain", str(song), "--taxonomy", "world", "--genre", "Solo"]) == ExitCode.USAGE
+    assert "genre must be one of Blues" in capsys.readouterr().err
+
+
+def test_a_file_a_folder_and_standard_input_each_have_their_own_words(song, tmp_path, monkeypatch, capsys):
+    for name in (str(tmp_path / "missing\n.mp3"), str(tmp_path)):
+        assert cli.main(["explain", name]) == ExitCode.SOME_FAILED
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(song.read_bytes()), isatty=lambda: False))
+    assert cli.main(["explain", "-"]) == ExitCode.OK
+    captured = capsys.readouterr()
+    missing, folder = captured.err.splitlines()
+    assert missing.endswith(r"missing\n.mp3: file does not exist; check its name and its folder")
+    assert folder.endswith(": file is a folder; give the path of a recording")
+    assert captured.out.startswith("Solo: ")
 
 
 def test_it_writes_a_picture_or_all_numbers(song, tmp_path):

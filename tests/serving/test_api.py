@@ -63,6 +63,24 @@ def test_a_multipart_upload_is_classified(client):
     assert answer.request_id == response.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("name", ["filename*=UTF-8''%E6%91%87.flac", "FileName* =x", 'filename="a"; filename*=b'])
+def test_a_file_may_have_an_extended_name(client, name):
+    head = f'--B\r\nContent-Disposition: form-data; name="audio"; {name}\r\n\r\n'.encode()
+    response = client.post(
+        "/v1/classify",
+        content=head + RECORDING + b"\r\n--B--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=B"},
+    )
+    assert response.json()["predictions"][0]["genre"] == LABELS[8]
+
+
+def test_an_explanation_speaks_of_the_requested_level(client):
+    response = client.post("/v1/classify", params={"explain": True, "level": 2}, files={"audio": RECORDING})
+    answer = response.json()
+    explained = {window["saliency"]["genre"] for window in answer["windows"] if window.get("saliency")}
+    assert explained == {answer["predictions"][0]["genre"]} == {"Non_classic"}
+
+
 def test_a_raw_body_is_classified(client):
     response = client.post("/v1/classify", content=RECORDING, headers={"content-type": "audio/wav"})
     assert response.json()["predictions"][0]["genre"] == LABELS[8]

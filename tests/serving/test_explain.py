@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import httpx
 
+from ccmusic.errors import EmptyAudio
 from ccmusic.inference.occlusion import ExplainPlan
 from ccmusic.serving.app import create_app
 from ccmusic.serving.service import Service
@@ -25,6 +26,26 @@ def test_explanations_can_be_turned_off(make_settings):
     assert answer.status_code == 422
     assert answer.json()["parameter"] == "explain"
     assert "CCMUSIC_EXPLAIN_WINDOWS" in answer.json()["detail"]
+
+
+def test_what_is_explained_is_the_requested_taxonomy_and_level(make_settings, monkeypatch):
+    plans = []
+
+    async def classify(_, source, *, windows, explain):
+        plans.append(explain)
+        raise EmptyAudio("enough")
+
+    async def ask() -> None:
+        app = create_app(make_settings())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            headers = {"Content-Type": "audio/wav"}
+            for query in ("explain=true&taxonomy=world&level=16", "explain=true", "taxonomy=world"):
+                await client.post(f"/v1/classify?{query}", content=RECORDING, headers=headers)
+
+    monkeypatch.setattr(Service, "classify", classify)
+    asyncio.run(ask())
+    most = make_settings().explain_windows
+    assert plans == [ExplainPlan(windows=most, taxonomy="world", level=16), ExplainPlan(windows=most), None]
 
 
 def test_a_job_explains_at_most_the_allowed_number_of_windows(make_settings):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ccmusic.audio.budget import Budget
-from ccmusic.errors import EmptyAudio, InvalidParameter, UploadTooLarge
+from ccmusic.errors import CcmusicError, EmptyAudio, InvalidParameter, UploadTooLarge
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class AudioFile:
@@ -104,24 +108,53 @@ class _Part(AudioFile):
 
 @contextmanager
 def open_audio(source: bytes | os.PathLike[str], max_bytes: int, budget: Budget) -> Iterator[AudioFile]:
-    raw: BinaryIO
-    if isinstance(source, bytes | bytearray | memoryview):
-        raw = io.BytesIO(source)
-    else:
-        path = Path(source)
-        if not path.is_file():  # excludes pipes and devices, which have no end
-            raise InvalidParameter("source", "is not a file; give the path of a recording")
-        try:
-            raw = path.open("rb")
-        except OSError as error:
-            raise InvalidParameter("source", f"cannot be read: {error.strerror}") from error
-    with raw:
+    with io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else _open(Path(source)) as raw:
         file = AudioFile(raw, budget)
         if not file.size:
             raise EmptyAudio("The file is empty; send a recording.")
         if file.size > max_bytes:
             raise UploadTooLarge(
-                f"The recording has {file.size:,} bytes, and at most {max_bytes:,} are accepted; send a shorter or "
-                "compressed version."
+                f"The recording has {file.size:,} bytes, and at most {max_bytes:,} are accepted "
+                "(CCMUSIC_MAX_UPLOAD_BYTES); send a shorter or compressed version."
             )
-        yield file
+        try:
+            yield file
+        finally:
+            if isinstance(raw, _DiskFile) and raw.failure is not None:
+                raise CcmusicError(f"The file cannot be read to its end: {raw.failure.strerror}") from raw.failure
+
+
+class _DiskFile(io.BufferedReader):
+    """Reads as ended when the disk fails, because decoders in C cannot pass on an error of Python; keeps the error."""
+
+    failure: OSError | None = None
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except OSError as error:
+            self.failure = error
+            return b""
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            self.failure = error
+            return 0
+
+
+def _open(path: Path) -> _DiskFile:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InvalidParameter("file", "is a folder; give the path of a recording")
+        if not stat.S_ISREG(mode):  # pipes and devices have no end
+            raise InvalidParameter(
+                "file", "is a pipe or a device; save its content to a file, and give the path of that"
+            )
+        return _DiskFile(io.FileIO(path))
+    except FileNotFoundError as error:
+        raise InvalidParameter("file", "does not exist; check its name and its folder") from error
+    except OSError as error:
+        raise InvalidParameter("file", f"cannot be opened: {error.strerror}") from error

@@ -19,11 +19,12 @@ STEP_SECONDS = 5.0
 COUNTING_SHARE = 0.0005
 """Processor time that counting may take, as a share of the length of the music; MP3 takes 0.00006."""
 COSTS_TIME = (
-    "This file takes much more processor time to open than the music in it needs; export it again, for example as WAV "
-    "or MP3."
+    "This file takes much more processor time to open than the music in it needs (CCMUSIC_DECODE_SECONDS, "
+    "CCMUSIC_DECODE_SHARE); export it again, for example as WAV or MP3."
 )
 COSTS_MEMORY = (
-    "This file takes much more memory to open than the music in it needs; export it again, for example as WAV or MP3."
+    "This file takes much more memory to open than the music in it needs (CCMUSIC_DECODE_MEMORY_BYTES); export it "
+    "again, for example as WAV or MP3."
 )
 
 

@@ -15,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from ccmusic.audio.decoders import read_part
 from ccmusic.audio.identify import identify
 from ccmusic.audio.limits import DecodeLimits
 from ccmusic.audio.parts import Part, split
+from ccmusic.audio.remarks import without_remarks
 from ccmusic.audio.waveform import SAMPLE_RATE, WaveformSink
 from ccmusic.errors import EmptyAudio, InvalidParameter, TooCostly, UndecodableAudio
 
@@ -60,6 +62,7 @@ def decode(
     *,
     first_seconds: float | None = None,
     kernel: Kernel = NO_KERNEL,
+    quiet: bool = False,
 ) -> Recording:
     """Decode a recording to mono at 22,050 Hz.
 
@@ -74,6 +77,8 @@ def decode(
         Decode only this much from the beginning.
     kernel : Kernel, optional
         The kernel's bounds; a worker has them.
+    quiet : bool
+        Discard what the libraries print to standard error meanwhile; see `without_remarks`.
 
     Returns
     -------
@@ -95,12 +100,15 @@ def decode(
         More seconds or samples than allowed, by its header or by counting.
     InvalidParameter
         `source` is not a readable file, or `first_seconds` not positive.
+    CcmusicError
+        The file cannot be read to its end, because the disk or the network fails.
     """
     if first_seconds is not None and not 0 < first_seconds < math.inf:
         raise InvalidParameter("first_seconds", f"must be a positive number of seconds, and is {first_seconds:g}")
     begin = time.perf_counter()
     budget = Budget(limits, kernel)
-    with budget, open_audio(source, limits.max_bytes, budget) as file:
+    remarks = without_remarks() if quiet else nullcontext()
+    with budget, remarks, open_audio(source, limits.max_bytes, budget) as file:
         sink = WaveformSink(limits, budget, first_seconds)
         parts, truncated = split(file, identify(file), sink.note_counted)
         truncated |= _read(file, parts, sink)

@@ -19,6 +19,7 @@ DECLARED_SECONDS = 10.0
 """A recording may be longer than it declares by this factor and by so many seconds."""
 COUNTED_MORE_SECONDS = 1.0  # the delay of an encoder is counted and not heard
 SILENT_PEAK = 1e-3
+BEGINNING_ONLY = ", or have its first 30 s analysed (windows=first30; on the command line --windows first30)"
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
 
 
@@ -62,13 +63,14 @@ class WaveformSink:
         limits = self._limits
         if not 1 <= channels <= limits.max_channels:
             raise UnsupportedMedia(
-                f"The recording declares {channels:,} channels, and 1 to {limits.max_channels} are accepted; send a "
-                "stereo or mono version."
+                f"The recording declares {channels:,} channels, and 1 to {limits.max_channels} are accepted "
+                "(CCMUSIC_MAX_CHANNELS); send a stereo or mono version."
             )
         if not limits.min_sample_rate <= sample_rate <= limits.max_sample_rate:
             raise UnsupportedMedia(
                 f"The recording declares a sample rate of {sample_rate:,} Hz, and {limits.min_sample_rate:,} to "
-                f"{limits.max_sample_rate:,} Hz are accepted; send a version at 44,100 Hz."
+                f"{limits.max_sample_rate:,} Hz are accepted (CCMUSIC_MIN_SAMPLE_RATE, CCMUSIC_MAX_SAMPLE_RATE); send "
+                "a version at 44,100 Hz."
             )
 
     @property
@@ -119,13 +121,14 @@ class WaveformSink:
     def _refuse_long(self, seconds: float, n_samples: float) -> None:
         if seconds > self._limits.max_seconds:
             raise AudioTooLong(
-                f"The recording is longer than the {self._limits.max_seconds:,.0f} s that are accepted; send an "
-                "excerpt."
+                f"The recording is longer than the {self._limits.max_seconds:,.0f} s that are accepted "
+                f"(CCMUSIC_MAX_SECONDS); send an excerpt{BEGINNING_ONLY}."
             )
         if n_samples > self._limits.max_samples:
             raise AudioTooLong(
                 f"The recording has more than the {self._limits.max_samples:,} samples in all its channels that are "
-                "accepted; send an excerpt, or a version with fewer channels or a lower sample rate."
+                "accepted (CCMUSIC_MAX_SAMPLES); send an excerpt, or a version with fewer channels or a lower sample "
+                f"rate{BEGINNING_ONLY}."
             )
 
     def write(self, block: np.ndarray) -> None:

@@ -58,7 +58,10 @@ def parse_windows(value: str | int, max_windows: int = 1000) -> WindowPlan:
     text = str(value)
     if text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= max_windows:
         return WindowPlan(count=int(text))
-    raise InvalidParameter("windows", f"must be `whole`, `first30` or an integer from 1 to {max_windows}, not {text!r}")
+    raise InvalidParameter(
+        "windows",
+        f"must be `whole`, `first30` or an integer from 1 to {max_windows} (CCMUSIC_MAX_WINDOWS), not {text!r}",
+    )
 
 
 def cut(n_frames: int, frames_per_window: int, count: int | None = None) -> list[tuple[int, int]]:

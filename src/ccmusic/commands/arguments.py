@@ -22,6 +22,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_taxonomy(parser: argparse.ArgumentParser) -> None:
+    """Add ``--taxonomy`` and ``--level``."""
+    parser.add_argument(
+        "--taxonomy", metavar="T", help="ccmusic, world or own, if the model has it (default: its first)"
+    )
+    parser.add_argument(
+        "--level", type=int, metavar="N", help="level of the taxonomy: 16, 9 or 2 (default: the finest)"
+    )
+
+
 def add_windows(parser: argparse.ArgumentParser) -> None:
     """Add ``--windows``."""
     parser.add_argument(

@@ -15,7 +15,7 @@ from ccmusic.commands.answer_writers import WRITERS, Answers
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import stage_printer, warn
 from ccmusic.commands.recordings import find_recordings
-from ccmusic.errors import CcmusicError
+from ccmusic.errors import CcmusicError, OutOfMemory
 
 if TYPE_CHECKING:
     from ccmusic.audio.decode import DecodeLimits
@@ -31,20 +31,18 @@ def add_command(commands: Any) -> None:
         "classify",
         help="name the genre of recordings",
         description="Prints the likeliest genres of each recording. Of a folder, every recording in it and in its "
-        "subfolders is classified. A recording that cannot be used gets an error, and the others continue.",
+        "subfolders is classified. A recording that cannot be used gets an error, and the others continue. A pipe is "
+        "read to its end first.",
         epilog="Example: ccmusic classify --csv examples > genres.csv",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="recordings, or folders of them")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE_OR_FOLDER", help="recordings, or folders of them; `-` is standard input"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print a JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print a row per recording")
     parser.add_argument("--top-k", type=int, metavar="N", help="number of genres (default: 5)")
-    parser.add_argument(
-        "--taxonomy", metavar="T", help="ccmusic, world or own, if the model has it (default: its first)"
-    )
-    parser.add_argument(
-        "--level", type=int, metavar="N", help="level of the taxonomy: 16, 9 or 2 (default: the finest)"
-    )
+    arguments.add_taxonomy(parser)
     arguments.add_windows(parser)
     arguments.add_model(parser)
     arguments.add_jobs(parser)
@@ -61,12 +59,12 @@ class _Request:
     level: int
     top_k: int
 
-    def answer(self, pipeline: Pipeline, file: Path) -> dict[str, Any]:
+    def answer(self, pipeline: Pipeline, source: Path | bytes) -> dict[str, Any]:
         """Return the answer as the API gives it, or the error."""
         try:
-            result = pipeline.classify(file, self.plan)
+            result = pipeline.classify(source, self.plan)
             return result.as_json(taxonomy=self.taxonomy, level=self.level, top_k=self.top_k)
-        except CcmusicError as error:
+        except Exception as error:  # whatever it is, the other recordings continue
             return _error(error)
 
 
@@ -82,29 +80,30 @@ def _run(options: argparse.Namespace) -> int:
     n_jobs = arguments.jobs(options)
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
-    found = find_recordings(options.files)
+    found = find_recordings(options.files, settings.max_upload_bytes)
     location = prepare_model(
         settings, on_stage=stage_printer(quiet=options.quiet), on_caveat=warn, progress=not options.quiet
     )
     # Loaded here also when other processes classify: an unusable model is then one error, not one for each recording.
     pipeline = open_pipeline(settings, location, threads=settings.workers)
+    pipeline.quiet = True
     taxonomy = chosen_taxonomy(options.taxonomy, pipeline.card.taxonomies)
     top_k = chosen_top_k(options.top_k, taxonomy, "--top-k")
     request = _Request(plan, taxonomy.name, taxonomy.level(options.level), top_k)
-    files = [path for path, error in found if error is None]
-    n_jobs = min(n_jobs, len(files))
+    sources = [source for _, source in found if not isinstance(source, CcmusicError)]
+    n_jobs = min(n_jobs, len(sources))
     if n_jobs > 1:
-        answers = _in_processes(files, request, n_jobs, location, settings.decode_limits, settings.device)
+        answers = _in_processes(sources, request, n_jobs, location, settings.local_limits, settings.device)
     else:
-        answers = (request.answer(pipeline, file) for file in files)
+        answers = (request.answer(pipeline, source) for source in sources)
 
     def with_progress() -> Answers:
         # disable=None: shown on a terminal only
         with tqdm(total=len(found), unit="file", disable=True if options.quiet else None, leave=False) as bar:
-            for path, error in found:
-                answer = next(answers) if error is None else _error(error)
+            for name, source in found:
+                answer = _error(source) if isinstance(source, CcmusicError) else next(answers)
                 bar.clear()  # the answer is printed on this line
-                yield path, answer
+                yield name, answer
                 bar.update()
 
     with closing(answers):
@@ -114,8 +113,12 @@ def _run(options: argparse.Namespace) -> int:
     return ExitCode.SOME_FAILED if n_failed else ExitCode.OK
 
 
-def _error(error: CcmusicError) -> dict[str, Any]:
-    return {"error": {"type": error.slug, "detail": str(error)}}
+def _error(error: Exception) -> dict[str, Any]:
+    if isinstance(error, MemoryError):
+        error = OutOfMemory("there is not enough memory for this recording; analyse its beginning (--windows first30)")
+    if isinstance(error, CcmusicError):
+        return {"error": {"type": error.slug, "detail": str(error)}}
+    return {"error": {"type": CcmusicError.slug, "detail": f"unexpected {type(error).__name__}: {error}"}}
 
 
 # In other processes: each has a pipeline of its own, whose network runs on one thread. The answers are the same to the
@@ -125,27 +128,28 @@ _pipelines: list[Pipeline] = []
 
 
 def _in_processes(
-    files: list[Path], request: _Request, n_jobs: int, location: ModelLocation, limits: DecodeLimits, device: Any
+    sources: list[Path | bytes],
+    request: _Request,
+    n_jobs: int,
+    location: ModelLocation,
+    limits: DecodeLimits,
+    device: Any,
 ) -> Generator[dict[str, Any]]:
     from ccmusic.inference.backend import Execution
     from ccmusic.parallel import ParallelMap
 
     parallel = ParallelMap(_classify, n_jobs, _load, (location, limits, Execution(threads=1, device=device)))
-    for answer in parallel.run_in_order([(request, file) for file in files]):
-        if isinstance(answer, CcmusicError):
-            yield _error(answer)
-        elif isinstance(answer, Exception):
-            raise answer
-        else:
-            yield answer
+    for answer in parallel.run_in_order([(request, source) for source in sources]):
+        yield _error(answer) if isinstance(answer, Exception) else answer
 
 
 def _load(location: ModelLocation, limits: DecodeLimits, execution: Execution) -> None:
     from ccmusic.inference.pipeline import Pipeline
 
     _pipelines[:] = [Pipeline.load(location, limits, execution)]
+    _pipelines[0].quiet = True
 
 
-def _classify(task: tuple[_Request, Path]) -> dict[str, Any]:
-    request, file = task
-    return request.answer(_pipelines[0], file)
+def _classify(task: tuple[_Request, Path | bytes]) -> dict[str, Any]:
+    request, source = task
+    return request.answer(_pipelines[0], source)

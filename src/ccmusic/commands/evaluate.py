@@ -109,7 +109,7 @@ def _findings(
         )
         for name in names
     ]
-    cards = [load_card(location, settings.decode_limits) for location in locations]
+    cards = [load_card(location, settings.local_limits) for location in locations]
     _same_labels(data, cards, names)
     with tqdm(total=len(data), unit="recording", disable=True if options.quiet else None, leave=False) as bar:
         answered, refused = classify_all(
@@ -117,7 +117,7 @@ def _findings(
             [recording.path for recording in data.recordings],
             lengths,
             jobs=min(arguments.jobs(options), len(data)),
-            limits=settings.decode_limits,
+            limits=settings.local_limits,
             on_done=bar.update,
         )
     used = [row for row, answers in enumerate(answered) if answers is not None]

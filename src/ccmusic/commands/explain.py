@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ccmusic.commands import arguments
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import warn
+from ccmusic.commands.recordings import named
 from ccmusic.errors import CcmusicError, InvalidParameter
 
 if TYPE_CHECKING:
@@ -28,9 +29,12 @@ def add_command(commands: Any) -> None:
         "A part is an octave during a stretch of time.",
         epilog="Example: ccmusic explain song.mp3 --out why.png",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the recording")
+    parser.add_argument("file", metavar="FILE", help="the recording; `-` is standard input")
     parser.add_argument("--window", type=int, metavar="N", help="window, counted from 1 (default: the clearest)")
-    parser.add_argument("--genre", metavar="G", help="genre, such as Dance_pop (default: the likeliest)")
+    parser.add_argument(
+        "--genre", metavar="G", help="genre of the taxonomy and level, such as Dance_pop (default: the likeliest)"
+    )
+    arguments.add_taxonomy(parser)
     arguments.add_windows(parser)
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="also write a picture (.png) or all numbers (.json) to this file"
@@ -50,20 +54,33 @@ def _run(options: argparse.Namespace) -> int:
         raise InvalidParameter("--out", "must end in .png or .json")
     settings = read_settings(model=options.model)
     plan = parse_windows(options.windows, settings.max_windows)
-    explain = ExplainPlan(window=None if options.window is None else options.window - 1, genre=options.genre)
+    explain = ExplainPlan(
+        window=None if options.window is None else options.window - 1,
+        genre=options.genre,
+        taxonomy=options.taxonomy,
+        level=options.level,
+    )
+    source = named(options.file, settings.max_upload_bytes).source
+    if isinstance(source, CcmusicError):
+        return _failed(options.file, source)
     pipeline = open_pipeline(settings, threads=settings.workers, on_caveat=warn)
+    pipeline.quiet = True
     try:
-        result = pipeline.classify(options.file, plan, explain=explain)
-    except InvalidParameter:
-        raise
+        result = pipeline.classify(source, plan, explain=explain)
     except CcmusicError as error:
-        warn(f"{options.file}: {error}")
-        return ExitCode.SOME_FAILED
+        if isinstance(error, InvalidParameter) and error.name != "file":
+            raise  # an argument is not allowed
+        return _failed(options.file, error)
     (explanation,) = result.explanations
     print("\n".join(explanation_lines(explanation, len(result.windows))))
     if options.out is not None:
         _write(options.out, explanation)
     return ExitCode.OK
+
+
+def _failed(file: str, error: CcmusicError) -> int:
+    warn(f"{file}: {error}")
+    return ExitCode.SOME_FAILED
 
 
 def explanation_lines(explanation: Explanation, n_windows: int) -> list[str]:

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from ccmusic.process.log_lines import one_line
+
 
 def warn(text: str) -> None:
-    """Print a message for the user to stderr."""
+    """Print a message for the user to stderr, on one line."""
     with suppress(OSError):  # the exit code still tells the cause
-        print(f"ccmusic: {text}", file=sys.stderr, flush=True)
+        print(f"ccmusic: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def stage_printer(*, quiet: bool) -> Callable[[str], object]:

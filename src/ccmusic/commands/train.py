@@ -106,7 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         name=name,
         resume=options.resume,
         jobs=n_jobs,
-        limits=settings.decode_limits,
+        limits=settings.local_limits,
         device=settings.device,
         quiet=options.quiet,
     )

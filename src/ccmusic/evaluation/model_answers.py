@@ -121,10 +121,12 @@ def _prepare(locations: tuple[ModelLocation, ...], limits: DecodeLimits) -> None
     global _limits  # noqa: PLW0603  # set once per process, before the first task
     _limits = limits
     _pipelines[:] = [Pipeline.load(location, limits, Execution(threads=1)) for location in locations]
+    for pipeline in _pipelines:
+        pipeline.quiet = True
 
 
 def _classify_task(task: _Task) -> tuple[ModelAnswer, ...]:
-    waveform = decode(task.path, _limits).waveform
+    waveform = decode(task.path, _limits, quiet=True).waveform
     shorter = {seconds: [_as_wav(cut) for cut in cuts(waveform, seconds)] for seconds in task.lengths}
     return tuple(_answer(pipeline, task.path, shorter) for pipeline in _pipelines)
 

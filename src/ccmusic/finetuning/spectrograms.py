@@ -110,7 +110,7 @@ def _make(task: _Task) -> Spectrogram:
         n_frames = np.load(file, mmap_mode="r").shape[1]
         seconds = float((task.directory / f"{file.name}.seconds").read_text(encoding="ascii"))
     except (OSError, ValueError):  # missing or incomplete
-        recording = decode(task.path, task.limits)
+        recording = decode(task.path, task.limits, quiet=True)
         spectrogram_db = FrontEnd(task.card).spectrogram_db(recording.waveform)
         n_frames, seconds = spectrogram_db.shape[1], recording.duration_seconds
         values = np.rint((np.clip(spectrogram_db, -TOP_DB, 0) + TOP_DB) * 2).astype(np.uint8)

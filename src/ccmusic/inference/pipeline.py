@@ -67,6 +67,8 @@ class Pipeline:
         Why another network of the card runs than the preferred one.
     kernel : Kernel
         The kernel's bounds while a recording is decoded; none by default.
+    quiet : bool
+        Whether what decoders print is discarded: only in a process that does nothing else while it decodes.
     """
 
     def __init__(self, card: Card, backend: Backend, limits: DecodeLimits | None = None) -> None:
@@ -75,6 +77,7 @@ class Pipeline:
         self.identity = ModelIdentity(card.name, card.version, card.sha256)
         self.caveat: str | None = None
         self.kernel: Kernel = NO_KERNEL
+        self.quiet = False
         self.on_stage: Callable[[str], object] = lambda _: None
         self._limits = limits or DecodeLimits()
         self._taxonomies = card.taxonomies
@@ -171,7 +174,7 @@ class Pipeline:
         timer = StageTimer(self.on_stage)
 
         timer.begin("decode")
-        recording = decode(source, self._limits, first_seconds=plan.first_seconds, kernel=self.kernel)
+        recording = decode(source, self._limits, first_seconds=plan.first_seconds, kernel=self.kernel, quiet=self.quiet)
         del source  # 100 MB, unless the caller keeps it
         timer.seconds["decode"] = recording.decode_seconds
         timer.seconds["resample"] = recording.resample_seconds

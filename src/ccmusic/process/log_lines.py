@@ -17,7 +17,8 @@ MAX_TEXT = 2000
 MAX_LINE_BYTES = 16 * 1024
 """Most bytes of a line, also of other programs."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# also what reverses the direction of text on a screen
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _COLOURED = re.compile(rb"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\x1b(?!\[[0-9;]{0,10}m)")
 _TOO_LONG = re.compile(rb"[^\n]{%d}" % (MAX_LINE_BYTES + 1))

@@ -98,7 +98,10 @@ class BodyRules:
 
     def __init__(self, settings: Settings) -> None:
         largest = settings.max_upload_bytes
-        error = UploadTooLarge(f"the recording is larger than the limit of {largest} bytes (CCMUSIC_MAX_UPLOAD_BYTES)")
+        error = UploadTooLarge(
+            f"the recording is larger than the limit of {largest} bytes (CCMUSIC_MAX_UPLOAD_BYTES); send a shorter or "
+            "compressed version"
+        )
         self._recording = BodyRule(largest + FORM_OVERHEAD_BYTES, error, settings.upload_memory_bytes)
         self._page_upload = BodyRule(largest + FORM_OVERHEAD_BYTES, error, 0)  # Gradio writes it to the disk itself
         self._tensors = BodyRule(

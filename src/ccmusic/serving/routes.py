@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Annotated, Any, BinaryIO, cast
@@ -28,6 +29,9 @@ FIELD = "audio"
 
 MANY_WINDOWS = 100
 """The answer for more windows is written on a thread."""
+
+EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)
+"""How a name that is not ASCII begins in RFC 6266. RFC 7578 does not allow it in a form, but programs send it."""
 
 RAW_TYPES = ("audio/", "video/", "application/ogg", "application/octet-stream")
 """Content types whose body is the recording itself; its first bytes decide the audio format."""
@@ -97,7 +101,8 @@ async def classify(
         chosen = chosen_taxonomy(taxonomy, served.taxonomies)
         chosen.level(level)
         chosen_top_k(top_k, chosen)
-    plan = ExplainPlan(windows=service.settings.explain_windows) if explain else None
+    most = service.settings.explain_windows
+    plan = ExplainPlan(windows=most, taxonomy=taxonomy, level=level) if explain else None
     async with receiving(request) as recording:
         await _receive(request, recording)
         work = service.classify(recording.source, windows=windows, explain=plan)
@@ -134,10 +139,13 @@ class _FormParser(MultiPartParser):
 
     def on_headers_finished(self) -> None:
         """Called when the headers of a part are complete."""
+        part = self._current_part
+        if part.content_disposition is not None and EXTENDED_NAME.search(part.content_disposition):
+            part.content_disposition += b'; filename=""'  # a file too: Starlette knows it by the plain name only
         super().on_headers_finished()
-        if self._current_part.file is not None:
-            self._current_part.file.file.close()
-            self._current_part.file.file = cast("BinaryIO", self._recording)
+        if part.file is not None:
+            part.file.file.close()
+            part.file.file = cast("BinaryIO", self._recording)
 
 
 async def _receive(request: Request, recording: ReceivedRecording) -> None:

@@ -211,6 +211,7 @@ def _begin(connection: MessageStream, heartbeat: Heartbeat, lifeline_fd: int) ->
         active_faults = faults.ActiveFaults(options)
         pipeline = _load(options)
         pipeline.kernel = DecodingBounds(options.limits)
+        pipeline.quiet = True
         loaded = Worker(pipeline, heartbeat, active_faults)
         bound_process(options.max_descriptors, options.max_file_bytes)
         if options.sandbox:
