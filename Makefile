@@ -61,7 +61,9 @@ pauses: $(VENV)/.test  ##+ stop the service 30 times for up to a minute and watc
 kills: $(VENV)/.test  ##+ kill and stop each process below the front process 20 times; writes docs/kills.md
 	$(BIN)/python bench/kills.py --write docs/kills.md
 
-# A run resumes where the last one ended; for docs/fuzz.md: FUZZ="--executions 1000000 --service 2000 --write docs/fuzz.md"
+# A run resumes where the last one ended, from the folder .fuzz. For docs/fuzz.md, first look for the known classes with an
+# earlier version of the code (PYTHONPATH=OTHER_CHECKOUT/src python bench/fuzzing.py --known 12000 --folder BEFORE), then
+# make fuzz FUZZ="--executions 1000000 --service 2000 --before BEFORE --write docs/fuzz.md"
 fuzz: MINUTES = 10
 fuzz: $(VENV)/.test  ##+ decode mutated recordings for MINUTES and count deaths, time and memory
 	$(BIN)/python bench/fuzzing.py --minutes $(MINUTES) $(FUZZ)

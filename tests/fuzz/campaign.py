@@ -1,6 +1,6 @@
 """A campaign: mutated recordings of all containers in turn, in several processes, until a time or a number is reached.
 
-The counts are kept in a folder, and a later campaign resumes there while decoder and mutators are the same.
+The counts are kept in a folder. A later campaign resumes there, with another decoder too, if the mutators are the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from fuzz.mutant import CONTAINERS, Plan, make, plan
 BATCH = 200
 """Recordings that one process decodes."""
 QUIET_SECONDS = 600.0
-"""A process that reports nothing for so long hangs: it waits, or would have reached a bound on processor time."""
+"""A process that reports nothing for so long and waits hangs. One that has no processor for so long does not."""
 SAVE_SECONDS = 5.0
 BOUND = "ended by SIGPROF"
 """The kernel's bound on processor time: the worker is replaced and the recording refused. No crash."""
@@ -30,7 +30,15 @@ STOPPED = "ended by SIGXCPU"
 """The limit of this test, which code without bounds reaches."""
 MOST_SECONDS, SECONDS_PER_MUSIC_SECOND = 1.0, 0.1
 MOST_MEGABYTES, MEGABYTES_PER_MUSIC_SECOND = 200.0, 0.3
-"""What a recording may cost. The waveform of a second takes 0.09 MB, and twice that while it grows."""
+"""What a recording may cost beside its own bytes. The waveform of a second takes 0.09 MB, twice that while it grows."""
+# fmt: off
+NOT_MUSIC = frozenset({
+    "adpcm_ct", "adpcm_ima_dk3", "adpcm_ima_dk4", "adpcm_ima_oki", "dvaudio", "evrc", "g723_1", "g728", "g729", "iac",
+    "ilbc", "imc", "interplayacm", "metasound", "on2avc", "qcelp", "ra_144", "ra_288", "sipr", "sonic", "truespeech",
+    "twinvq", "xan_dpcm", "xma1", "xma2",
+})
+# fmt: on
+"""Decoders of FFmpeg for telephones, games and early players: no recording needs them, so they must not run."""
 
 
 def verdict(outcome: Outcome) -> str:
@@ -39,9 +47,12 @@ def verdict(outcome: Outcome) -> str:
         return outcome.answer
     if outcome.answer.startswith("ended") and outcome.answer not in (BOUND, STOPPED):
         return outcome.answer
+    if outcome.codec in NOT_MUSIC:
+        return f"codec {outcome.codec}"
     if outcome.processor_seconds > MOST_SECONDS + SECONDS_PER_MUSIC_SECOND * outcome.music_seconds:
         return "time"
-    if outcome.megabytes > MOST_MEGABYTES + MEGABYTES_PER_MUSIC_SECOND * outcome.music_seconds:
+    music_megabytes = MEGABYTES_PER_MUSIC_SECOND * outcome.music_seconds
+    if outcome.megabytes > MOST_MEGABYTES + music_megabytes + outcome.size / 2**20:
         return "memory"
     return ""
 
@@ -87,13 +98,21 @@ class Count:
         self.highest = max(self.highest, [round(outcome.megabytes, 1), number])
 
 
-def code_hash() -> str:
-    """Of all that the outcome of a number depends on: what decodes, and what makes the recordings."""
-    package, here = Path(ccmusic.__file__).parent, Path(__file__).parent
-    makers = (here / f"{name}.py" for name in ("part", "numbers", "changes", "seeds", "mutant", "execute"))
-    decoders = (*package.glob("audio/*.py"), *package.glob("workers/bounds.py"))
-    contents = (path.read_bytes() for path in sorted((*decoders, *makers, *here.glob("containers/*.py"))))
-    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
+def decoders_hash() -> str:
+    """Of the code that decodes."""
+    package = Path(ccmusic.__file__).parent
+    return _hash([*package.glob("audio/*.py"), *package.glob("workers/bounds.py")])
+
+
+def makers_hash() -> str:
+    """Of the code that makes the recordings: which bytes a number stands for."""
+    here = Path(__file__).parent
+    names = ("part", "numbers", "changes", "growth", "pictures", "seeds", "mutant", "execute")
+    return _hash([*(here / f"{name}.py" for name in names), *here.glob("containers/*.py")])
+
+
+def _hash(paths: list[Path]) -> str:
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(paths))).hexdigest()[:12]
 
 
 class Campaign:
@@ -105,32 +124,30 @@ class Campaign:
         Has `state.json`, `findings.jsonl`, and the bytes of the first findings of each kind.
     names : list of str
         Containers.
-    other_code : bool
-        Whether to read the counts of another version of the code; they cannot be added to.
     """
 
-    def __init__(self, folder: Path, names: list[str], *, other_code: bool = False) -> None:
+    def __init__(self, folder: Path, names: list[str]) -> None:
         self._folder = folder
         self._names = names
         self.counts = {name: Count() for name in CONTAINERS}
         self.seconds = 0.0
-        self.code = code_hash()
+        self.processor_seconds = 0.0
+        self.makers, self._decoders = makers_hash(), decoders_hash()
+        self.by_decoders: Counter[str] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
         self._state = folder / "state.json"
         if self._state.exists():
-            state = json.loads(self._state.read_text())
-            if other_code:
-                self.code = state["code"]
-            self._load(state)
+            self._load(json.loads(self._state.read_text()))
 
     def _load(self, state: dict) -> None:
-        if state["code"] != self.code:
-            old = self._folder.with_name(f"{self._folder.name}-{state['code']}")
+        if state["makers"] != self.makers:
+            old = self._folder.with_name(f"{self._folder.name}-{state['makers']}")
             raise SystemExit(
-                f"{self._folder} has counts of another decoder or other mutators ({state['code']}; now {self.code}). "
+                f"{self._folder} has counts of other recordings ({state['makers']}; now {self.makers}). "
                 f"Move it away first: mv {self._folder} {old}"
             )
-        self.seconds = state["seconds"]
+        self.by_decoders = Counter(state["by_decoders"])
+        self.seconds, self.processor_seconds = state["seconds"], state["processor_seconds"]
         for name, count in state["counts"].items():
             self.counts[name] = Count(**{**count, **{key: Counter(count[key]) for key in ("answers", "findings")}})
 
@@ -143,7 +160,14 @@ class Campaign:
         counts = {name: vars(count) | {"left": list(count.left)} for name, count in self.counts.items()}
         for name, first, last in running:
             counts[name]["left"].append([first, last])
-        text = json.dumps({"code": self.code, "seconds": round(self.seconds, 1), "counts": counts}, indent=1)
+        state = {
+            "makers": self.makers,
+            "by_decoders": self.by_decoders,
+            "seconds": round(self.seconds, 1),
+            "processor_seconds": round(self.processor_seconds, 1),
+            "counts": counts,
+        }
+        text = json.dumps(state, indent=1)
         new = self._state.with_suffix(".new")
         new.write_text(text)
         new.replace(self._state)
@@ -159,7 +183,8 @@ class Campaign:
             over = now - began > seconds or (most is not None and self.executions >= most)
             while not over and len(running) < jobs:
                 name, first, last = self._next()
-                running[Process(partial(run_numbers, name, first, last))] = (name, first, last)
+                body = partial(run_numbers, name, range(first, last))
+                running[Process(body)] = (name, first, last)
             if over:
                 for process in running:
                     process.end()
@@ -167,7 +192,7 @@ class Campaign:
                 break
             readable, _, _ = select.select([process.read_end for process in running], [], [], 1.0)
             for process in list(running):
-                hangs = time.monotonic() - process.quiet_since > QUIET_SECONDS
+                hangs = time.monotonic() - process.quiet_since > QUIET_SECONDS and process.waits
                 if hangs:
                     process.end()
                 if over or hangs or (process.read_end in readable and not process.read()):
@@ -193,8 +218,10 @@ class Campaign:
         outcomes = process.outcomes()
         if stopped and outcomes and outcomes[-1].answer == "ended by SIGKILL":
             outcomes.pop()
+        self.by_decoders[self._decoders] += len(outcomes)
+        self.processor_seconds += process.processor_seconds
         count = self.counts[name]
-        for number, outcome in enumerate(outcomes, first):
+        for number, outcome in zip(range(first, last), outcomes, strict=False):
             count.add(number, outcome)
             if why := verdict(outcome):
                 count.findings[why] += 1
@@ -205,7 +232,7 @@ class Campaign:
 
     def _keep(self, name: str, number: int, why: str, outcome: Outcome) -> None:
         made = make(plan(name, number))
-        row = {"container": name, "number": number, "why": why, "bytes": len(made.content), **outcome._asdict()}
+        row = {"container": name, "number": number, "why": why, "decoders": self._decoders, **outcome._asdict()}
         row["done"] = made.done
         with (self._folder / "findings.jsonl").open("a") as out:
             out.write(json.dumps(row) + "\n")
@@ -220,18 +247,23 @@ def minimised(found: Plan) -> tuple[Plan, Outcome]:
     """The plan without the changes that the finding does not need, and what becomes of it then."""
     outcome = run_alone(found)
     why = verdict(outcome)
-    shorter = [replace(found, raw=None)] if found.raw is not None else []
     while True:
-        shorter += [
-            replace(found, changes=found.changes[:place] + found.changes[place + 1 :])
-            for place in reversed(range(len(found.changes)))
-            if len(found.changes) > 1
-        ]
-        for candidate in shorter:
+        for candidate in _shorter(found):
             other = run_alone(candidate)
             if why and verdict(other) == why:
                 found, outcome = candidate, other
                 break
         else:
             return found, outcome
-        shorter = []
+
+
+def _shorter(found: Plan) -> Iterator[Plan]:
+    """The plans with one change less."""
+    if found.raw is not None:
+        yield replace(found, raw=None)
+    if found.grown and found.changes:
+        yield replace(found, changes=())
+        yield replace(found, grown=None)
+    if len(found.changes) > 1:
+        for place in reversed(range(len(found.changes))):
+            yield replace(found, changes=found.changes[:place] + found.changes[place + 1 :])

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import random
 import re
-import struct
-import zlib
 from collections.abc import Callable
-from functools import lru_cache
 
 from fuzz.containers import Container
 from fuzz.numbers import MANY, magnitude, number, times
 from fuzz.part import MAX_BYTES, Numbering, Part
+from fuzz.pictures import PNG, enlarged
 
-PNG = re.compile(rb"\x89PNG\r\n\x1a\n.*?IEND....", re.DOTALL)
 TEXT = re.compile(rb"[a-z]{3}")
 """What a part that means text has in it."""
 ZEROS = b"0000000"
 """Where seeds leave room for a number."""
 MOST_NUMBERED = 100_000
-"""Copies that differ take time to make."""
+"""Copies that differ and deep nesting take time to make."""
 DEEPEST_TREE = 60
 """Deeper nesting is written as headers that follow each other: Python's own recursion is limited."""
 MARKER = b"\x9e\x11 the place of the number \x11\x9e"
@@ -77,12 +74,20 @@ def repeat(root: Part, rng: random.Random, container: Container, seeds: list[Par
     holder, part = pick(root, rng)
     part.times = times(rng)
     fit(root, part)
-    numbered = rng.random() < (0.6 if part.times < MANY else 0.9)
-    part.numbering = _numbering(part, rng, container) if numbered else None
+    number_copies(part, rng, container, 0.6 if part.times < MANY else 0.9)
+    return f"repeat {name(part)} in {name(holder)} {repetition(part)}"
+
+
+def repetition(part: Part) -> str:
+    """How a part is repeated."""
+    return f"x{part.times}" + (f" numbered {part.numbering.form}" if part.numbering else "")
+
+
+def number_copies(part: Part, rng: random.Random, container: Container, share: float) -> None:
+    """Make the copies of a repeated part differ, in this share of the cases."""
+    part.numbering = _numbering(part, rng, container) if rng.random() < share else None
     if part.numbering:
         part.times = min(part.times, MOST_NUMBERED)
-    how = "" if part.numbering is None else f" numbered {part.numbering.form}"
-    return f"repeat {name(part)} in {name(holder)} x{part.times}{how}"
 
 
 def _numbering(part: Part, rng: random.Random, container: Container) -> Numbering | None:
@@ -92,7 +97,8 @@ def _numbering(part: Part, rng: random.Random, container: Container) -> Numberin
         leaves += [part] * max(len(leaves), 1)
     if not leaves:
         return None
-    leaf = rng.choice(leaves)
+    made_for_it = [leaf for leaf in leaves if ZEROS in leaf.body]
+    leaf = rng.choice(made_for_it if made_for_it and rng.random() < 0.6 else leaves)
     length = len(leaf.body)
     if TEXT.search(leaf.body) if rng.random() < 0.8 else rng.random() < 0.5:
         form, width = "text", min(length, len(ZEROS))
@@ -110,7 +116,7 @@ def _numbering(part: Part, rng: random.Random, container: Container) -> Numberin
             return None
         # Where all sizes are fixed in width, the place is the same without the marker.
         at += content.index(MARKER)
-    return Numbering(at, width, form, rng.random() < 0.4)
+    return Numbering(at, width, form, rng.random() < 0.5)
 
 
 def delete(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
@@ -145,15 +151,19 @@ def retype(root: Part, rng: random.Random, container: Container, seeds: list[Par
 def nest(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
     holder, part = pick(root, rng)
     outer = rng.choice([holder.kind, part.kind, *container.kinds]) or part.kind
+    return wrap(root, holder, part, outer, times(rng), container)
+
+
+def wrap(root: Part, holder: Part, part: Part, outer: bytes, deep: int, container: Container) -> str:
+    """Put a part into parts of the kind `outer`, each in the next."""
     body = holder.body if outer == holder.kind else b""
-    deep = times(rng)
     if deep <= DEEPEST_TREE or not container.header_bytes:
         deep = min(deep, DEEPEST_TREE)
         inner = part
         for _ in range(deep):
             inner = Part(outer, body, [inner])
     else:
-        deep = min(deep, (MAX_BYTES - size(root)) // 24)
+        deep = min(deep, (MAX_BYTES - size(root)) // 24, MOST_NUMBERED)
         inner = _deep(part, outer, max(deep, 1), container)
     holder.parts[place(holder, part)] = inner
     return f"nest {name(part)} in {name(inner)} x{deep}"
@@ -191,19 +201,25 @@ def table(root: Part, rng: random.Random, container: Container, seeds: list[Part
     """Many entries behind a right count: the count is the last field of the head."""
     part = with_body(root, rng)
     head, width = rng.choice((8, 8, 12, 4)), rng.choice((4, 8, 8, 12, 16, 20))
-    entry = part.body[head : head + width].ljust(width, b"\0")
-    count = min(times(rng), (MAX_BYTES - size(root)) // width)
+    count = fill_table(part, rng, container, head, width, min(times(rng), (MAX_BYTES - size(root)) // width))
+    return f"table {name(part)} x{count}"
+
+
+def fill_table(part: Part, rng: random.Random, container: Container, head: int, width: int, count: int) -> int:
+    """Write entries like the first one, and mostly their right number; returns the number."""
     if count < 1:
         raise Nothing
-    numbered = (
-        Numbering(rng.randrange(0, width, 4), 4, container.order, rng.random() < 0.4) if rng.random() < 0.6 else None
-    )
-    count = count if numbered is None else min(count, MOST_NUMBERED)
-    entries = [entry] * count if numbered is None else [numbered.write(entry, place, count) for place in range(count)]
+    entry = part.body[head : head + width].ljust(width, b"\0")
+    if rng.random() < 0.6:
+        count = min(count, MOST_NUMBERED)
+        numbering = Numbering(rng.randrange(0, width, 4), 4, container.order, rng.random() < 0.4)
+        entries = b"".join(numbering.write(entry, place, count)[:width] for place in range(count))
+    else:
+        entries = entry * count
     declared = count if rng.random() < 0.8 else number(rng, 4, count)
     fields = part.body[: head - 4].ljust(head - 4, b"\0") + (declared % 2**32).to_bytes(4, container.order)
-    part.body = fields + b"".join(entries)
-    return f"table {name(part)} x{count}"
+    part.body = fields + entries
+    return count
 
 
 def resize(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
@@ -251,23 +267,20 @@ def enlarge_picture(root: Part, rng: random.Random, container: Container, seeds:
     if not found:
         raise Nothing
     part = rng.choice(found)
-    width, height = (2 ** rng.randrange(4, 14) for _ in range(2))
-    part.body = PNG.sub(lambda _: png(width, height), part.body)
-    return f"picture of {width} x {height} in {name(part)}"
+    part.body, done = enlarged(part.body, rng)
+    return f"{done} in {name(part)}"
 
 
-@lru_cache(maxsize=16)
-def png(width: int, height: int) -> bytes:
-    """A black picture."""
-    packer = zlib.compressobj(1)
-    row = bytes(1 + 3 * width)
-    pixels = b"".join([packer.compress(row) for _ in range(height)] + [packer.flush()])
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+def recode(root: Part, rng: random.Random, container: Container, seeds: list[Part]) -> str:
+    """Name another codec."""
+    codec = container.codec
+    found = [part for _, part in root.walk() if codec and part.kind == codec.kind]
+    if not codec or not found:
+        raise Nothing
+    part = rng.choice(found)
+    new = rng.choice(codec.names)
+    part.body = new + (b"" if codec.width is None else part.body[codec.width :])
+    return f"codec {new.hex() if codec.width else new.decode()} in {name(part)}"
 
 
 CHANGES: dict[str, tuple[Change, float]] = {
@@ -283,6 +296,7 @@ CHANGES: dict[str, tuple[Change, float]] = {
     "move": (move, 4),
     "swap": (swap, 3),
     "nest": (nest, 3),
+    "recode": (recode, 3),
     "picture": (enlarge_picture, 1),
 }
 """Each change by name, and how likely it is."""

@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import av
 
 from ccmusic.audio.decode import DecodeLimits, Recording, decode
 from ccmusic.errors import CcmusicError
@@ -17,8 +19,10 @@ from fuzz.mutant import CONTAINERS, Plan, make, mutant, seed_bytes
 from fuzz.seeds import SEEDS
 
 MB = 2**20
-STOP_SECONDS = 4
+STOP_SECONDS = 2
 """Processor time after which a decoding is ended, if the code under test has no bound of its own."""
+LONGEST_SECONDS = 300
+"""The same if it has one: more than the longest recording may take, so that only a broken bound reaches it."""
 MOST_KEPT_MEGABYTES = 50
 """A process that has had more memory is not used again."""
 MOST_ADDRESSES = 6 * 2**30
@@ -36,27 +40,67 @@ class Outcome(NamedTuple):
     megabytes : float
         Highest resident memory above that of a process that has decoded nothing.
     music_seconds : float
+        Length of the music that was decoded, also if the recording was refused after it (to 5 s).
+    codec : str
+        FFmpeg's decoder that a decoded recording needed; empty if libsndfile decoded it.
+    size : int
+        Bytes of the recording.
     """
 
     answer: str
     processor_seconds: float
     megabytes: float
     music_seconds: float = 0.0
+    codec: str = ""
+    size: int = 0
 
 
-def worker_decode() -> Callable[[bytes], Recording]:
-    """Decode as a worker does, under the kernel's bounds if the code under test has them."""
+class Watched:
+    """The bounds of a worker, and how much music was decoded under them."""
+
+    def __init__(self, bounds: Any, tell: Callable[[float], object]) -> None:
+        self._bounds = bounds
+        self._tell = tell
+
+    def allow(self, music_seconds: float, processor_seconds: float) -> None:
+        self._bounds.allow(music_seconds, processor_seconds)
+        self._tell(music_seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bounds, name)
+
+
+def worker_decode(tell: Callable[[float], object]) -> tuple[Callable[[bytes], Recording], int]:
+    """How a worker decodes, and the processor time to stop it after.
+
+    The kernel's bounds hold if the code under test has them; `tell` gets the seconds of music so far.
+    """
     limits = DecodeLimits()
     try:
         from ccmusic.workers.bounds import DecodingBounds
     except ImportError:  # an earlier version of the code, to compare with
-        return lambda content: decode(content, limits)
-    return lambda content: decode(content, limits, kernel=DecodingBounds(limits))
+        return lambda content: decode(content, limits), STOP_SECONDS
+    return lambda content: decode(content, limits, kernel=Watched(DecodingBounds(limits), tell)), LONGEST_SECONDS
 
 
-def run_numbers(container: str, first: int, last: int, out: int) -> None:
-    """Body of the process: decode recordings `first` to `last` - 1, and write two lines for each into `out`."""
-    _run([lambda number=number: mutant(container, number).content for number in range(first, last)], out)
+def watch_codecs() -> list[str]:
+    """A list to which the name of each decoder of FFmpeg is added when a file is opened."""
+    opened: list[str] = []
+    really_open = av.open
+
+    def open_and_note(*args: Any, **options: Any) -> Any:
+        media = really_open(*args, **options)
+        sounds = media.streams.audio[:1]
+        opened.extend(sound.codec_context.name for sound in sounds if sound.codec_context)
+        return media
+
+    av.open = open_and_note
+    return opened
+
+
+def run_numbers(container: str, numbers: range, out: int) -> None:
+    """Body of the process: decode these recordings, and write what becomes of each into `out`."""
+    _run([lambda number=number: mutant(container, number).content for number in numbers], out)
 
 
 def run_plan(plan: Plan, out: int) -> None:
@@ -72,22 +116,23 @@ def run_content(content: bytes, out: int) -> None:
 def _run(sources: list[Callable[[], bytes]], out: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # codecs print what they find
     gc.freeze()
-    decode_it = worker_decode()
+    opened = watch_codecs()
+    decode_it, stop_seconds = worker_decode(lambda seconds: os.write(out, b"music %f\n" % seconds) if seconds else None)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    base = None
+    base = _reset_peak()
     for make_content in sources:
         content = make_content()
+        opened.clear()
         began = time.process_time()
-        resource.setrlimit(resource.RLIMIT_CPU, (int(began) + STOP_SECONDS + 1, resource.RLIM_INFINITY))
-        Path("/proc/self/clear_refs").write_text("5")  # sets the peak to the present
-        before = _peak_megabytes()
-        base = before if base is None else min(base, before)
-        os.write(out, b"%f %f\n" % (began, base))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(began) + stop_seconds + 1, resource.RLIM_INFINITY))
+        _reset_peak()
+        os.write(out, b"began %f %f %d\n" % (began, base, len(content)))
         answer, music = _answer(decode_it, content)
         cost = time.process_time() - began
         peak = _peak_megabytes() - base
-        os.write(out, f"{cost:f} {peak:f} {music:f} {answer}\n".encode())
+        codec = opened[-1] if opened and answer == "decoded" else ""
+        os.write(out, f"ended {cost:f} {peak:f} {music:f} {codec or '-'} {answer}\n".encode())
         if peak > MOST_KEPT_MEGABYTES:
             return  # what it keeps would be counted for the next recordings
 
@@ -101,17 +146,23 @@ def _answer(decode_it: Callable[[bytes], Recording], content: bytes) -> tuple[st
         return f"untyped {type(error).__name__}", 0.0
 
 
+def _reset_peak() -> float:
+    """Set the peak to the present, and return it in MB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak_megabytes()
+
+
 def _peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def prepare() -> None:
     """Make and decode all seeds once, so that the forked processes have them and all that decoders load late."""
-    decode_it = worker_decode()
+    decode_it, _ = worker_decode(lambda seconds: None)
     for name, container in CONTAINERS.items():
         for seed in SEEDS[container]:
             _answer(decode_it, seed_bytes(name, seed))
-        mutant(name, 0)
+        mutant(name, 1)
 
 
 class Process:
@@ -137,6 +188,7 @@ class Process:
                 os._exit(code)
         os.close(write_end)
         self._text = b""
+        self.processor_seconds = 0.0
         self.quiet_since = time.monotonic()
 
     def read(self) -> bool:
@@ -145,6 +197,11 @@ class Process:
         self._text += piece
         self.quiet_since = time.monotonic()
         return bool(piece)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for something other than a processor."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
     def end(self) -> None:
         """Kill it; `outcomes` is to follow."""
@@ -156,15 +213,26 @@ class Process:
             pass
         os.close(self.read_end)
         _, status, usage = os.wait4(self.pid, 0)
-        lines = self._text.decode().splitlines()
-        made = []
-        for line in lines[1::2]:
-            cost, megabytes, music, answer = line.split(" ", 3)
-            made.append(Outcome(answer, float(cost), float(megabytes), float(music)))
-        if len(lines) % 2:
-            began, base = map(float, lines[-1].split())
-            cost = usage.ru_utime + usage.ru_stime - began
-            made.append(Outcome(f"ended by {_ended_by(status)}", cost, usage.ru_maxrss / 1024 - base))
+        self.processor_seconds = usage.ru_utime + usage.ru_stime
+        made: list[Outcome] = []
+        began, base, size, music = 0.0, 0.0, 0.0, 0.0
+        begun = False
+        for line in self._text.decode().splitlines():
+            word, *rest = line.split(" ", 1)
+            if word == "began":
+                begun, music = True, 0.0
+                began, base, size = map(float, rest[0].split())
+            elif word == "music":
+                music = float(rest[0])
+            else:
+                begun = False
+                cost, megabytes, decoded, codec, answer = rest[0].split(" ", 4)
+                length = max(float(decoded), music)
+                made.append(Outcome(answer, float(cost), float(megabytes), length, codec.strip("-"), int(size)))
+        if begun:
+            cost = self.processor_seconds - began
+            ended = f"ended by {_ended_by(status)}"
+            made.append(Outcome(ended, cost, usage.ru_maxrss / 1024 - base, music, size=int(size)))
         return made
 
 

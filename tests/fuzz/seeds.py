@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 
 import av
 import numpy as np
 
-from fuzz.changes import png
 from fuzz.containers import Container
 from fuzz.containers.asf import ASF
 from fuzz.containers.flac import FLAC
@@ -20,6 +20,7 @@ from fuzz.containers.packets import PACKETS
 from fuzz.containers.riff import AIFF, RIFF
 from fuzz.containers.tagged import TAGGED
 from fuzz.part import Part
+from fuzz.pictures import png
 from support.encoding import dsf, noise, silent_ape, stored, with_soundfile
 
 SECONDS = 0.08
@@ -30,8 +31,17 @@ def sound(form: str, subtype: str | None = None, rate: int = 8000, channels: int
     return with_soundfile(form, subtype, noise(SECONDS, rate, channels), rate)
 
 
-def encode(form: str, codec: str, rate: int = 48_000, *, picture: str = "", bit_rate: int = 0, **options: str) -> bytes:
-    """Noise, by FFmpeg; beside it a track of pictures of 16 x 16."""
+def encode(
+    form: str,
+    codec: str,
+    rate: int = 48_000,
+    *,
+    picture: str = "",
+    bit_rate: int = 0,
+    silent_seconds: float = 0.0,
+    **options: str,
+) -> bytes:
+    """Noise or silence, by FFmpeg; beside it a track with a picture of 16 x 16."""
     file = io.BytesIO()
     with av.open(file, "w", format=form, options=options) as media:
         media.metadata["title"] = "seed"
@@ -42,14 +52,22 @@ def encode(form: str, codec: str, rate: int = 48_000, *, picture: str = "", bit_
         if video:
             video.width = video.height = 16
             video.pix_fmt = "rgb24" if picture == "png" else "yuvj420p"
-        samples = np.ascontiguousarray(noise(SECONDS, rate, 2)).reshape(1, -1)
+        samples = noise(SECONDS, rate, 2)
+        if silent_seconds:
+            samples = np.zeros((int(silent_seconds * rate), 2), np.float32)
+        samples = np.ascontiguousarray(samples).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, format="flt", layout="stereo")
         frame.sample_rate, frame.pts = rate, 0
         fit = av.AudioResampler(stream.format.name, "stereo", rate, stream.frame_size or 1024)
         for piece in [*fit.resample(frame), *fit.resample(None)]:
             media.mux(stream.encode(piece))
         media.mux(stream.encode(None))
-        if video:
+        if video and picture == "png":
+            packet = av.Packet(PICTURE)
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = video, 0, 0, True
+            packet.time_base = Fraction(1, 10)
+            media.mux(packet)
+        elif video:
             image = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
             media.mux(video.encode(image.reformat(format=video.pix_fmt)))
             media.mux(video.encode(None))
@@ -77,7 +95,7 @@ def _mp4_tags(parts: list[Part]) -> None:
 
 
 def _mp4_edits(parts: list[Part]) -> None:
-    edits = struct.pack(">IIIiIIiI", 0, 2, 40, 0, 1 << 16, 40, 0, 1 << 16)
+    edits = struct.pack(">IIIiIIiI", 0, 2, 1500, 0, 1 << 16, 1500, 0, 1 << 16)
     track = find(parts, b"trak")
     track.parts = [part for part in track.parts if part.kind != b"edts"]
     track.parts.insert(1, Part(b"edts", parts=[Part(b"elst", edits)]))
@@ -92,13 +110,15 @@ def element(identity: str, *content: Part | bytes) -> Part:
 def _matroska_lists(parts: list[Part]) -> None:
     segment = find(parts, bytes.fromhex("18538067"))
     tag = element("67c8", element("45a3", b"tag0000000"), element("4487", b"x"))
-    chapter = element("b6", element("73c4", bytes(3) + b"\1"), element("91", bytes(4)))
+    chapter = element("b6", element("73c4", b"0000000\1"), element("91", bytes(4)))
     file = element("61a7", element("466e", b"a"), element("4660", b"image/png"), element("46ae", b"\1"))
     file.parts.append(element("465c", PICTURE))
+    small = element("61a7", element("466e", b"a"), element("4660", b"font/ttf"), element("46ae", b"\2"))
+    small.parts.append(element("465c", b"x"))
     segment.parts[1:1] = [
         element("1254c367", element("7373", element("63c0", b"\x68\xca\x81\x32"), tag)),
         element("1043a770", element("45b9", chapter)),
-        element("1941a469", file),
+        element("1941a469", file, small),
     ]
 
 
@@ -170,10 +190,11 @@ def _silence() -> bytes:
 SEEDS: dict[Container, dict[str, Callable[[], bytes]]] = {
     MP4: {
         "aac": lambda: encode("ipod", "aac"),
-        "tags": lambda: changed(MP4, encode("ipod", "alac", 8000), _mp4_tags),
-        "edits": lambda: changed(MP4, encode("mov", "pcm_s16le", 8000), _mp4_edits),
+        "tags": lambda: changed(MP4, encode("ipod", "alac", 8000, use_editlist="0"), _mp4_tags),
+        "edits": lambda: changed(MP4, encode("ipod", "aac", silent_seconds=1.5), _mp4_edits),
+        "pcm": lambda: encode("mov", "pcm_s16le", 8000),
         "fragments": lambda: encode("mp4", "aac", movflags="frag_every_frame+empty_moov+default_base_moof"),
-        "opus": lambda: encode("mp4", "libopus"),
+        "opus": lambda: encode("mp4", "libopus", use_editlist="0"),
         "picture": lambda: encode("mov", "aac", picture="png"),
     },
     MATROSKA: {
@@ -206,6 +227,7 @@ SEEDS: dict[Container, dict[str, Callable[[], bytes]]] = {
     FLAC: {
         "mono": lambda: sound("FLAC", "PCM_16"),
         "blocks": lambda: changed(FLAC, sound("FLAC", "PCM_24", 8000, 2), _flac_blocks),
+        "cut": lambda: changed(FLAC, with_soundfile("FLAC", "PCM_16", noise(1.2, 8000), 8000), _flac_blocks)[:-300],
         "silence": _silence,
     },
     TAGGED: {

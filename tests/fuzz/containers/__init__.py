@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from fuzz.part import Part
+
+
+class Table(NamedTuple):
+    """A part whose content is a list of entries of the same size.
+
+    Attributes
+    ----------
+    head : int
+        Bytes before the entries. The last four are the number of entries.
+    width : int
+        Bytes of an entry.
+    total_at : int or None
+        Where it says for how many samples it stands, if it does.
+    """
+
+    head: int
+    width: int
+    total_at: int | None = None
+
+
+class Codec(NamedTuple):
+    """Where a recording names its codec: the kind of the part, and how many bytes of its content (None: all)."""
+
+    kind: bytes
+    width: int | None
+    names: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -33,3 +59,8 @@ class Container:
     kinds: tuple[bytes, ...] = ()
     header_bytes: Literal["", "counted", "not counted"] = ""
     """Whether the size in a header counts the header itself; empty if parts cannot be nested at any depth."""
+    tables: dict[bytes, Table] = field(default_factory=dict, compare=False)
+    """By kind of part."""
+    codec: Codec | None = None
+    payload: bytes = b""
+    """The kind of the part that holds the samples, if tables elsewhere count them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.containers import Container
+from fuzz.containers import Codec, Container
 from fuzz.part import Part, write
 
 HOLDERS = frozenset(
@@ -24,6 +24,12 @@ KINDS = tuple(
         73c4 91 92 85 437c 45bc 45bd 45db b3 f7 f1 f0 5378 53ab 53ac 63c5 63c9 63c4 63c6 68ca 4282 42f2 42f3 4285
         """.split(),  # noqa: SIM905
     )
+)
+CODECS = tuple(
+    b"A_OPUS A_VORBIS A_AAC A_FLAC A_AC3 A_EAC3 A_DTS A_TRUEHD A_MPEG/L3 A_TTA1 A_WAVPACK4 A_PCM/INT/LIT A_PCM/INT/BIG "
+    b"A_PCM/FLOAT/IEEE A_ALAC A_MS/ACM A_QUICKTIME A_REAL/COOK A_ATRAC/AT1 V_MJPEG V_VP8 V_VP9 V_AV1 V_THEORA "
+    b"V_MPEG4/ISO/AVC V_MPEGH/ISO/HEVC V_MPEG1 V_FFV1 V_PRORES V_SNOW V_DIRAC V_MS/VFW/FOURCC V_UNCOMPRESSED "
+    b"S_TEXT/UTF8 S_TEXT/ASS S_VOBSUB S_HDMV/PGS S_DVBSUB D_WEBVTT/SUBTITLES".split()
 )
 
 
@@ -61,4 +67,12 @@ def _frame(part: Part, content: bytes) -> bytes:
     return part.kind + (1 << 56 | size % 2**56).to_bytes(8, "big") + content
 
 
-MATROSKA = Container("matroska", read, lambda parts: write(parts, _frame), "big", KINDS, "not counted")
+MATROSKA = Container(
+    "matroska",
+    read,
+    lambda parts: write(parts, _frame),
+    "big",
+    KINDS,
+    "not counted",
+    codec=Codec(b"\x86", None, CODECS),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.containers import Container
+from fuzz.containers import Container, Table
 from fuzz.part import Part, write
 
 INNER_AT = {
@@ -17,6 +17,22 @@ KINDS = tuple(
     b"tkhd mdhd mvhd hdlr vmhd smhd gmhd free skip wide mdat uuid esds dec3 dac3 pssh chpl keys mean name data cmov "
     b"dcom cmvd rmra rmda rdrf chap tmcd text strk wfex iloc iinf iref ipco".split()
 )
+TABLES = {
+    b"stts": Table(8, 8, 8),
+    b"ctts": Table(8, 8, 8),
+    b"stss": Table(8, 4),
+    b"stsc": Table(8, 12, 12),
+    b"stsz": Table(12, 4, 8),
+    b"stco": Table(8, 4),
+    b"co64": Table(8, 8),
+    b"stps": Table(8, 4),
+    b"sbgp": Table(12, 8, 12),
+    b"sgpd": Table(16, 2),
+    b"elst": Table(8, 12),
+    b"trun": Table(8, 4, 4),
+    b"sidx": Table(24, 12),
+    b"chpl": Table(9, 10),
+}
 
 
 def read(content: bytes, holder: bytes = b"") -> list[Part]:
@@ -42,4 +58,4 @@ def _frame(part: Part, content: bytes) -> bytes:
     return b"\0\0\0\1" + part.kind + (size % 2**64).to_bytes(8, "big") + content
 
 
-MP4 = Container("mp4", read, lambda parts: write(parts, _frame), "big", KINDS, "counted")
+MP4 = Container("mp4", read, lambda parts: write(parts, _frame), "big", KINDS, "counted", TABLES, payload=b"mdat")
