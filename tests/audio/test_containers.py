@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ccmusic.audio.decode import SAMPLE_RATE, DecodeLimits, decode
-from ccmusic.errors import AudioTooLong
+from ccmusic.errors import AudioTooLong, UndecodableAudio
 from support.encoding import ENCODED, FREQUENCY, UUID_BOX, noise, silent_ape, stored, tone, with_ffmpeg, with_soundfile
 from support.tracks import MARK, frequency_of, sound, spdif, with_tracks
 
@@ -128,3 +128,11 @@ def test_the_limits_hold_for_a_silent_track_before_another():
     content = with_tracks("mov", "pcm_s16le", sound(MARK, 3.0, 0.0), sound(MARK, 3.0))
     with pytest.raises(AudioTooLong):
         decode(content, DecodeLimits(max_seconds=2.0))
+
+
+@pytest.mark.parametrize("n_tracks", [1, 2])
+def test_samples_of_a_track_that_are_not_finite_are_refused(n_tracks):
+    samples = sound(MARK, 3.0)
+    samples[100_000] = np.nan
+    with pytest.raises(UndecodableAudio, match="finite"):
+        decode(with_tracks("matroska", "pcm_f32le", *[samples] * n_tracks))

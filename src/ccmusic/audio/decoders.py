@@ -132,6 +132,8 @@ def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
         except TooCostly:
             raise
         except (UndecodableAudio, EmptyAudio) as error:
+            if sink.seconds > begin.seconds:  # what was decoded is refused, such as samples that are not finite
+                raise
             first_error = first_error or error
             sink.forget(begin)
         if place + 1 >= reader.n_tracks or sink.is_audible_since(begin):
