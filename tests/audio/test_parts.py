@@ -20,7 +20,7 @@ from ccmusic.audio.frames import read_header
 from ccmusic.audio.identify import identify
 from ccmusic.audio.parts import Part, split
 from ccmusic.errors import AudioTooLong, UndecodableAudio
-from support.encoding import AMPLITUDE, noise, with_ffmpeg, with_soundfile
+from support.encoding import AMPLITUDE, ENCODED, noise, with_ffmpeg, with_soundfile
 
 LOW, HIGH, LAST = 300.0, 700.0, 1100.0
 SECONDS = 2.0
@@ -269,3 +269,12 @@ def test_a_wav_file_with_an_odd_chunk(padding):
     assert recording.duration_seconds == SECONDS
     assert heard(recording, 0.5) == pytest.approx(LOW, abs=2.0)
     assert not recording.truncated
+
+
+def test_frames_of_latm_between_others_are_skipped():
+    """Their headers have no sample rate."""
+    frames = ENCODED["mp3"][1]()
+    content = frames + ENCODED["latm"][1]() + frames
+    recording = decode(content)
+    assert recording.duration_seconds == pytest.approx(4.0, abs=0.2)
+    assert recording.truncated

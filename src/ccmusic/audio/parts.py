@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ccmusic.audio.audio_file import AudioFile
-from ccmusic.audio.formats import AAC, HEAD_BYTES, MP3, OGG, Format, by_head
+from ccmusic.audio.formats import AAC, HEAD_BYTES, LATM, MP3, OGG, Format, by_head
 from ccmusic.audio.frames import HEADER_BYTES, Header, Reader, find_stream, read_header, stream_at
 from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.mp4_boxes import Box, boxes
@@ -117,6 +117,9 @@ class _FrameWalk:
         position = found.begin
         while position < self._end and not self._is_enough:
             stream = stream_at(self._reader, position)
+            # the headers of LATM do not say how long a frame plays
+            if stream is not None and stream.format is LATM:
+                stream = None
             after = self._skip(position) if stream is None else self._follow(position, stream)
             position = max(after, position + 1)
         self._close()
