@@ -86,6 +86,7 @@ bench: $(VENV)/.test  ##+ measure: CQT, mel and drawing against librosa and matp
 	$(BIN)/python bench/mel.py --audio $(AUDIO)
 	$(BIN)/python bench/drawing.py --audio $(AUDIO) examples
 	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/formats.py --write docs/formats.md
 	$(BIN)/python bench/checkpoints.py
 	$(BIN)/python bench/explain.py --audio $(AUDIO) examples --write docs/explain.md
 
