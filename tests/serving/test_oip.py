@@ -183,7 +183,7 @@ def test_a_request_in_json_gets_a_response_in_json(server):
 
 @pytest.mark.parametrize(
     ("content", "status", "words"),
-    [(b"fLaC" + bytes(2000), "422", "damaged"), (b"no sound at all " * 20, "415", "format"), (b"", "422", "empty")],
+    [(b"fLaC" + bytes(2000), "422", "damaged"), (b"no sound at all " * 20, "415", "text file"), (b"", "422", "empty")],
 )
 def test_bad_recordings_get_the_status_of_the_problem(client, content, status, words):
     with pytest.raises(InferenceServerException, match=words) as caught:

@@ -101,8 +101,9 @@ async def classify(
         chosen = chosen_taxonomy(taxonomy, served.taxonomies)
         chosen.level(level)
         chosen_top_k(top_k, chosen)
-    most = service.settings.explain_windows
-    plan = ExplainPlan(windows=most, taxonomy=taxonomy, level=level) if explain else None
+    plan = None
+    if explain:
+        plan = ExplainPlan(windows=service.settings.explain_windows, taxonomy=taxonomy, level=level)
     async with receiving(request) as recording:
         await _receive(request, recording)
         work = service.classify(recording.source, windows=windows, explain=plan)
