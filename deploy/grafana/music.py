@@ -115,7 +115,9 @@ def _trust() -> Iterator[Line]:
                 "{{flag}}",
             ),
             unit="percentunit",
-            named=colors(uncertain="orange", too_short="yellow", silence="blue", truncated="purple"),
+            named=colors(
+                uncertain="orange", too_short="yellow", silence="blue", truncated="purple", out_of_phase="red"
+            ),
             description=(
                 "带标记的答案比例；一个答案可有多个标记。",
                 "Share of the answers with a flag; an answer may have several.",

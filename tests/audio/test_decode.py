@@ -81,7 +81,7 @@ def test_first_seconds_beyond_the_end_gives_the_whole_recording():
     np.testing.assert_array_equal(decode(content, first_seconds=9.0).waveform, decode(content).waveform)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 24, 64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 24, 64])
 def test_mono_is_the_mean_of_the_channels(channels):
     samples = noise(1.0, SAMPLE_RATE, channels)
     recording = decode(with_soundfile("WAV", "FLOAT", samples, SAMPLE_RATE))

@@ -52,5 +52,11 @@ def test_flags(card, amplitude, seconds, truncated, top, expected):
     assert flags(tone(440, 0.5, amplitude), seconds, truncated, top, card) == expected
 
 
+def test_a_track_is_the_weighted_mean_of_its_windows():
+    windows = np.zeros((2, 16))
+    windows[0, 0] = windows[1, 1] = 1.0
+    assert track_probabilities(windows, weights=np.array([1.0, 0.25]))[16][:2].tolist() == [0.8, 0.2]
+
+
 def test_a_recording_of_one_sign_is_not_silence(card):
     assert flags(np.full(100, -0.5, np.float32), 10.0, False, 0.9, card) == ()

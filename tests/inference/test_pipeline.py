@@ -71,6 +71,41 @@ def test_silence_is_flagged(pipeline):
     assert pipeline.classify(wav(np.zeros(44100, np.float32))).flags == ("silence", "uncertain")
 
 
+def silence(seconds):
+    return np.zeros(round(seconds * 22050), np.float32)
+
+
+def test_silence_has_no_vote(pipeline):
+    music = tone(bin_frequency(12), 4.0)
+    alone = pipeline.classify(wav(music))
+    around = pipeline.classify(wav(np.concatenate([silence(9.0), music, silence(60.0)])))
+    assert around.probabilities[16] == pytest.approx(alone.probabilities[16], abs=0.02)
+    assert around.duration_seconds == pytest.approx(73.0, abs=0.01)
+    assert 8.5 < around.windows[0].start_seconds < around.windows[-1].end_seconds < 13.5
+    assert around.level_dbfs == pytest.approx(alone.level_dbfs, abs=0.3)
+    assert (around.flags, around.odd) == (alone.flags, alone.odd)
+
+
+def test_each_part_between_silences_has_the_weight_of_its_length(pipeline):
+    low, high = tone(bin_frequency(12), 6.0), tone(bin_frequency(62), 2.0)
+    result = pipeline.classify(wav(np.concatenate([low, silence(20.0), high])))
+    separate = [pipeline.classify(wav(part)).probabilities[16] for part in (low, high)]
+    assert result.probabilities[16] == pytest.approx((6 * separate[0] + 2 * separate[1]) / 8, abs=0.05)
+    assert not any(6.5 < window.start_seconds < 25.5 for window in result.windows)
+
+
+def test_the_flags_speak_of_the_music(pipeline):
+    quiet = pipeline.classify(wav(np.concatenate([tone(440, 0.5, 0.0005), silence(3.0)])))
+    assert quiet.flags == ("silence", "uncertain")
+
+
+def test_channels_that_cancel_are_noted_and_heard(pipeline):
+    music = tone(bin_frequency(12), 5.0)
+    mono, inverted = pipeline.classify(wav(music)), pipeline.classify(wav(np.stack([music, -music], axis=1)))
+    assert inverted.probabilities[16] == pytest.approx(mono.probabilities[16], abs=1e-3)
+    assert inverted.flags == (*mono.flags, "out_of_phase")
+
+
 def test_spectrogram_only_on_request(pipeline):
     recording = wav(tone(bin_frequency(40), 30.0))
     assert pipeline.classify(recording).spectrogram_db is None

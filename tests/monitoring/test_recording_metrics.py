@@ -62,6 +62,7 @@ def test_an_answer_is_counted():
         "too_short": 0,
         "uncertain": 0,
         "truncated": 1,
+        "out_of_phase": 0,
     }
     assert found["ccmusic_stage_duration_seconds_sum", "queue"] == 0.2
     assert found["ccmusic_stage_duration_seconds_count", "inference"] == 1

@@ -54,6 +54,7 @@ def with_ffmpeg(
     index_first_in: Path | None = None,
     title: str = "",
     movflags: str = "",
+    layout: str = "stereo",
 ) -> bytes:
     file = Unseekable() if format_name == "webm" else io.BytesIO()
     movflags = "faststart" if index_first_in else movflags
@@ -63,7 +64,7 @@ def with_ffmpeg(
             media.metadata["title"] = title
         # FFmpeg needs all streams before the first packet.
         picture = media.add_stream("mpeg4", rate=10) if video else None
-        sound = media.add_stream(codec, rate=sample_rate, layout="stereo") if codec else None
+        sound = media.add_stream(codec, rate=sample_rate, layout=layout) if codec else None
         if codec == "wmav2":
             sound.bit_rate = 128_000
         if picture:
@@ -78,7 +79,7 @@ def with_ffmpeg(
             planes = np.ascontiguousarray(samples.T)
             if codec == "flac":
                 planes = (samples * 32767).astype(np.int16).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(planes, format="s16" if codec == "flac" else "fltp", layout="stereo")
+            frame = av.AudioFrame.from_ndarray(planes, format="s16" if codec == "flac" else "fltp", layout=layout)
             frame.sample_rate = sample_rate
             frame.pts = 0
             media.mux(sound.encode(frame))

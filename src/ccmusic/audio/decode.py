@@ -2,7 +2,7 @@
 
 ::
 
-    bytes or path -> format by content -> parts -> libsndfile or FFmpeg -> mono blocks -> counted -> soxr -> waveform
+    bytes or path -> format by content -> parts -> libsndfile or FFmpeg -> counted blocks -> mono -> soxr -> waveform
 
 A recording is read in blocks, and we allocate no memory from a length in its header. So the memory is bounded by the
 mono result, which `DecodeLimits.max_seconds` bounds. The libraries allocate what tables in a file declare, and a codec
@@ -45,6 +45,8 @@ class Recording:
         Length of the decoded part.
     truncated : bool
         The stream ended early, had broken parts, or was shorter than its header declares.
+    channels_cancel : bool
+        The mean of the channels would have lost music, so some were inverted (`ccmusic.audio.mixing`).
     decode_seconds, resample_seconds : float
         Time taken.
     """
@@ -52,6 +54,7 @@ class Recording:
     waveform: np.ndarray
     duration_seconds: float
     truncated: bool
+    channels_cancel: bool
     decode_seconds: float
     resample_seconds: float
 
@@ -66,7 +69,8 @@ def decode(
 ) -> Recording:
     """Decode a recording to mono at 22,050 Hz.
 
-    Equals ``librosa.load(source)`` (mean of the channels, soxr HQ) for files that both can open.
+    Equals ``librosa.load(source)`` (mean of the channels, soxr HQ) for files that both can open, unless the mean loses
+    music: see `ccmusic.audio.mixing`.
 
     Parameters
     ----------
@@ -118,6 +122,7 @@ def decode(
         waveform=waveform,
         duration_seconds=sink.seconds,
         truncated=truncated,
+        channels_cancel=sink.channels_cancel,
         decode_seconds=time.perf_counter() - begin - sink.resample_seconds,
         resample_seconds=sink.resample_seconds,
     )

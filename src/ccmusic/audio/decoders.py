@@ -11,6 +11,7 @@ from ccmusic.audio.budget import COSTS_MEMORY
 from ccmusic.audio.declared_size import ends_before_its_size
 from ccmusic.audio.ffmpeg import av, require_ffmpeg
 from ccmusic.audio.formats import DAMAGED
+from ccmusic.audio.layouts import HEAD_BYTES, low_frequency_channels
 from ccmusic.audio.parts import Part
 from ccmusic.audio.protection import protected_tracks
 from ccmusic.audio.tracks import CODECS, ordered_tracks
@@ -82,6 +83,7 @@ def _read_part(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
 
 def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
     """Read all blocks into `sink`; return whether the stream ended early."""
+    head = file.peek(0, HEAD_BYTES)
     try:
         sound = _ForwardSoundFile(file)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
@@ -91,7 +93,8 @@ def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> boo
         declared_frames = sound.frames if sound.frames < 2**48 else 0
         if part.n_samples and abs(declared_frames - part.n_samples) > GAPLESS_SAMPLES:
             raise TryOtherDecoder  # it guesses the length from the first frames, and would end there
-        sink.start(sound.samplerate, sound.channels)
+        low_frequency = low_frequency_channels(head, sound.format, sound.subtype, sound.channels)
+        sink.start(sound.samplerate, sound.channels, low_frequency)
         sink.refuse_declared(declared_frames / sound.samplerate, sound.samplerate, sound.channels)
         if sound.format == "OGG":
             sink.hold_to(declared_frames / sound.samplerate)
@@ -223,7 +226,8 @@ def _read_packets(media: av.container.InputContainer, stream: av.AudioStream, si
             # From each frame, not the header: only a frame has the rate that AAC's band replication doubles, and the
             # next one may have another.
             if form != (form := (frame.format.name, frame.sample_rate, frame.layout.name)):
-                sink.start(frame.sample_rate, frame.layout.nb_channels)
+                low_frequency = [i for i, channel in enumerate(frame.layout.channels) if channel.name.startswith("LFE")]
+                sink.start(frame.sample_rate, frame.layout.nb_channels, low_frequency)
                 # Interleaved: PyAV 18 crashes with eight planes.
                 to_float = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
             frame.pts = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import soxr
 
 from ccmusic.audio.budget import Budget
 from ccmusic.audio.limits import DecodeLimits
+from ccmusic.audio.mixing import ChannelMix
 from ccmusic.errors import AudioTooLong, UndecodableAudio, UnsupportedMedia
 
 SAMPLE_RATE = 22050
@@ -50,7 +52,7 @@ class WaveformSink:
         self._first_seconds = first_seconds
         self._samples = bytearray()  # grows in place; a list of blocks would need a copy at the end
         self._resampler: soxr.ResampleStream | None = None
-        self._mix = np.ones(1, dtype=np.float32)
+        self._mix = ChannelMix(SAMPLE_RATE, 1)
         self._most_seconds = math.inf
         self._begin = Mark(0, 0.0, 0)  # of the stretch
         self.sample_rate = 0
@@ -58,6 +60,7 @@ class WaveformSink:
         self.n_frames = 0
         self.full = False
         self.resample_seconds = 0.0
+        self.channels_cancel = False
 
     def check(self, sample_rate: int, channels: int) -> None:
         limits = self._limits
@@ -78,14 +81,14 @@ class WaveformSink:
         """The length of all that was written."""
         return self._begin.seconds + (self.n_frames / self.sample_rate if self.n_frames else 0.0)
 
-    def start(self, sample_rate: int, channels: int) -> None:
-        """Begin a stretch with this sample rate and number of channels."""
+    def start(self, sample_rate: int, channels: int, low_frequency: Collection[int] = ()) -> None:
+        """Begin a stretch with this sample rate, number of channels and positions of the LFE channels."""
         self.check(sample_rate, channels)
         self._begin = self.mark()
         self.n_frames = 0
         self._resampler = None
         self.sample_rate, self.channels = sample_rate, channels
-        self._mix = np.full(channels, 1 / channels, dtype=np.float32)
+        self._mix = ChannelMix(sample_rate, channels, low_frequency)
         if sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
 
@@ -133,21 +136,18 @@ class WaveformSink:
 
     def write(self, block: np.ndarray) -> None:
         """Add one block [frames, channels]."""
-        with np.errstate(invalid="ignore", over="ignore"):  # the check below reports it
-            # A matrix product with equal weights; np.mean along the short axis takes ten times as long.
-            mono = block @ self._mix
-        if not (mono.max() < LARGEST_SAMPLE and mono.min() > -LARGEST_SAMPLE):  # false for NaN
+        if not (block.max() < LARGEST_SAMPLE and block.min() > -LARGEST_SAMPLE):  # false for NaN
             raise UndecodableAudio("The recording has samples that are not finite numbers; export it again.")
         if self._first_seconds is not None:
             wanted = math.ceil((self._first_seconds - self._begin.seconds) * self.sample_rate)
-            mono = mono[: wanted - self.n_frames]
-            self.full = self.n_frames + len(mono) >= wanted
-        self.n_frames += len(mono)
+            block = block[: wanted - self.n_frames]
+            self.full = self.n_frames + len(block) >= wanted
+        self.n_frames += len(block)
         self._refuse_long(self.seconds, self._begin.n_samples + self.n_frames * self.channels)
         if self.n_frames / self.sample_rate > self._most_seconds:
             raise UndecodableAudio("The recording goes on for longer than it declares; export it again.")
         self._budget.note_music(self.seconds)
-        self._collect(mono, last=False)
+        self._collect(self._mix.add(block), last=False)
 
     def finish(self) -> np.ndarray:
         """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa, for each stretch."""
@@ -157,10 +157,13 @@ class WaveformSink:
     def mark(self) -> Mark:
         """End the stretch; return the place where the next one begins."""
         if self.n_frames:
-            self._collect(np.empty(0, dtype=np.float32), last=True)
+            self._collect(self._mix.finish(), last=True)
             n_bytes = self._begin.n_bytes + 4 * math.ceil(self.n_frames * SAMPLE_RATE / self.sample_rate)
             del self._samples[n_bytes:]
             self._samples += bytes(n_bytes - len(self._samples))
+            if self._mix.gain != 1.0:
+                np.frombuffer(self._samples, dtype=np.float32)[self._begin.n_bytes // 4 :] *= np.float32(self._mix.gain)
+            self.channels_cancel |= self._mix.cancelled
             self._begin = Mark(n_bytes, self.seconds, self._begin.n_samples + self.n_frames * self.channels)
             self.n_frames = 0
             self._most_seconds = math.inf

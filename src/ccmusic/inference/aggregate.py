@@ -30,18 +30,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def analysed_seconds(duration_seconds: float, n_windows: int, card: Card) -> float:
+def analysed_seconds(music_seconds: float, n_windows: int, card: Card) -> float:
     """Length of the part of a recording that its windows cover.
 
     Parameters
     ----------
-    duration_seconds : float
-        Length of the recording.
+    music_seconds : float
+        Length of the recording without lasting silence.
     n_windows : int
         Number of windows; a small number may leave gaps.
     card : Card
     """
-    return min(duration_seconds, n_windows * card.window_seconds)
+    return min(music_seconds, n_windows * card.window_seconds)
 
 
 def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) -> np.ndarray:
@@ -62,7 +62,9 @@ def window_probabilities(logits: np.ndarray, seconds: float, card: Card | Head) 
     return softmax(np.asarray(logits, dtype=np.float64) / card.temperature(seconds))
 
 
-def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> dict[int, np.ndarray]:
+def track_probabilities(
+    windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC, weights: np.ndarray | None = None
+) -> dict[int, np.ndarray]:
     """The mean over the windows, summed into the groups of each coarser level, so that the levels agree.
 
     Parameters
@@ -70,17 +72,26 @@ def track_probabilities(windows: np.ndarray, taxonomy: Taxonomy = CCMUSIC) -> di
     windows : np.ndarray [shape=(n_windows, n_labels)]
     taxonomy : Taxonomy
         Of the labels.
+    weights : np.ndarray [shape=(n_windows,)], optional
+        Of the windows; equal by default.
 
     Returns
     -------
     dict of int to np.ndarray [shape=(level,)]
     """
-    mean = windows.mean(axis=0)
+    mean = np.average(windows, axis=0, weights=weights)
     return {level: taxonomy.roll_up(mean, level) for level in taxonomy.sizes}
 
 
 def flags(
-    waveform: np.ndarray, duration_seconds: float, truncated: bool, top: float, card: Card, non_music: str | None = None
+    waveform: np.ndarray,
+    music_seconds: float,
+    truncated: bool,
+    top: float,
+    card: Card,
+    non_music: str | None = None,
+    *,
+    channels_cancel: bool = False,
 ) -> tuple[str, ...]:
     """The flags of an answer.
 
@@ -88,7 +99,8 @@ def flags(
     ----------
     waveform : np.ndarray [shape=(n,)]
         Mono, full scale 1.0.
-    duration_seconds : float
+    music_seconds : float
+        Length without lasting silence.
     truncated : bool
         The recording ended before its declared length.
     top : float
@@ -97,6 +109,8 @@ def flags(
         Has the thresholds.
     non_music : str, optional
         Kind of non-music that was detected.
+    channels_cancel : bool
+        Channels were inverted before they were mixed.
 
     Returns
     -------
@@ -107,9 +121,10 @@ def flags(
     silent = max(float(waveform.max()), -float(waveform.min())) < SILENCE_PEAK
     raised = {
         "silence": silent,
-        "too_short": duration_seconds < card.too_short_below_seconds,
+        "too_short": music_seconds < card.too_short_below_seconds,
         "uncertain": silent or non_music is not None or top < card.uncertain_below,
         "truncated": truncated,
+        "out_of_phase": channels_cancel,
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
 

@@ -66,6 +66,11 @@ class FrontEnd:
     ----------
     card : Card
 
+    Attributes
+    ----------
+    min_frames : int
+        Frames of the shortest window.
+
     Raises
     ------
     ModelRefused
@@ -82,6 +87,7 @@ class FrontEnd:
         self._card = card
         # the number of frames of a recording of exactly this length
         self._frames_per_window = 1 + int(card.window_seconds * cqt.FRAMES_PER_SECOND)
+        self.min_frames = 1 + int(card.min_seconds * cqt.FRAMES_PER_SECOND)
 
     def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
         """The card's spectrogram of a whole recording; one shorter than ``min_seconds`` is padded with silence.
@@ -102,14 +108,13 @@ class FrontEnd:
         return self._spectrogram.compute(waveform)
 
     def places(self, n_frames: int, duration_seconds: float, count: int | None) -> Places:
-        """The positions of the windows.
+        """The positions of the windows in a recording or a part of one.
 
         Parameters
         ----------
         n_frames : int
-            Of the recording's spectrogram.
+            Of its spectrogram.
         duration_seconds : float
-            Of the recording.
         count : int or None
             The number of windows; None uses the card's rule.
         """

@@ -15,13 +15,13 @@ _SAMPLES = 2**20
 _FRAMES = 4096
 
 
-def level_dbfs(waveform: np.ndarray) -> float:
+def level_dbfs(*parts: np.ndarray) -> float:
     """Root mean square of a recording in dB of full scale; a full-scale square wave has 0 dB.
 
     Parameters
     ----------
-    waveform : np.ndarray [shape=(n,), dtype=float32]
-        Mono, full scale 1.0.
+    parts : np.ndarray [shape=(n,), dtype=float32]
+        Of its waveform: mono, full scale 1.0.
 
     Returns
     -------
@@ -29,8 +29,8 @@ def level_dbfs(waveform: np.ndarray) -> float:
         At least `QUIETEST_DBFS`.
     """
     # in pieces: no copy of a long recording, and no long sum in single precision
-    pieces = (waveform[first : first + _SAMPLES] for first in range(0, len(waveform), _SAMPLES))
-    power = sum(float(np.dot(piece, piece)) for piece in pieces) / max(1, len(waveform))
+    pieces = (part[first : first + _SAMPLES] for part in parts for first in range(0, len(part), _SAMPLES))
+    power = sum(float(np.dot(piece, piece)) for piece in pieces) / max(1, sum(map(len, parts)))
     return max(QUIETEST_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import groupby
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class LoadedNetwork:
         self._canary_inputs: list[np.ndarray] | None = None
 
     def logits(self, windows_db: list[np.ndarray], timer: StageTimer | None = None) -> list[np.ndarray]:
-        """Run the network on windows of one length, in batches.
+        """Run the network on windows, in batches of one length.
 
         Parameters
         ----------
@@ -72,11 +73,13 @@ class LoadedNetwork:
         batch_size = DRAWN_PER_BATCH if is_drawn else WINDOWS_PER_BATCH
         preparation = "features" if is_drawn else "inference"  # stacking windows alone takes no noticeable time
         batches = []
-        for first in range(0, len(windows_db), batch_size):
-            with timer(preparation):
-                batch = self.front_end.network_input(windows_db[first : first + batch_size])
-            with timer("inference"):
-                batches.append(self.backend.all_logits(batch))
+        for _, same in groupby(windows_db, np.shape):  # short parts between silences have short windows
+            of_one_length = list(same)
+            for first in range(0, len(of_one_length), batch_size):
+                with timer(preparation):
+                    batch = self.front_end.network_input(of_one_length[first : first + batch_size])
+                with timer("inference"):
+                    batches.append(self.backend.all_logits(batch))
         return [np.concatenate(outputs) for outputs in zip(*batches, strict=True)]
 
     def verify(self) -> str:

@@ -18,6 +18,7 @@ from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import DependencyUnavailable, ModelRefused
 from ccmusic.features import cqt
 from ccmusic.features.display import display_image
+from ccmusic.features.spectrogram import HOP_LENGTH
 from ccmusic.genres import Taxonomy
 from ccmusic.inference.aggregate import (
     analysed_seconds,
@@ -30,6 +31,7 @@ from ccmusic.inference.aggregate import (
 from ccmusic.inference.backend import Backend, Execution
 from ccmusic.inference.level_and_bandwidth import bandwidth_hz, level_dbfs
 from ccmusic.inference.loaded_network import LoadedNetwork
+from ccmusic.inference.music_parts import Part, music_parts, place_windows
 from ccmusic.inference.non_music import detect_non_music
 from ccmusic.inference.occlusion import (
     BLOCKS,
@@ -183,26 +185,42 @@ class Pipeline:
         front_end = self.network.front_end
         with timer("features"):
             spectrogram_db = front_end.spectrogram_db(waveform)
-            places = front_end.places(spectrogram_db.shape[1], duration_seconds, plan.count)
+            n_frames = spectrogram_db.shape[1]
+            parts = music_parts(spectrogram_db, waveform, front_end.min_frames)
+            places, weights = place_windows(
+                parts,
+                lambda length, count: front_end.places(length, duration_seconds * (length / n_frames), count),
+                plan.count,
+            )
+            music_db = _joined(spectrogram_db, parts)
             # Only for the CQT: limits and training profiles of other spectrograms are not known.
             is_cqt = self.card.features.kind == "cqt_db"
-            bandwidth = bandwidth_hz(spectrogram_db) if is_cqt else None
-            non_music = detect_non_music(spectrogram_db, self.card.odd or NonMusicLimits()) if is_cqt else None
+            bandwidth = bandwidth_hz(music_db) if is_cqt else None
+            non_music = detect_non_music(music_db, self.card.odd or NonMusicLimits()) if is_cqt else None
         windows_db = [spectrogram_db[:, start:end] for start, end in places]
         bounds = [_bounds_seconds(place, duration_seconds) for place in places]
 
         logits, *logits_of_heads = self.network.logits(windows_db, timer)
 
-        seconds = analysed_seconds(duration_seconds, len(places), self.card)
+        music_seconds = duration_seconds * (music_db.shape[1] / n_frames)
+        seconds = analysed_seconds(music_seconds, len(places), self.card)
         windows = window_probabilities(logits, seconds, self.card)
         taxonomy, *taxonomies_of_heads = self._taxonomies
-        probabilities = track_probabilities(windows, taxonomy)
+        probabilities = track_probabilities(windows, taxonomy, weights)
 
         top = float(probabilities[taxonomy.level()].max())
-        raised = flags(waveform, duration_seconds, recording.truncated, top, self.card, non_music)
+        raised = flags(
+            waveform,
+            music_seconds,
+            recording.truncated,
+            top,
+            self.card,
+            non_music,
+            channels_cancel=recording.channels_cancel,
+        )
         non_music = "silence" if "silence" in raised else non_music
         heads = tuple(
-            _head_result(head, names, window_probabilities(output, seconds, head), raised, non_music)
+            _head_result(head, names, window_probabilities(output, seconds, head), weights, raised, non_music)
             for head, names, output in zip(self.card.heads, taxonomies_of_heads, logits_of_heads, strict=True)
         )
         explanations: tuple[Explanation, ...] = ()
@@ -234,11 +252,17 @@ class Pipeline:
             taxonomy=taxonomy,
             sure_level=sure_level(probabilities, non_music, self.card),
             heads=heads,
-            level_dbfs=level_dbfs(waveform),
+            level_dbfs=level_dbfs(*(waveform[start * HOP_LENGTH : end * HOP_LENGTH] for start, end in parts)),
             bandwidth_hz=bandwidth,
             odd=non_music,
             explanations=explanations,
         )
+
+
+def _joined(spectrogram_db: np.ndarray, parts: list[Part]) -> np.ndarray:
+    """The parts one after the other; a view if there is only one."""
+    cuts = [spectrogram_db[:, start:end] for start, end in parts]
+    return cuts[0] if len(cuts) == 1 else np.concatenate(cuts, axis=1)
 
 
 def _bounds_seconds(place: tuple[int, int], duration_seconds: float) -> tuple[float, float]:
@@ -247,8 +271,13 @@ def _bounds_seconds(place: tuple[int, int], duration_seconds: float) -> tuple[fl
 
 
 def _head_result(
-    head: Head, taxonomy: Taxonomy, windows: np.ndarray, raised: tuple[str, ...], non_music: str | None
+    head: Head,
+    taxonomy: Taxonomy,
+    windows: np.ndarray,
+    weights: np.ndarray,
+    raised: tuple[str, ...],
+    non_music: str | None,
 ) -> HeadResult:
-    probabilities = track_probabilities(windows, taxonomy)
+    probabilities = track_probabilities(windows, taxonomy, weights)
     top = float(probabilities[taxonomy.level()].max())
     return HeadResult(taxonomy, probabilities, windows, flags_of_head(raised, top, head, non_music))

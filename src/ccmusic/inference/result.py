@@ -12,7 +12,7 @@ from ccmusic.errors import InvalidParameter
 from ccmusic.genres import CCMUSIC, Genre, Taxonomy
 from ccmusic.inference.occlusion import Explanation
 
-FLAGS: tuple[str, ...] = ("silence", "too_short", "uncertain", "truncated")
+FLAGS: tuple[str, ...] = ("silence", "too_short", "uncertain", "truncated", "out_of_phase")
 """Every flag that an answer may have."""
 
 DEFAULT_TOP_K = 5

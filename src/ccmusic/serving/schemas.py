@@ -65,7 +65,7 @@ class Classification(BaseModel):
     predictions: list[PredictionInfo] = Field(description="Likeliest first, at the requested level.")
     levels: dict[str, list[PredictionInfo]] = Field(description="Every group of every level, likeliest first.")
     windows: list[WindowInfo]
-    flags: list[Literal["silence", "too_short", "uncertain", "truncated"]]
+    flags: list[Literal["silence", "too_short", "uncertain", "truncated", "out_of_phase"]]
     odd: Literal["silence", "empty", "tone", "pulses", "noise", "speech"] | None = Field(
         None,
         description="What the recording seems to be instead of music. The flags then include `uncertain`.",

@@ -71,6 +71,8 @@ TEXTS: dict[Language, dict[str, str]] = {
                           "A longer recording gives a more reliable result.",
         "flag.uncertain": "The model is uncertain: no genre stands out. Treat the result as a hint.",
         "flag.truncated": "Only part of the recording was analysed.",
+        "flag.out_of_phase": "The channels of this recording cancel each other: one is inverted. "
+                             "It was turned back before the channels were mixed, so the music is heard.",
         "odd.empty": "There is almost no sound in the frequency range of music, so the result means little.",
         "odd.tone": "This sounds like a plain tone or a signal, not like music, so the result means little.",
         "odd.pulses": "This sounds like clicks, beeps or drums only, so the result means little.",
@@ -208,6 +210,7 @@ TEXTS: dict[Language, dict[str, str]] = {
         "flag.too_short": "这段音频太短，不足一个片段，补足长度后才进行了识别。音频较长时，结果更可靠。",
         "flag.uncertain": "模型不太确定：没有哪种流派明显突出，结果仅供参考。",
         "flag.truncated": "只分析了音频的一部分。",
+        "flag.out_of_phase": "这段音频的声道互相抵消：其中一个声道的相位相反。混合前已将其反转，因此音乐没有丢失。",
         "odd.empty": "音乐的频率范围内几乎没有声音，结果没有参考意义。",
         "odd.tone": "这段音频听起来像单一的音调或信号音，不像音乐，结果没有参考意义。",
         "odd.pulses": "这段音频听起来只有咔嗒声、提示音或鼓点，结果没有参考意义。",

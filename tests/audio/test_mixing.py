@@ -1,0 +1,161 @@
+"""The mono mix keeps the music, whatever the channels are."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from ccmusic.audio.decode import SAMPLE_RATE, decode
+from ccmusic.audio.layouts import low_frequency_channels
+from ccmusic.audio.mixing import ChannelMix
+from support.encoding import noise, tone, with_ffmpeg, with_soundfile
+
+RATE = 44_100
+
+
+def music(seconds: float = 12.0) -> np.ndarray:
+    """Pink-like noise and chords that come and go [shape=(n,), dtype=float32]."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * f * time) for f in (110.0, 277.2, 329.6, 1318.5))
+    hiss = np.convolve(noise(seconds, RATE)[:, 0], np.ones(8) / 8, mode="same")
+    return (0.1 * chord * (0.6 + 0.4 * np.sin(2 * np.pi * time)) + 0.2 * hiss).astype(np.float32)
+
+
+def mixed(samples: np.ndarray, block_frames: int = 2**15, low_frequency: tuple[int, ...] = ()):
+    mix = ChannelMix(RATE, samples.shape[1], low_frequency)
+    blocks = [mix.add(samples[first : first + block_frames]) for first in range(0, len(samples), block_frames)]
+    return np.concatenate([*blocks, mix.finish()]) * mix.gain, mix
+
+
+def in_bands(waveform: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    spectrum = np.fft.rfft(waveform.astype(np.float64))
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / RATE)
+    spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
+    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+
+
+def power_db(waveform: np.ndarray, low_hz: float, high_hz: float) -> float:
+    return float(10 * np.log10(np.mean(np.square(in_bands(waveform, low_hz, high_hz)))))
+
+
+@pytest.mark.parametrize("block_frames", [777, 2**15, 10**6])
+def test_ordinary_stereo_is_exactly_the_mean(block_frames):
+    stereo = np.stack([music(3.0) + 0.05 * noise(3.0)[:, 0], 0.7 * music(3.0)], axis=1)
+    waveform, mix = mixed(stereo, block_frames)
+    np.testing.assert_array_equal(waveform, stereo @ np.full(2, 0.5, np.float32))
+    assert not mix.cancelled
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 2047, 2048, 2049, 2**15 - 1, 2**15, 2**15 + 1])
+def test_every_sample_comes_out_once(n_frames):
+    stereo = noise(1.0, RATE, 2)[:n_frames]
+    np.testing.assert_array_equal(mixed(stereo, 1000)[0], stereo @ np.full(2, 0.5, np.float32))
+
+
+@pytest.mark.parametrize("right", [-1.0, -0.98, -0.7])
+def test_an_inverted_channel_does_not_cancel_the_other(right):
+    mono = music()
+    waveform, mix = mixed(np.stack([mono, right * mono], axis=1))
+    np.testing.assert_allclose(waveform, (1 - right) / 2 * mono, atol=1e-6)
+    assert mix.cancelled
+
+
+def test_one_inverted_band_is_kept_and_the_others_stay():
+    mono = music()
+    right = mono - 2 * in_bands(mono, 250.0, 1000.0)
+    lost = np.stack([mono, right], axis=1).mean(axis=1)
+    waveform, mix = mixed(np.stack([mono, right], axis=1))
+    assert mix.cancelled
+    assert power_db(lost, 260, 980) < power_db(mono, 260, 980) - 60
+    for low_hz, high_hz in ((50, 200), (270, 930), (1200, 8000)):
+        assert power_db(waveform, low_hz, high_hz) == pytest.approx(power_db(mono, low_hz, high_hz), abs=0.5)
+
+
+def test_a_part_of_the_recording_is_inverted():
+    mono = music(40.0)
+    right = mono.copy()
+    right[: len(right) // 2] *= -1
+    waveform, mix = mixed(np.stack([mono, right], axis=1))
+    assert mix.cancelled
+    in_time = np.abs(waveform) / np.maximum(np.abs(mono), 1e-3)
+    loud = np.abs(mono) > 0.1
+    assert np.mean(in_time[loud] > 0.99) > 0.8  # it takes some seconds until the change is noticed
+
+
+def test_coding_noise_of_a_cancelled_mix_is_not_the_answer():
+    mono = music(8.0)
+    recording = decode(with_soundfile("MP3", None, np.stack([mono, -mono], axis=1)))
+    right_way = decode(with_soundfile("MP3", None, np.stack([mono, mono], axis=1)))
+    assert recording.channels_cancel
+    assert not right_way.channels_cancel
+    middle = slice(SAMPLE_RATE, 7 * SAMPLE_RATE)
+    likeness = np.corrcoef(recording.waveform[middle], right_way.waveform[middle])[0, 1]
+    assert abs(likeness) > 0.98
+
+
+def test_unrelated_channels_are_left_as_they_are():
+    independent = noise(30.0, RATE, 2)
+    waveform, mix = mixed(independent)
+    np.testing.assert_array_equal(waveform, independent @ np.full(2, 0.5, np.float32))
+    assert not mix.cancelled
+
+
+@pytest.mark.parametrize("other", [0.0, 1e-4])
+def test_a_dead_channel_does_not_halve_the_level(other):
+    stereo = np.stack([music(3.0), other * noise(3.0)[:, 0]], axis=1)
+    recording = decode(with_soundfile("WAV", "FLOAT", stereo))
+    alone = decode(with_soundfile("WAV", "FLOAT", stereo[:, :1]))
+    np.testing.assert_allclose(recording.waveform, alone.waveform, atol=2e-4)
+    assert not recording.channels_cancel
+
+
+def test_silence_stays_silence():
+    assert not decode(with_soundfile("WAV", "PCM_16", np.zeros((RATE, 2), np.float32))).waveform.any()
+
+
+def surround() -> tuple[np.ndarray, np.ndarray]:
+    """5.1 with a loud LFE channel in the fourth place, and the mean of the others."""
+    channels = 0.3 * noise(2.0, RATE, 6)
+    without = channels[:, [0, 1, 2, 4, 5]].mean(axis=1)
+    channels[:, 3] = 0.9 * np.sin(2 * np.pi * 45 * np.arange(len(channels)) / RATE)
+    return channels, without
+
+
+@pytest.mark.parametrize("format_name", ["WAV", "WAVEX", "FLAC"])
+def test_lfe_is_no_part_of_the_mix(format_name):
+    channels, without = surround()
+    recording = decode(with_soundfile(format_name, "PCM_24", channels))
+    expected = decode(with_soundfile("WAV", "PCM_24", without))
+    np.testing.assert_allclose(recording.waveform, expected.waveform, atol=1e-5)
+
+
+def test_lfe_of_a_format_that_names_its_channels():
+    channels, without = surround()
+    content = with_ffmpeg("matroska", "flac", channels, RATE, layout="5.1")
+    expected = decode(with_soundfile("WAV", "PCM_24", without))
+    np.testing.assert_allclose(decode(content).waveform, expected.waveform, atol=1e-3)
+
+
+def test_front_channels_of_surround_have_their_level():
+    channels = np.zeros((2 * RATE, 6), np.float32)
+    channels[:, :2] = tone()
+    recording = decode(with_soundfile("WAV", "PCM_16", channels))
+    assert np.abs(recording.waveform).max() == pytest.approx(0.5, rel=0.03)
+
+
+def test_low_frequency_channels_by_mask_and_convention():
+    def wav_head(mask: int) -> bytes:
+        fmt = struct.pack("<HHIIHHHHI", 0xFFFE, 6, RATE, 0, 12, 16, 22, 16, mask)
+        return b"RIFF\0\0\0\0WAVEJUNK\4\0\0\0\0\0\0\0fmt " + struct.pack("<I", 40) + fmt
+
+    assert low_frequency_channels(wav_head(0x3F), "WAVEX", "PCM_16", 6) == (3,)
+    assert low_frequency_channels(wav_head(0x0B), "WAVEX", "PCM_16", 3) == (2,)
+    assert low_frequency_channels(wav_head(0x707), "WAVEX", "PCM_16", 6) == ()
+    assert low_frequency_channels(wav_head(0), "WAVEX", "PCM_16", 6) == (3,)
+    flac = b"fLaC....waveformatextensible_channel_mask=0x0107"
+    assert low_frequency_channels(flac, "FLAC", "PCM_16", 4) == ()
+    assert low_frequency_channels(b"OggS", "OGG", "VORBIS", 6) == (5,)
+    assert low_frequency_channels(b"OggS", "OGG", "OPUS", 8) == (7,)
+    assert low_frequency_channels(b"", "WAV", "PCM_16", 2) == ()

@@ -1,0 +1,124 @@
+"""Silence has no vote."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ccmusic.features.cqt import FRAMES_PER_SECOND, cqt_db
+from ccmusic.inference.music_parts import frame_power, loudness, music_parts, place_windows
+from support.recordings import SAMPLE_RATE, tone
+
+
+def music(seconds: float, amplitude: float = 0.3) -> np.ndarray:
+    return np.asarray(tone(220.0, seconds, amplitude) + tone(554.4, seconds, amplitude / 2))
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+def dither(seconds: float) -> np.ndarray:
+    """Triangular, of two steps of 16 bits, rounded to 16 bits."""
+    bits = np.random.PCG64(3).random_raw(2 * round(seconds * SAMPLE_RATE)) / 2.0**64
+    steps = np.round(bits.reshape(2, -1).sum(axis=0) - 1.0)
+    return (steps / 2**15).astype(np.float32)
+
+
+def parts_seconds(*pieces: np.ndarray) -> list[tuple[float, float]]:
+    waveform = np.concatenate(pieces)
+    found = music_parts(cqt_db(waveform), waveform)
+    return [(start / FRAMES_PER_SECOND, end / FRAMES_PER_SECOND) for start, end in found]
+
+
+def test_a_recording_without_silence_is_one_part():
+    waveform = music(5.0)
+    assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
+
+
+@pytest.mark.parametrize("quiet", [silence, dither])
+@pytest.mark.parametrize("amplitude", [0.3, 0.003])
+def test_silence_around_the_music_is_no_part_of_it(quiet, amplitude):
+    [(start, end)] = parts_seconds(quiet(2.0), music(4.0, amplitude), quiet(30.0))
+    assert start == pytest.approx(2.0, abs=0.3)
+    assert end == pytest.approx(6.0, abs=0.3)
+
+
+def test_lasting_silence_divides_and_a_pause_does_not():
+    pieces = [music(3.0), silence(0.7), music(3.0), silence(5.0), music(2.0)]
+    (first, second), (third, fourth) = parts_seconds(*pieces)
+    assert (first, second) == (0.0, pytest.approx(6.7, abs=0.3))
+    assert (third, fourth) == (pytest.approx(11.7, abs=0.3), pytest.approx(13.7, abs=0.05))
+
+
+HUM = tone(50.0, 8.0, 1.0)
+HISS = 2e4 * dither(8.0)
+
+
+@pytest.mark.parametrize("noise", [HUM, HISS], ids=["hum", "hiss"])
+def test_what_is_far_below_the_music_is_silence(noise):
+    in_music = float(np.sqrt(np.mean(np.square(music(4.0)))))
+    noise = noise / np.sqrt(np.mean(np.square(noise))) * in_music
+    [(start, end)] = parts_seconds(music(4.0), noise * np.float32(10 ** (-48 / 20)))
+    assert (start, end) == (0.0, pytest.approx(4.0, abs=0.5))
+    assert parts_seconds(music(4.0), noise * np.float32(10 ** (-30 / 20))) == [(0.0, pytest.approx(12.0, abs=0.05))]
+
+
+def test_an_offset_is_silence_too():
+    waveform = np.concatenate([music(4.0), silence(8.0)]) + np.float32(0.3)
+    [(_, end)] = music_parts(cqt_db(waveform), waveform)
+    assert end / FRAMES_PER_SECOND == pytest.approx(4.0, abs=0.5)
+
+
+def test_a_loud_click_does_not_make_the_music_silent():
+    waveform = np.concatenate([music(10.0, 0.01), music(10.0, 0.004)])
+    waveform[1000] = 1.0
+    assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
+
+
+@pytest.mark.parametrize("waveform", [silence(5.0), dither(5.0)])
+def test_only_silence_is_one_part(waveform):
+    assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
+
+
+def test_clicks_between_silences_are_analysed_as_they_are():
+    clicks = np.concatenate([music(0.1), silence(2.0)] * 4)
+    assert music_parts(cqt_db(clicks), clicks) == [(0, 1 + len(clicks) // 512)]
+
+
+def test_beeps_are_analysed_as_they_are_though_one_is_longer():
+    beeps = np.concatenate([*[music(0.5), silence(3.0)] * 3, music(1.2)])
+    assert music_parts(cqt_db(beeps), beeps) == [(0, 1 + len(beeps) // 512)]
+
+
+def test_a_part_has_at_least_the_frames_of_the_shortest_window():
+    waveform = np.concatenate([silence(5.0), music(1.5), silence(5.0)])
+    [(start, end)] = music_parts(cqt_db(waveform), waveform, min_frames=130)
+    assert end - start == 130
+    assert start < 5.3 * FRAMES_PER_SECOND
+
+
+def test_loudness_does_not_depend_on_silence():
+    tones, long = music(4.0), np.concatenate([music(4.0), silence(60.0)])
+    difference_db = 10 * np.log10(loudness(frame_power(cqt_db(long))) / loudness(frame_power(cqt_db(tones))))
+    assert difference_db == pytest.approx(0.0, abs=0.3)
+
+
+def halves(length: int, count: int | None) -> list[tuple[int, int]]:
+    edges = np.linspace(0, length, (count or 2) + 1).astype(int).tolist()
+    return list(pairwise(edges))
+
+
+def test_windows_are_in_the_parts_and_weigh_what_they_stand_for():
+    windows, weights = place_windows([(0, 100), (400, 440)], halves, None)
+    assert windows == [(0, 50), (50, 100), (400, 420), (420, 440)]
+    assert weights.tolist() == [1.0, 1.0, 0.4, 0.4]
+
+
+@pytest.mark.parametrize(("count", "in_parts"), [(1, [1, 0]), (2, [1, 1]), (5, [4, 1]), (10, [7, 3])])
+def test_a_number_of_windows_is_shared_out_by_length(count, in_parts):
+    windows, weights = place_windows([(0, 100), (400, 440)], halves, count)
+    assert [sum(start < 400 for start, _ in windows), sum(start >= 400 for start, _ in windows)] == in_parts
+    assert weights.max() == 1.0
