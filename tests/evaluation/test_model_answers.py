@@ -53,4 +53,4 @@ def test_unusable_recordings_are_reported(tmp_path: Path, knowing: Path) -> None
     heard, refused = classify_all([ModelLocation(str(knowing), knowing)], paths, [], jobs=1, limits=DecodeLimits())
     assert heard == [None, None]
     assert list(refused) == paths
-    assert "format" in refused[paths[0]]
+    assert "text file" in refused[paths[0]]

@@ -70,7 +70,7 @@ def test_unreadable_files_are_reported(tmp_path: Path, start: BaseModel) -> None
         on_done=lambda: told.append(None),
     )
     assert found == [None, None]
-    assert "format" in refused[broken]
+    assert "text file" in refused[broken]
     assert "No such file" in refused[absent]
     assert len(told) == 2
 
