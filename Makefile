@@ -91,9 +91,10 @@ bench: $(VENV)/.test  ##+ measure: CQT, mel and drawing against librosa and matp
 	$(BIN)/python bench/explain.py --audio $(AUDIO) examples --write docs/explain.md
 
 SPEECH ?=
-bench-data: $(VENV)/.train  ##+ measure over DATA: how soon drift and non-music are noticed; writes docs/drift.md and docs/odd-inputs.md
+bench-data: $(VENV)/.train  ##+ measure over DATA: how soon drift and non-music are noticed, and how far answers depend on level, codec and silence
 	$(BIN)/python bench/drift.py --data $(DATA) --write docs/drift.md
 	$(BIN)/python bench/non_music.py --data $(DATA) --audio $(AUDIO) examples --speech $(SPEECH) --write docs/odd-inputs.md
+	$(BIN)/python bench/robustness.py --data $(DATA) --audio $(AUDIO) examples --write docs/robustness.md
 
 rivals: $(VENV)/.test  ##+ inject the same faults into other serving frameworks; writes docs/health-rivals.md
 	$(BIN)/python bench/health_rivals/run.py --work .rivals --write docs/health-rivals.md
