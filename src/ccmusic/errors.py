@@ -41,6 +41,8 @@ __all__ = [
     "AudioError",
     "AudioTooLong",
     "CacheUnwritable",
+    "CatalogueError",
+    "CatalogueInUse",
     "CcmusicError",
     "DependencyUnavailable",
     "EmptyAudio",
@@ -287,3 +289,11 @@ class InsufficientStorage(ServiceError):
 
 class WorkerDied(ServiceError):
     """The worker process ended before it answered."""
+
+
+class CatalogueError(CcmusicError):
+    """The catalogue of a batch cannot be opened, read or written."""
+
+
+class CatalogueInUse(CatalogueError):
+    """Another run writes this catalogue."""
