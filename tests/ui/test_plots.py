@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccmusic.genres import CCMUSIC, LABELS, taxonomy_of
+from ccmusic.genres import LABELS, taxonomy_of
 from ccmusic.inference.result import TrackResult, Window
 from ccmusic.ui import plots
 from ui.stub_service import probabilities, track_result
@@ -32,13 +32,6 @@ def test_the_lightness_of_the_colour_map_increases_evenly():
     assert (np.diff(lightness) > -0.5).all()
     assert lightness[0] < 5
     assert lightness[-1] > 230
-
-
-def test_every_genre_and_group_has_a_colour():
-    for level in (16, 9, 2):
-        assert {genre.label for genre in CCMUSIC.genres(level)} <= plots.GENRE_COLOURS.keys()
-    leaves = [plots.GENRE_COLOURS[label] for label in LABELS]
-    assert len(set(leaves)) == 16
 
 
 def test_the_picture_has_low_notes_at_the_bottom_and_the_colours_of_the_map():
@@ -127,13 +120,6 @@ def test_another_taxonomy_is_drawn_with_its_own_names(result, leaves, language):
     names = [element.get("data-genre") for element in track.iter("i") if element.get("data-genre")]
     assert names == [result.taxonomy.labels[int(window.probabilities.argmax())] for window in result.windows]
     assert plots.genre_name(result.predictions()[0], language) in "".join(track.itertext())
-
-
-@pytest.mark.parametrize("n", [2, 16, 40])
-def test_every_genre_of_another_taxonomy_gets_its_own_colour(n):
-    colours = plots.colours(taxonomy_of("own", [f"genre {i}" for i in range(n)]))
-    assert len(set(colours.values())) == n
-    assert set(plots.colours(CCMUSIC, 9).values()) <= set(plots.GENRE_COLOURS.values())
 
 
 def test_every_level_shows_all_groups_and_their_probabilities():

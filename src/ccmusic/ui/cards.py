@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
+from ccmusic.appearance import LOGO
 from ccmusic.inference.result import TrackResult
 from ccmusic.monitoring.drift_watch import DriftOf, DriftState
 from ccmusic.monitoring.service_snapshot import ServiceSnapshot
@@ -18,17 +19,6 @@ STARTING_CODES = frozenset({"not_started", "loading", "preparing"})
 """Codes of health checks that fail during a normal start."""
 
 Kind = Literal["info", "warning", "error"]
-
-LOGO = (
-    '<svg class="cc-logo" viewBox="0 0 48 48" aria-hidden="true"><defs>'
-    '<linearGradient id="cc-g" x1="0" y1="1" x2="1" y2="0"><stop offset="0" stop-color="#3b0f70"/>'
-    '<stop offset=".5" stop-color="#b73779"/><stop offset="1" stop-color="#fe9f6d"/></linearGradient></defs>'
-    '<rect width="48" height="48" rx="12" fill="url(#cc-g)"/><g fill="#fff">'
-    '<rect x="9" y="21" width="4" height="10" rx="2"/><rect x="16" y="14" width="4" height="22" rx="2"/>'
-    '<rect x="23" y="9" width="4" height="30" rx="2"/><rect x="30" y="16" width="4" height="17" rx="2"/>'
-    '<rect x="37" y="20" width="4" height="9" rx="2"/></g></svg>'
-)
-"""Also the favicon: a level meter in the colours of the spectrogram."""
 
 
 def header_html() -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 
+from ccmusic.appearance import LOGO
 from ccmusic.monitoring.page_state import PageState, PageStatus
 from ccmusic.settings import Settings
 from ccmusic.ui.kept_uploads import KeptUploads
@@ -223,13 +224,13 @@ def _build(service: PageService, settings: Settings, uploads: UploadDirectory) -
 def _mount(service: PageService, settings: Settings, uploads: UploadDirectory) -> tuple[FastAPI, Any]:
     from gradio import mount_gradio_app, routes
 
-    from ccmusic.ui import cards, page
+    from ccmusic.ui import page
     from ccmusic.ui.guard import harden
 
     # Gradio reads the variable for it once, at the import. A page that is built again has another directory.
     routes.DEFAULT_TEMP_DIR = str(uploads.path)
     favicon = uploads.path / "favicon.svg"
-    favicon.write_text(cards.LOGO.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '), encoding="utf-8")
+    favicon.write_text(LOGO.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '), encoding="utf-8")
     blocks, i18n = page.build_page(service, settings, uploads.path)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     mount_gradio_app(

@@ -12,7 +12,8 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from ccmusic.genres import CCMUSIC, Taxonomy
+from ccmusic.appearance import colours
+from ccmusic.genres import Taxonomy
 from ccmusic.inference.result import Prediction, TrackResult, Window, rank
 from ccmusic.ui.texts import Language, clock, text
 
@@ -36,47 +37,6 @@ COLOUR_MAP = np.stack(
     axis=1,
 ).round().astype(np.uint8)  # fmt: skip
 """Colours of the levels 0 to 255 [shape=(256, 3), dtype=uint8]."""
-
-GENRE_COLOURS: dict[str, str] = {
-    "Symphony": "#4f5bd5",
-    "Opera": "#c0392b",
-    "Solo": "#16a085",
-    "Chamber": "#8e44ad",
-    "Pop_vocal_ballad": "#e84393",
-    "Adult_contemporary": "#f06ba8",
-    "Teen_pop": "#ff8fc0",
-    "Contemporary_dance_pop": "#e67e22",
-    "Dance_pop": "#f0a04b",
-    "Classic_indie_pop": "#6ab04c",
-    "Chamber_cabaret_and_art_pop": "#a3b93b",
-    "Soul_or_RnB": "#8d6e63",
-    "Adult_alternative_rock": "#2c82c9",
-    "Uplifting_anthemic_rock": "#4aa3df",
-    "Soft_rock": "#22a6b3",
-    "Acoustic_pop": "#5d7f99",
-    "Pop": "#e84393",
-    "Dance_and_house": "#e67e22",
-    "Indie": "#6ab04c",
-    "Rock": "#2c82c9",
-    "Classic": "#6c5ce7",
-    "Non_classic": "#e17055",
-}
-"""One colour per ccMusic genre and group. The genres of a group have shades of one hue."""
-
-_GOLDEN_ANGLE = 137.508
-"""In degrees. Hues at steps of this angle never repeat."""
-
-
-def colours(taxonomy: Taxonomy, level: int | None = None) -> dict[str, str]:
-    """One CSS colour per genre of a level. Taxonomies other than ccMusic get hues spread over the colour wheel."""
-    labels = [genre.label for genre in taxonomy.genres(level)]
-    if taxonomy == CCMUSIC:
-        return {label: GENRE_COLOURS[label] for label in labels}
-    lightness = (46, 58, 38)
-    return {
-        label: f"hsl({(250 + i * _GOLDEN_ANGLE) % 360:.0f} 55% {lightness[i // 12 % 3]}%)"
-        for i, label in enumerate(labels)
-    }
 
 
 def genre_name(prediction: Prediction, language: Language) -> str:
