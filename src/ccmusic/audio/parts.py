@@ -61,14 +61,20 @@ def split(file: AudioFile, found: Found, counted: Counted) -> tuple[list[Part], 
     """The parts of the recording that `identify` found, and whether something in it is missing or cannot be read."""
     parts, is_damaged = _split_file(file, found, counted)
     for _ in range(MOST_JOINED):
-        end = _declared_end(file, found)
-        if end == file.size or not _begins_at(file, end):
+        end = joined_file_begins(file, found)
+        if end is None:
             break
         parts[-1].spans[-1] = (parts[-1].spans[-1][0], end)
         found = identify(file, end)
         following, is_too = _split_file(file, found, counted)
         parts, is_damaged = parts + following, is_damaged or is_too
     return parts, is_damaged
+
+
+def joined_file_begins(file: AudioFile, found: Found) -> int | None:
+    """Where another recording begins behind the one that `identify` found, if that says how long it is."""
+    end = _declared_end(file, found)
+    return end if end != file.size and _begins_at(file, end) else None
 
 
 def _declared_end(file: AudioFile, found: Found) -> int:

@@ -67,6 +67,19 @@ def form_end(file: AudioFile, begin: int) -> int:
     return min(file.size, begin + 8 + length + length % 2) if _is_known(length) else file.size
 
 
+def content_end(file: AudioFile, begin: int, data: Chunk) -> int:
+    """Where the samples end in the chunk `data` of the file that begins at `begin`.
+
+    RF64 and BW64 have the length of large files in another chunk.
+    """
+    if file.peek(begin, 4) in (b"RF64", b"BW64"):
+        sizes = find_chunk(file, begin, b"ds64")
+        if sizes is not None:
+            data = data._replace(length=int.from_bytes(file.peek(sizes.begin + 8, 8), "little"))
+            return min(file.size, data.begin + data.length)
+    return _end(file, data)
+
+
 def mpeg_frames(file: AudioFile, begin: int) -> tuple[int, int] | None:
     """Where the frames of MPEG audio begin and end in the WAV file that begins at `begin`; None if it has none."""
     codec, data = find_chunk(file, begin, b"fmt "), find_chunk(file, begin, b"data")
