@@ -27,6 +27,20 @@ def dither(seconds: float) -> np.ndarray:
     return (steps / 2**15).astype(np.float32)
 
 
+def fading(seconds: float, from_db: float, to_db: float) -> np.ndarray:
+    """Music that gets quieter and ends, at decibels relative to `music`."""
+    waveform = music(seconds)
+    return np.asarray(waveform * 10 ** (np.linspace(from_db, to_db, len(waveform)) / 20), dtype=np.float32)
+
+
+def at_dbfs(waveform: np.ndarray, level: float) -> np.ndarray:
+    return np.asarray(waveform * 10 ** (level / 20) / np.sqrt(np.mean(np.square(waveform))), dtype=np.float32)
+
+
+def parts(waveform: np.ndarray) -> list[tuple[int, int]]:
+    return music_parts(cqt_db(waveform), waveform)
+
+
 def parts_seconds(*pieces: np.ndarray) -> list[tuple[float, float]]:
     waveform = np.concatenate(pieces)
     found = music_parts(cqt_db(waveform), waveform)
@@ -78,6 +92,48 @@ def test_a_loud_click_does_not_make_the_music_silent():
     assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
 
 
+SONG = np.concatenate([music(4.0), fading(1.2, 0.0, -78.0)])
+"""The last 0.5 s are more than 45 dB below the rest."""
+
+
+@pytest.mark.parametrize(("quiet", "tolerance"), [(silence, 0), (dither, 5)])
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 30.0])
+def test_a_fade_into_silence_belongs_to_the_music_as_it_does_without_the_silence(quiet, tolerance, seconds):
+    n_frames = 1 + len(SONG) // 512
+    [(start, end)] = parts(np.concatenate([SONG, quiet(seconds)]))
+    assert (start, end) == (0, pytest.approx(n_frames, abs=tolerance))
+    [(start, end)] = parts(np.concatenate([quiet(seconds), SONG[::-1]]))
+    assert start == pytest.approx(round(seconds * FRAMES_PER_SECOND), abs=max(1, tolerance))
+    assert end == 1 + int(seconds * SAMPLE_RATE + len(SONG)) // 512
+
+
+def test_a_fade_is_at_most_as_long_as_a_pause():
+    [(_, end)] = parts_seconds(music(8.0), fading(4.0, -50.0, -90.0), silence(5.0))
+    assert end == pytest.approx(9.0, abs=0.1)
+
+
+def test_fades_on_both_sides_of_a_silence_are_heard_once():
+    waveform = np.concatenate([music(3.0), fading(0.7, -50.0, -80.0), fading(0.7, -50.0, -80.0)[::-1], music(3.0)])
+    (first, end), (start, last) = parts(waveform)
+    assert (first, last) == (0, 1 + len(waveform) // 512)
+    assert 0 <= start - end < 20
+
+
+def test_what_filters_leave_in_silence_is_no_fade():
+    cut = music(4.0)
+    ringing = np.concatenate([cut, fading(0.5, -115.0, -160.0), silence(5.0)])
+    assert parts(ringing) == parts(np.concatenate([cut, silence(5.5)]))
+
+
+@pytest.mark.parametrize("quiet", [dither(8.0), at_dbfs(HISS, -87.0)], ids=["dither", "shaped dither"])
+def test_the_dither_of_16_bits_is_silence_however_quiet_the_music_is(quiet):
+    assert parts_seconds(at_dbfs(HISS[: 4 * SAMPLE_RATE], -65.0), quiet) == [(0.0, pytest.approx(4.0, abs=0.1))]
+
+
+def test_music_above_the_dither_of_16_bits_is_music():
+    assert parts_seconds(at_dbfs(HISS[: 4 * SAMPLE_RATE], -82.0), silence(8.0)) == [(0.0, pytest.approx(4.0, abs=0.1))]
+
+
 @pytest.mark.parametrize("waveform", [silence(5.0), dither(5.0)])
 def test_only_silence_is_one_part(waveform):
     assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
@@ -104,6 +160,11 @@ def test_loudness_does_not_depend_on_silence():
     tones, long = music(4.0), np.concatenate([music(4.0), silence(60.0)])
     difference_db = 10 * np.log10(loudness(frame_power(cqt_db(long))) / loudness(frame_power(cqt_db(tones))))
     assert difference_db == pytest.approx(0.0, abs=0.3)
+
+
+def test_loudness_is_that_of_the_music_if_a_click_is_far_above_most_of_it():
+    power = np.repeat([1.0, 10**-4.0, 10**-4.8, 1e-12], [1, 10**4, 10**6, 10**6])
+    assert loudness(power) == pytest.approx(power[: -(10**6)].mean(), rel=1e-9)
 
 
 def halves(length: int, count: int | None) -> list[tuple[int, int]]:

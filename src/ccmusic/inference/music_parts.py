@@ -1,7 +1,8 @@
 """Finds the parts of a recording in which there is music: silence has no vote in the answer.
 
 A frame is silent if it is far quieter than the rest of the recording, or as quiet as the dither of 16 bits. Lasting
-silence divides the recording into parts. A recording without it is one part, the whole.
+silence divides the recording into parts. A recording without it is one part, the whole. The fade of the music into a
+silence belongs to its part, as it does if the recording ends with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ BELOW_LOUDNESS_DB = 45.0
 """A frame so far below the loudness of the recording is silent."""
 DITHER_DBFS = -85.0
 """A frame below this level is silent. Dither of 16 bits has about -97 dB below 11 kHz."""
+FADE_DB = 6.0
+"""A fade goes on while the quietest frame of the next `SILENCE_SECONDS` is further below it than this."""
+RINGING_DBFS = -120.0
+"""Level below which the filters of decoding and resampling leave something in digital silence."""
 _FRAMES = 4096
 
 Part = tuple[int, int]
@@ -49,7 +54,7 @@ def music_parts(spectrogram_db: np.ndarray, waveform: np.ndarray, min_frames: in
     is_silent = _far_below_the_rest(frame_power(spectrogram_db)) | _far_below_the_rest(level)
     is_silent |= level < 10.0 ** (DITHER_DBFS / 10.0)
     parts = [
-        _extended(start, end, min_frames, n_frames)
+        _extended(start - _fade_frames(level[:start][::-1]), end + _fade_frames(level[end:]), min_frames, n_frames)
         for start, end in _runs(~_lasting(is_silent))
         if end - start >= MUSIC_SECONDS * FRAMES_PER_SECOND
     ]
@@ -133,6 +138,16 @@ def _lasting(is_silent: np.ndarray) -> np.ndarray:
     for start, end in _runs(is_silent):
         lasting[start:end] = end - start >= SILENCE_SECONDS * FRAMES_PER_SECOND
     return lasting
+
+
+def _fade_frames(power: np.ndarray) -> int:
+    """For how many frames the music fades into the silence that begins with the first frame."""
+    longest = round(SILENCE_SECONDS * FRAMES_PER_SECOND)
+    for frame, of_frame in enumerate(power[:longest]):
+        quietest = power[frame : frame + longest].min()
+        if of_frame <= max(quietest * 10.0 ** (FADE_DB / 10.0), 10.0 ** (RINGING_DBFS / 10.0)):
+            return frame
+    return min(longest, len(power))
 
 
 def _extended(start: int, end: int, min_frames: int, n_frames: int) -> Part:
