@@ -92,37 +92,44 @@ def test_a_loud_click_does_not_make_the_music_silent():
     assert music_parts(cqt_db(waveform), waveform) == [(0, 1 + len(waveform) // 512)]
 
 
-SONG = np.concatenate([music(4.0), fading(1.2, 0.0, -78.0)])
-"""The last 0.5 s are more than 45 dB below the rest."""
-
-
 @pytest.mark.parametrize(("quiet", "tolerance"), [(silence, 0), (dither, 5)])
-@pytest.mark.parametrize("seconds", [1.0, 2.0, 30.0])
-def test_a_fade_into_silence_belongs_to_the_music_as_it_does_without_the_silence(quiet, tolerance, seconds):
-    n_frames = 1 + len(SONG) // 512
-    [(start, end)] = parts(np.concatenate([SONG, quiet(seconds)]))
-    assert (start, end) == (0, pytest.approx(n_frames, abs=tolerance))
-    [(start, end)] = parts(np.concatenate([quiet(seconds), SONG[::-1]]))
+@pytest.mark.parametrize("fade_seconds", [1.2, 0.25])
+@pytest.mark.parametrize("seconds", [1.0, 30.0])
+def test_a_fade_into_silence_belongs_to_the_music_as_it_does_without_the_silence(
+    quiet, tolerance, fade_seconds, seconds
+):
+    song = np.concatenate([music(4.0), fading(fade_seconds, 0.0, -78.0)])
+    [(start, end)] = parts(np.concatenate([song, quiet(seconds)]))
+    assert (start, end) == (0, pytest.approx(1 + len(song) // 512, abs=tolerance))
+    [(start, end)] = parts(np.concatenate([quiet(seconds), song[::-1]]))
     assert start == pytest.approx(round(seconds * FRAMES_PER_SECOND), abs=max(1, tolerance))
-    assert end == 1 + int(seconds * SAMPLE_RATE + len(SONG)) // 512
+    assert end == 1 + int(seconds * SAMPLE_RATE + len(song)) // 512
 
 
 def test_a_fade_is_at_most_as_long_as_a_pause():
-    [(_, end)] = parts_seconds(music(8.0), fading(4.0, -50.0, -90.0), silence(5.0))
-    assert end == pytest.approx(9.0, abs=0.1)
+    [(_, end)] = parts_seconds(music(8.0), fading(3.0, 0.0, -90.0), silence(5.0))
+    assert end == pytest.approx(8.0 + 1.5 + 1.0, abs=0.15)
+
+
+def test_noise_behind_the_music_is_no_fade_though_it_ends():
+    music_and_fade = np.concatenate([music(4.0), fading(0.5, 0.0, -50.0)])
+    noise = at_dbfs(HISS, -66.0)
+    [(_, end)] = parts_seconds(music_and_fade, noise[: 5 * SAMPLE_RATE], silence(5.0))
+    assert end == pytest.approx(4.5, abs=0.1)
 
 
 def test_fades_on_both_sides_of_a_silence_are_heard_once():
-    waveform = np.concatenate([music(3.0), fading(0.7, -50.0, -80.0), fading(0.7, -50.0, -80.0)[::-1], music(3.0)])
+    fade = fading(1.2, 0.0, -80.0)
+    waveform = np.concatenate([music(3.0), fade, fade[::-1], music(3.0)])
     (first, end), (start, last) = parts(waveform)
     assert (first, last) == (0, 1 + len(waveform) // 512)
     assert 0 <= start - end < 20
 
 
-def test_what_filters_leave_in_silence_is_no_fade():
-    cut = music(4.0)
-    ringing = np.concatenate([cut, fading(0.5, -115.0, -160.0), silence(5.0)])
-    assert parts(ringing) == parts(np.concatenate([cut, silence(5.5)]))
+@pytest.mark.parametrize("left", [fading(0.01, -60.0, -60.0), fading(0.5, -100.0, -150.0)], ids=["short", "long"])
+def test_what_filters_leave_in_the_silence_behind_a_cut_is_no_fade(left):
+    cut = music(4.0)[: 172 * 512]
+    assert parts(np.concatenate([cut, left, silence(5.0)])) == [(0, 172)]
 
 
 @pytest.mark.parametrize("quiet", [dither(8.0), at_dbfs(HISS, -87.0)], ids=["dither", "shaped dither"])

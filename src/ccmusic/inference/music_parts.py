@@ -23,8 +23,9 @@ DITHER_DBFS = -85.0
 """A frame below this level is silent. Dither of 16 bits has about -97 dB below 11 kHz."""
 FADE_DB = 6.0
 """A fade goes on while the quietest frame of the next `SILENCE_SECONDS` is further below it than this."""
-RINGING_DBFS = -120.0
-"""Level below which the filters of decoding and resampling leave something in digital silence."""
+CUT_DB = 30.0
+"""Music that falls as much in one frame is cut off and does not fade: what follows is left by the filters of resampling
+and decoding."""
 _FRAMES = 4096
 
 Part = tuple[int, int]
@@ -54,7 +55,7 @@ def music_parts(spectrogram_db: np.ndarray, waveform: np.ndarray, min_frames: in
     is_silent = _far_below_the_rest(frame_power(spectrogram_db)) | _far_below_the_rest(level)
     is_silent |= level < 10.0 ** (DITHER_DBFS / 10.0)
     parts = [
-        _extended(start - _fade_frames(level[:start][::-1]), end + _fade_frames(level[end:]), min_frames, n_frames)
+        _extended(start - _fade_frames(level[start::-1]), end + _fade_frames(level[end - 1 :]), min_frames, n_frames)
         for start, end in _runs(~_lasting(is_silent))
         if end - start >= MUSIC_SECONDS * FRAMES_PER_SECOND
     ]
@@ -141,13 +142,14 @@ def _lasting(is_silent: np.ndarray) -> np.ndarray:
 
 
 def _fade_frames(power: np.ndarray) -> int:
-    """For how many frames the music fades into the silence that begins with the first frame."""
-    longest = round(SILENCE_SECONDS * FRAMES_PER_SECOND)
-    for frame, of_frame in enumerate(power[:longest]):
-        quietest = power[frame : frame + longest].min()
-        if of_frame <= max(quietest * 10.0 ** (FADE_DB / 10.0), 10.0 ** (RINGING_DBFS / 10.0)):
-            return frame
-    return min(longest, len(power))
+    """For how many frames the music, of which the first frame is the last one, fades into the silence behind it."""
+    second = round(SILENCE_SECONDS * FRAMES_PER_SECOND)
+    longest = min(second, len(power) - 1)
+    for frame in range(1, longest + 1):
+        quietest = power[frame : frame + second].min()
+        if power[frame] <= max(quietest * 10.0 ** (FADE_DB / 10.0), power[frame - 1] * 10.0 ** (-CUT_DB / 10.0)):
+            return frame - 1
+    return longest
 
 
 def _extended(start: int, end: int, min_frames: int, n_frames: int) -> Part:
