@@ -1,0 +1,1 @@
+"""The report of a library: one HTML file that opens from disk and sends nothing."""

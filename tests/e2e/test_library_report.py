@@ -1,0 +1,205 @@
+"""The report of a library in a browser: it opens from disk, sends nothing, and shows hostile names as text."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.report.page import write_report
+from support.library_rows import answer, answered, failed, write_catalogue
+
+pytestmark = pytest.mark.e2e
+
+ATTACKS = [
+    "/m/</script><script>hacked=1</script>.mp3",
+    "/m/<img src=x onerror=hacked=1>.mp3",
+    "/m/\"'><svg onload=hacked=1>.mp3",
+    "/m/right\u202eto left.mp3",
+    "/m/\u05e9\u05dc\u05d5\u05dd.mp3",
+    "/m/line\nbreak.mp3",
+    "/m/Caf\udce9.mp3",
+    "/m/${hacked=1}{n}.mp3",
+]
+COLOURED = """() => {
+  const canvas = document.querySelector("canvas");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += data[i + 3] > 100 && Math.abs(data[i] - data[i + 2]) > 60;
+  return count;
+}"""
+HOSTILE_GENRE = "</script><img src=x onerror=hacked=1>\u202e"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("library")
+    rows = [answered(i, name, answer("Opera", 0.9 - i / 100, sure_level=16)) for i, name in enumerate(ATTACKS)]
+    rows += [answered(100 + i, f"/m/rock {i}.mp3", answer("Soft_rock", 0.6 + i / 100, sure_level=9)) for i in range(20)]
+    rows += [answered(200 + i, f"/m/guess {i}.mp3", answer("Solo", 0.3), status="stale") for i in range(3)]
+    rows += [failed(300 + i, name, "undecodable-audio", name) for i, name in enumerate(ATTACKS, 1000)]
+    rows += [failed(310, "/m/x.mp3", HOSTILE_GENRE, "an error of this name")]
+    genres = {0: (HOSTILE_GENRE,), 100: ("Rock",), 101: ()}
+    rows = [row for i, row in enumerate(rows) if row.path not in {other.path for other in rows[:i]}]
+    with (
+        Catalogue.open(write_catalogue(folder / "genres", rows), read_only=True) as catalogue,
+        (folder / "report.html").open("wb") as out,
+    ):
+        write_report(catalogue, out, lambda track: genres.get(track.id, ("Jazz",)), datetime(2026, 1, 2, tzinfo=UTC))
+    return folder / "report.html"
+
+
+@pytest.fixture
+def opened(visit: Callable, report: Path) -> Callable:
+    """Open the report from disk; in the end there was no request beside it, no error, and no foreign script ran."""
+    visits = []
+
+    def open_report(**options):
+        visits.append(visit(report.as_uri(), awaited="main", **options))
+        return visits[-1].page
+
+    yield open_report
+    for each in visits:
+        assert set(each.requests) == {report.as_uri()}
+        assert each.errors == []
+        assert each.page.evaluate("typeof hacked") == "undefined"
+        assert each.page.locator("#app img, #app svg[onload], #app script").count() == 0
+
+
+@pytest.mark.parametrize(("locale", "title", "rock"), [("en-US", "Genre mix", "Rock"), ("zh-CN", "流派构成", "摇滚")])
+def test_it_is_in_the_language_of_the_browser_and_switches(opened, locale, title, rock):
+    page = opened(locale=locale)
+    assert page.locator(".mix h2").inner_text() == title
+    page.get_by_role("button", name=re.compile("^9 ")).first.click()
+    assert page.locator(".mix .bars .genre").first.inner_text() == rock
+    page.get_by_role("button", name="中文" if locale == "en-US" else "English").click()
+    assert page.locator(".mix h2").inner_text() != title
+    assert page.evaluate("document.activeElement.textContent") == ("中文" if locale == "en-US" else "English")
+    assert page.locator("html").get_attribute("lang") == ("zh-CN" if locale == "en-US" else "en")
+
+
+def test_hostile_names_are_text_and_are_isolated(opened):
+    page = opened()
+    page.get_by_role("button", name=re.compile("^Another genre")).click()
+    page.get_by_role("searchbox").fill("/m/")
+    seen = []
+    while True:
+        seen += page.locator(".row .track strong").all_inner_texts()
+        following = page.get_by_role("button", name="Next")
+        if not following.is_enabled():
+            break
+        following.click()
+    assert "<img src=x onerror=hacked=1>.mp3" in seen
+    assert "right\\u202eto left.mp3" in seen
+    assert "line\\u000abreak.mp3" in seen
+    assert "Caf\\udce9.mp3" in seen
+    assert "${hacked=1}{n}.mp3" in seen
+    assert page.locator(".row .track strong > bdi").count() == page.locator(".row .track strong").count()
+    assert page.locator(".row .own bdi").filter(has_text="</script>").count() <= 1
+    for summary in page.locator(".failures summary").all():
+        summary.click()
+    assert page.locator(".failures").get_by_text("</script><img src=x onerror=hacked=1>").count() == 1
+
+
+def test_decisions_become_a_plan_with_exact_paths(opened, tmp_path):
+    page = opened(accept_downloads=True)
+    assert page.get_by_role("button", name="Save plan").is_disabled()
+    page.get_by_role("button", name=re.compile("^Another genre")).click()
+    page.get_by_role("searchbox").fill("caf")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_role("searchbox").fill("right")
+    page.get_by_role("button", name="Leave the file").click()
+    page.get_by_role("searchbox").fill("rock 5")
+    page.locator(".decision select").select_option("Opera")
+    page.get_by_role("searchbox").fill("rock 6")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_role("button", name="Write", exact=True).click()  # taken back
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save plan").click()
+    lines = [json.loads(line) for line in download.value.path().read_text("utf-8").splitlines()]
+    assert {os.fsencode(line["path"]): line["genre"] for line in lines} == {
+        b"/m/Caf\xe9.mp3": "Opera",
+        os.fsencode("/m/right\u202eto left.mp3"): None,
+        b"/m/rock 5.mp3": "Opera",
+    }
+    assert {line["decision"] for line in lines} == {"write", "keep"}
+
+
+def test_decisions_are_there_after_a_reload(opened):
+    page = opened()
+    page.get_by_role("button", name="Write", exact=True).first.click()
+    page.reload()
+    page.get_by_role("button", name=re.compile("^Decided 1")).click()
+    assert page.locator(".row").count() == 1
+    page.get_by_role("button", name="Forget all").click()
+    assert page.get_by_role("button", name=re.compile("^Decided")).count() == 0
+
+
+def test_each_kind_has_its_tracks(opened):
+    page = opened()
+    found = {}
+    for button in page.locator(".tabs button").all():
+        button.click()
+        found[button.inner_text().rsplit(" ", 1)[0]] = page.locator(".turn span").inner_text()
+    assert found == {
+        "No genre in the file": "1 to 1 of 1",
+        "Another genre in the file": f"1 to 12 of {len(ATTACKS) + 18}",
+        "Not sure": "1 to 3 of 3",
+        "The file agrees": "1 to 1 of 1",
+    }
+
+
+def test_one_genre_alone_is_on_the_map(opened):
+    page = opened()
+
+    def coloured():
+        return page.evaluate(COLOURED)
+
+    everything = coloured()
+    assert everything > 50
+    page.locator(".legend button", has_text="Opera").click()
+    assert page.get_by_text("Only Opera").is_visible()
+    assert 0 < coloured() < everything
+    page.get_by_role("button", name="Show all genres").click()
+    assert coloured() == everything
+
+
+def test_a_point_tells_its_name_and_the_keyboard_moves_the_map(opened):
+    page = opened()
+    page.locator("canvas").focus()
+    before = page.evaluate(COLOURED)
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(COLOURED) != before
+    page.get_by_role("button", name="Whole map").click()
+    assert page.evaluate(COLOURED) == before
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    moves = ((x, y) for x in range(2, 100, 2) for y in range(2, 100, 5))
+    for x, y in moves:
+        page.mouse.move(box["x"] + box["width"] * x / 100, box["y"] + box["height"] * y / 100)
+        if page.locator(".tip").is_visible():
+            break
+    assert re.search("Opera|Soft rock|Solo", page.locator(".tip").inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_colours_follow_the_browser_and_the_choice(opened, scheme):
+    page = opened(color_scheme=scheme)
+    back = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(back)
+    page.get_by_role("button", name="Dark" if scheme == "light" else "Light").click()
+    assert page.evaluate(back) != before
+    page.get_by_role("button", name="Auto").click()
+    assert page.evaluate(back) == before
+
+
+def test_nothing_is_wider_than_a_phone(opened):
+    page = opened(viewport={"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
