@@ -20,6 +20,7 @@ from ccmusic.features import cqt
 from ccmusic.features.display import display_image
 from ccmusic.features.spectrogram import HOP_LENGTH
 from ccmusic.genres import Taxonomy
+from ccmusic.inference.acoustic_identity import acoustic_embedding
 from ccmusic.inference.aggregate import (
     analysed_seconds,
     flags,
@@ -142,6 +143,7 @@ class Pipeline:
         *,
         spectrogram: bool = False,
         explain: ExplainPlan | None = None,
+        embedding: bool = False,
     ) -> TrackResult:
         """Classify one recording.
 
@@ -155,6 +157,8 @@ class Pipeline:
             Whether the result includes an image of the CQT.
         explain : ExplainPlan, optional
             Which windows to explain; none by default.
+        embedding : bool
+            Whether the result includes the acoustic embedding (`ccmusic.inference.acoustic_identity`).
 
         Returns
         -------
@@ -238,9 +242,11 @@ class Pipeline:
                 BLOCKS if self.card.drawing is None else DRAWN_BLOCKS,
                 lambda copies: window_probabilities(self.network.logits(copies, timer)[place], seconds, output),
             )
-        image = None
-        if spectrogram:  # people see the CQT, whatever the network's input is
-            image = display_image(spectrogram_db if is_cqt else cqt.cqt_db(waveform))
+        image = identity = None
+        if spectrogram or embedding:  # both are of the CQT, whatever the network's input is
+            cqt_db = spectrogram_db if is_cqt else cqt.cqt_db(waveform)
+            image = display_image(cqt_db) if spectrogram else None
+            identity = acoustic_embedding(cqt_db) if embedding and non_music is None else None
         return TrackResult(
             model=self.identity,
             duration_seconds=duration_seconds,
@@ -256,6 +262,7 @@ class Pipeline:
             bandwidth_hz=bandwidth,
             odd=non_music,
             explanations=explanations,
+            embedding=identity,
         )
 
 

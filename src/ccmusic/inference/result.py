@@ -127,6 +127,9 @@ class TrackResult:
     odd : str or None
         What the recording seems to be instead of music: ``silence``, or a kind of `ccmusic.inference.non_music`. The
         answer then has the flag ``uncertain``.
+    embedding : np.ndarray or None [shape=(256,), dtype=float16]
+        Identity of the recording (`ccmusic.inference.acoustic_identity`). Only if requested; None for what is odd, too
+        short or too steady.
     """
 
     model: ModelIdentity
@@ -143,6 +146,7 @@ class TrackResult:
     bandwidth_hz: float | None = None
     odd: str | None = None
     explanations: tuple[Explanation, ...] = ()
+    embedding: np.ndarray | None = None
 
     @property
     def taxonomies(self) -> tuple[Taxonomy, ...]:
