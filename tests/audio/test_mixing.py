@@ -84,6 +84,35 @@ def test_a_part_of_the_recording_is_inverted():
     assert np.mean(in_time[loud] > 0.99) > 0.8  # it takes some seconds until the change is noticed
 
 
+@pytest.mark.parametrize(("level_db", "inverted"), [(-70, False), (-50, True)])
+def test_a_band_60_db_below_the_whole_is_left_as_it_is(level_db, inverted):
+    loud = tone(4.0)
+    faint = in_bands(noise(4.0)[:, 0], 3000.0, 6000.0)
+    faint *= 10 ** (level_db / 20) * np.sqrt(np.mean(np.square(loud)) / np.mean(np.square(faint)))
+    stereo = loud + np.stack([faint, -faint], axis=1)
+    waveform, mix = mixed(stereo)
+    assert np.array_equal(waveform, stereo @ np.full(2, 0.5, np.float32)) != inverted
+    assert mix.cancelled == inverted
+
+
+def test_a_band_that_cancels_for_a_moment_is_mended_without_a_note():
+    mono = music(30.0)
+    right = mono.copy()
+    right[: 2 * RATE] -= 2 * in_bands(mono[: 2 * RATE], 500.0, 720.0)
+    waveform, mix = mixed(np.stack([mono, right], axis=1))
+    assert power_db(waveform[: 2 * RATE], 550, 650) == pytest.approx(power_db(mono[: 2 * RATE], 550, 650), abs=1.0)
+    assert not mix.cancelled
+
+
+@pytest.mark.parametrize(("channels", "heard"), [(8, True), (10, False)])
+def test_the_channels_of_a_loudspeaker_system_do_not_cancel_and_the_tracks_of_a_studio_are_averaged(channels, heard):
+    mono = music(2.0)
+    signs = np.repeat([1.0, -1.0], channels // 2).astype(np.float32)
+    waveform, mix = mixed(mono[:, np.newaxis] * signs)
+    np.testing.assert_allclose(waveform, heard * mono, atol=1e-6)
+    assert mix.cancelled == heard
+
+
 def test_coding_noise_of_a_cancelled_mix_is_not_the_answer():
     mono = music(8.0)
     recording = decode(with_soundfile("MP3", None, np.stack([mono, -mono], axis=1)))
@@ -109,6 +138,13 @@ def test_a_dead_channel_does_not_halve_the_level(other):
     alone = decode(with_soundfile("WAV", "FLOAT", stereo[:, :1]))
     np.testing.assert_allclose(recording.waveform, alone.waveform, atol=2e-4)
     assert not recording.channels_cancel
+
+
+@pytest.mark.parametrize(("level_db", "gain"), [(-54, 2.0), (-46, 1.0)])
+def test_a_channel_is_dead_50_db_below_the_other(level_db, gain):
+    mono = music(3.0)
+    _, mix = mixed(np.stack([mono, 10 ** (level_db / 20) * mono], axis=1))
+    assert mix.gain == gain
 
 
 def test_silence_stays_silence():
