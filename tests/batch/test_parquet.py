@@ -42,11 +42,27 @@ def test_a_row_for_each_track():
 
 
 def test_rows_are_written_in_groups(monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", 1)
     monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 3)
     out = io.BytesIO()
     parquet.write_parquet(rows(), out, 1)
     metadata = pq.ParquetFile(io.BytesIO(out.getvalue())).metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 1]
+
+
+def test_a_group_is_written_before_the_next_is_read(monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", 1)
+    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 2)
+    out, written = io.BytesIO(), []
+
+    def tracks():
+        for track in rows():
+            written.append(out.tell())
+            yield track
+
+    parquet.write_parquet(tracks(), out, 1)
+    first, second, third, fourth = written
+    assert first == second < third == fourth
 
 
 def test_a_catalogue_without_tracks_is_a_table_without_rows():

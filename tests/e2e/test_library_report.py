@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,13 +34,17 @@ COLOURED = """() => {
   for (let i = 0; i < data.length; i += 4) count += data[i + 3] > 100 && Math.abs(data[i] - data[i + 2]) > 60;
   return count;
 }"""
+VOCABULARY = {"Opera": ("Opera", "Arias"), "Rock": ()}
 HOSTILE_GENRE = "</script><img src=x onerror=hacked=1>\u202e"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
-    rows = [answered(i, name, answer("Opera", 0.9 - i / 100, sure_level=16)) for i, name in enumerate(ATTACKS)]
+    rows = [
+        answered(i, name, answer("Opera", 0.9 - i / 100, sure_level=16), payload=f"sha256:{i}")
+        for i, name in enumerate(ATTACKS)
+    ]
     rows += [answered(100 + i, f"/m/rock {i}.mp3", answer("Soft_rock", 0.6 + i / 100, sure_level=9)) for i in range(20)]
     rows += [answered(200 + i, f"/m/guess {i}.mp3", answer("Solo", 0.3), status="stale") for i in range(3)]
     rows += [failed(300 + i, name, "undecodable-audio", name) for i, name in enumerate(ATTACKS, 1000)]
@@ -51,7 +55,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Catalogue.open(write_catalogue(folder / "genres", rows), read_only=True) as catalogue,
         (folder / "report.html").open("wb") as out,
     ):
-        write_report(catalogue, out, lambda track: genres.get(track.id, ("Jazz",)), datetime(2026, 1, 2, tzinfo=UTC))
+        write_report(
+            catalogue, out, lambda track: genres.get(track.id, ("Jazz",)), VOCABULARY, datetime(2026, 1, 2, tzinfo=UTC)
+        )
     return folder / "report.html"
 
 
@@ -69,6 +75,7 @@ def opened(visit: Callable, report: Path) -> Callable:
         assert set(each.requests) == {report.as_uri()}
         assert each.errors == []
         assert each.page.evaluate("typeof hacked") == "undefined"
+        assert re.search(r"\b(undefined|null|NaN|\[object)\b", each.page.locator("#app").inner_text()) is None
         assert each.page.locator("#app img, #app svg[onload], #app script").count() == 0
 
 
@@ -98,7 +105,7 @@ def test_hostile_names_are_text_and_are_isolated(opened):
     assert "<img src=x onerror=hacked=1>.mp3" in seen
     assert "right\\u202eto left.mp3" in seen
     assert "line\\u000abreak.mp3" in seen
-    assert "Caf\\udce9.mp3" in seen
+    assert "Caf\\xe9.mp3" in seen
     assert "${hacked=1}{n}.mp3" in seen
     assert page.locator(".row .track strong > bdi").count() == page.locator(".row .track strong").count()
     assert page.locator(".row .own bdi").filter(has_text="</script>").count() <= 1
@@ -117,23 +124,25 @@ def test_decisions_become_a_plan_with_exact_paths(opened, tmp_path):
     page.get_by_role("button", name="Leave the file").click()
     page.get_by_role("searchbox").fill("rock 5")
     page.locator(".decision select").select_option("Opera")
+    assert page.get_by_role("button", name="Write", exact=True).is_disabled()  # nothing is written for Rock
     page.get_by_role("searchbox").fill("rock 6")
-    page.get_by_role("button", name="Write", exact=True).click()
-    page.get_by_role("button", name="Write", exact=True).click()  # taken back
+    page.get_by_role("button", name="Leave the file").click()
+    page.get_by_role("button", name="Leave the file").click()  # taken back
     with page.expect_download() as download:
         page.get_by_role("button", name="Save plan").click()
-    lines = [json.loads(line) for line in download.value.path().read_text("utf-8").splitlines()]
-    assert {os.fsencode(line["path"]): line["genre"] for line in lines} == {
-        b"/m/Caf\xe9.mp3": "Opera",
-        os.fsencode("/m/right\u202eto left.mp3"): None,
-        b"/m/rock 5.mp3": "Opera",
-    }
-    assert {line["decision"] for line in lines} == {"write", "keep"}
+    about, *lines = [json.loads(line) for line in download.value.path().read_text("utf-8").splitlines()]
+    assert (about["plan"], about["mode"]) == (1, "review")
+    latin, right, rock = sorted(lines, key=lambda line: line["path"])
+    assert base64.b64decode(latin["path_base64"]) == b"/m/Caf\xe9.mp3"
+    assert (latin["action"], latin["genres"], latin["genres_now"]) == ("write", ["Opera", "Arias"], ["Jazz"])
+    assert (latin["payload"], latin["answer"]["label"]) == ("sha256:6", "Opera")
+    assert (right["path"], right["action"], right["reason"]) == ("/m/right\u202eto left.mp3", "keep", "review")
+    assert (rock["path"], rock["genres"], rock["answer"]["label"]) == ("/m/rock 5.mp3", ["Opera", "Arias"], "Rock")
 
 
 def test_decisions_are_there_after_a_reload(opened):
     page = opened()
-    page.get_by_role("button", name="Write", exact=True).first.click()
+    page.get_by_role("button", name="Leave the file").first.click()
     page.reload()
     page.get_by_role("button", name=re.compile("^Decided 1")).click()
     assert page.locator(".row").count() == 1

@@ -48,10 +48,16 @@ def write_json_lines(tracks: Iterable[TrackRow], out: TextIO) -> int:
     n_tracks = 0
     for track in tracks:
         own = {"id": track.id, "status": track.status, "payload": track.payload, "same_as": track.same_as}
-        row = {"file": str(track.file), **answer_of(track), **own}
-        out.write(json_line(row, out.encoding or "utf-8") + "\n")
+        parts = [{"file": str(track.file)}, track.answer or answer_of(track), own]
+        out.write(joined(parts, out.encoding or "utf-8") + "\n")
         n_tracks += 1
     return n_tracks
+
+
+def joined(parts: Iterable[dict[str, Any] | str], encoding: str) -> str:
+    """One object of JSON with the fields of several. A text is JSON of an object already, and is not read again."""
+    texts = (part if isinstance(part, str) else json_line(part, encoding) for part in parts)
+    return "{" + ", ".join(body for text in texts if (body := text.strip()[1:-1].strip())) + "}"
 
 
 def answer_of(track: TrackRow) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from ccmusic.batch.exports import answer_of
@@ -77,7 +79,31 @@ def test_the_finest_and_likeliest_of_each_kind_are_kept(monkeypatch):
     assert queue.counts == {"missing": 4, "uncertain": 1}
 
 
-def test_a_file_with_endless_genres_is_cut():
+def test_the_genres_of_a_file_are_exact_or_count_as_not_read():
     (row,) = queue_of((SURE, ["x" * 5000] * 5000)).rows()
-    assert len(row["own"]) <= review.MOST_OWN_GENRES
-    assert len(row["own"][0]) <= review.MOST_OWN_CHARACTERS
+    assert (row["kind"], row["own"]) == ("suggested", None)
+
+
+def test_a_file_agrees_in_the_words_that_are_written_too():
+    for vocabulary, kind in (
+        ({"Soft_rock": ("Mellow", "Rock Music")}, "keep"),
+        ({"Rock": ("Mellow",)}, "keep"),
+        ({}, "differs"),
+    ):
+        queue = ReviewQueue(lambda _: ("mellow",), vocabulary)
+        queue.add(answered(1, "/a", SURE), SURE)
+        assert queue.counts == {kind: 1}
+
+
+def test_a_path_that_is_not_utf8_has_its_bytes_too():
+    queue = ReviewQueue()
+    for i, path in enumerate((b"/m/\xe9.mp3", "/m/歌.mp3".encode())):
+        queue.add(answered(i, path, SURE, payload="sha256:a"), SURE)
+    latin, chinese = queue.rows()
+    assert (latin["path"], base64.b64decode(latin["path_base64"]), latin["payload"]) == (
+        "/m/\\xe9.mp3",
+        b"/m/\xe9.mp3",
+        "sha256:a",
+    )
+    assert chinese["path"] == "/m/歌.mp3"
+    assert "path_base64" not in chinese

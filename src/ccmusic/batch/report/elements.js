@@ -53,13 +53,13 @@ function colourOf(id) {
   return byId.has(id) ? byId.get(id).colour : "currentColor";
 }
 
-// el("p.lead", { title: "..." }, "text", child, ...): null and false children are left out.
+// el("p.lead", { title: "..." }, "text", child, ...): children that are null, undefined or false are left out.
 function el(kind, properties = {}, ...children) {
   const [tag, ...classes] = kind.split(".");
   const element = document.createElement(tag);
   if (classes.length) element.className = classes.join(" ");
   set(element, properties);
-  element.append(...children.flat().filter((child) => child !== null && child !== false));
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

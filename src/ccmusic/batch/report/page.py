@@ -17,7 +17,7 @@ from ccmusic.appearance import LOGO, colours
 from ccmusic.batch.exports import answer_of
 from ccmusic.batch.report.findings import Findings, Seen, shown, taxonomy_of_answer
 from ccmusic.batch.report.library_map import MOST_POINTS, LibraryMap, MapMaker
-from ccmusic.batch.report.review import KINDS, MOST_OF_A_KIND, GenresOfFile, ReviewQueue
+from ccmusic.batch.report.review import KINDS, MOST_OF_A_KIND, GenresOfFile, ReviewQueue, Vocabulary
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.version import __version__
 
@@ -43,6 +43,7 @@ def write_report(
     catalogue: Catalogue,
     out: BinaryIO,
     genres_of_file: GenresOfFile | None = None,
+    vocabulary: Vocabulary | None = None,
     made_at: datetime | None = None,
     follow: Callable[[Iterable[TrackRow]], Iterable[TrackRow]] = iter,
 ) -> dict[str, Any]:
@@ -56,6 +57,8 @@ def write_report(
     out : BinaryIO
     genres_of_file : callable, optional
         Reads the genres of a file, so that the queue can compare.
+    vocabulary : mapping of str to sequence of str, optional
+        What is written into files for each label; by default the English names.
     made_at : datetime, optional
         By default now.
     follow : callable, optional
@@ -66,7 +69,7 @@ def write_report(
     dict
         The data of the page.
     """
-    library = collect(catalogue, genres_of_file, follow)
+    library = collect(catalogue, genres_of_file, vocabulary, follow)
     library["made"] = (made_at or datetime.now(UTC)).isoformat(timespec="minutes")
     library["program"] = f"ccmusic {__version__}"
     out.write(page(library).encode())
@@ -118,13 +121,14 @@ def _sha256(text: str) -> str:
 def collect(
     catalogue: Catalogue,
     genres_of_file: GenresOfFile | None = None,
+    vocabulary: Vocabulary | None = None,
     follow: Callable[[Iterable[TrackRow]], Iterable[TrackRow]] = iter,
 ) -> dict[str, Any]:
     """Read the catalogue once, and return what the page shows."""
     first = _first_answer(catalogue)
     taxonomy = CCMUSIC if first is None else taxonomy_of_answer(first)
     counts = catalogue.counts()
-    findings, queue = Findings(taxonomy), ReviewQueue(genres_of_file)
+    findings, queue = Findings(taxonomy), ReviewQueue(genres_of_file, vocabulary)
     maker = MapMaker(counts["ok"] + counts["stale"], taxonomy)
     on_map: dict[int, tuple[str, Seen]] = {}
     for track in follow(catalogue.tracks()):
@@ -137,7 +141,7 @@ def collect(
             on_map[track.id] = (shown(track.file.name)[:MOST_NAME], seen)
     return {
         "model": first and first["model"],
-        "taxonomy": _taxonomy(taxonomy),
+        "taxonomy": _taxonomy(taxonomy, vocabulary or {}),
         "counts": {
             **findings.statuses,
             "total": findings.statuses.total(),
@@ -182,7 +186,7 @@ def _first_answer(catalogue: Catalogue) -> dict[str, Any] | None:
     return None
 
 
-def _taxonomy(taxonomy: Taxonomy) -> list[dict[str, Any]]:
+def _taxonomy(taxonomy: Taxonomy, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return [
         {
             "size": size,
@@ -192,6 +196,7 @@ def _taxonomy(taxonomy: Taxonomy) -> list[dict[str, Any]]:
                     "en": genre.label_en,
                     "zh": genre.label_zh,
                     "colour": colours(taxonomy, size)[genre.label],
+                    "written": list(vocabulary.get(genre.label, (genre.label_en,))),
                 }
                 for genre in taxonomy.genres(size)
             ],

@@ -4,10 +4,20 @@ const ROWS_OF_A_PAGE = 12;
 const MOST_IN_A_LIST = 500; // genres of a select
 const COMMAND = "ccmusic tag apply";
 const queue = { kind: null, search: "", genre: "", page: 0 };
-const decisions = new Map(); // path → genre to write, or null: leave the file as it is
+const decisions = new Map(); // key of a track → genre to write, or null: leave the file as it is
 const KEY = `ccmusic-report ${library.made} ${library.counts.total}`;
 
-for (const [path, genre] of remember(KEY) ?? []) decisions.set(path, genre);
+for (const [key, genre] of remember(KEY) ?? []) decisions.set(key, genre);
+
+// A path that is not UTF-8 has its bytes beside its text.
+function keyOf(row) {
+  return row.path_base64 ?? row.path;
+}
+
+// What is written into a file for a genre; nothing for some groups.
+function written(id) {
+  return byId.get(id)?.written ?? [];
+}
 
 function kinds() {
   return Object.keys(library.queue.counts).filter((kind) => library.queue.counts[kind] > 0);
@@ -16,7 +26,7 @@ function kinds() {
 function rowsOf(kind) {
   const wanted = queue.search.trim().toLowerCase();
   return library.queue.rows.filter((row) =>
-    (kind === "decided" ? decisions.has(row.path) : row.kind === kind)
+    (kind === "decided" ? decisions.has(keyOf(row)) : row.kind === kind)
     && (!wanted || row.path.toLowerCase().includes(wanted))
     && (!queue.genre || row.genre === queue.genre));
 }
@@ -70,12 +80,13 @@ function listOf() {
   const turn = (by, text) => el("button", { type: "button", disabled: queue.page + by < 0 || queue.page + by >= pages, "data-focus": `turn:${by}`,
     onclick: () => search({ page: queue.page + by }) }, text);
   const values = { from: number(start + 1), to: number(start + shown.length), n: number(rows.length) };
-  const all = queue.kind !== "uncertain" && queue.kind !== "decided" && el("button", { type: "button", "data-focus": "all", onclick: () => {
-    for (const row of rows) decisions.set(row.path, row.genre);
+  const writable = queue.kind === "uncertain" || queue.kind === "decided" ? [] : rows.filter((row) => written(row.genre).length);
+  const all = writable.length > 0 && el("button", { type: "button", "data-focus": "all", onclick: () => {
+    for (const row of writable) decisions.set(keyOf(row), row.genre);
     decided();
-  } }, t("decide.all", { n: number(rows.length) }));
-  return [some || "", el("ol.rows", { start: start + 1 }, shown.map(rowItem)),
-    el("div.turn", {}, turn(-1, t("page.back")), el("span", {}, t("page.of", values)), turn(1, t("page.next")), all)];
+  } }, t("decide.all", { n: number(writable.length) }));
+  return [some, el("ol.rows", { start: start + 1 }, shown.map(rowItem)),
+    el("div.turn", {}, turn(-1, t("page.back")), el("span", {}, t("page.of", values)), turn(1, t("page.next")), all)].filter(Boolean);
 }
 
 function rowItem(row) {
@@ -95,21 +106,25 @@ function answerCell(row) {
 }
 
 function decisionCell(row, name) {
-  const decision = decisions.get(row.path); // undefined: none yet
-  const button = (value, text) => el("button", { type: "button", "aria-pressed": String(decision === value), "data-focus": `${text}:${row.path}`,
-    onclick: () => decide(row.path, decision === value ? undefined : value) }, text);
+  const key = keyOf(row);
+  const decision = decisions.get(key); // undefined: none yet
+  const button = (value, text, options = {}) => el("button", { type: "button", "aria-pressed": String(decision === value), "data-focus": `${text}:${key}`,
+    onclick: () => decide(key, decision === value ? undefined : value), ...options }, text);
   const other = decision !== undefined && decision !== null && decision !== row.genre;
-  const select = el("select", { "aria-label": t("decide.other"), "data-focus": `other:${row.path}`, class: other ? "chosen" : null,
-    onchange: (event) => decide(row.path, event.target.value || undefined) },
-    el("option", { value: "" }, t("decide.other")), [...byId.values()].slice(0, MOST_IN_A_LIST).map((genre) => el("option", { value: genre.id }, genreName(genre))));
+  const offered = [...byId.values()].filter((genre) => genre.written.length).slice(0, MOST_IN_A_LIST);
+  const select = el("select", { "aria-label": t("decide.other"), "data-focus": `other:${key}`, class: other ? "chosen" : null,
+    onchange: (event) => decide(key, event.target.value || undefined) },
+    el("option", { value: "" }, t("decide.other")), offered.map((genre) => el("option", { value: genre.id }, genreName(genre))));
   if (other) select.value = decision;
-  return el("div.decision", { role: "group", "aria-label": t("decide.label", { name }) },
-    button(row.genre, t("decide.write")), button(null, t("decide.keep")), select);
+  const nothing = written(row.genre).length === 0;
+  const write = button(row.genre, t("decide.write"), nothing ? { disabled: true, title: t("decide.nothing") } : { title: written(row.genre).join("; ") });
+  return el("div.decision", { role: "group", "aria-label": t("decide.label", { name }) }, write, button(null, t("decide.keep")), select,
+    decision && el("small", {}, t("decide.writes", { genres: written(decision).join("; ") })));
 }
 
-function decide(path, genre) {
-  if (genre === undefined) decisions.delete(path);
-  else decisions.set(path, genre);
+function decide(key, genre) {
+  if (genre === undefined) decisions.delete(key);
+  else decisions.set(key, genre);
   decided();
 }
 
@@ -126,12 +141,19 @@ function planBar() {
     el("button.main", { type: "button", disabled: decisions.size === 0, "data-focus": "save", onclick: save }, t("plan.save"))];
 }
 
-// A browser writes names that are not UTF-8 as escapes of JSON, so the plan has them exactly.
+// A plan as `ccmusic tag plan` writes it.
 function planText() {
-  return library.queue.rows.filter((row) => decisions.has(row.path)).map((row) => {
-    const genre = decisions.get(row.path);
-    return JSON.stringify({ path: row.path, genre, decision: genre === null ? "keep" : "write" }) + "\n";
-  }).join("");
+  const lines = [{ plan: 1, made_by: library.program, mode: "review" }];
+  for (const row of library.queue.rows) {
+    if (!decisions.has(keyOf(row))) continue;
+    const genre = decisions.get(keyOf(row));
+    const line = { path: row.path, path_base64: row.path_base64, action: genre === null ? "keep" : "write", genres_now: row.own ?? [] };
+    if (genre === null) line.reason = "review";
+    else Object.assign(line, { genres: written(genre), payload: row.payload ?? undefined });
+    line.answer = { label: row.genre, level: row.level, probability: row.probability };
+    lines.push(line);
+  }
+  return lines.map((line) => JSON.stringify(line) + "\n").join("");
 }
 
 function save() {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import heapq
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ccmusic.batch.genre_groups import groups_of
@@ -27,11 +28,11 @@ MOST_OF_A_KIND = 1000
 MOST_GUESSES = 3
 """Genres that are offered for a track."""
 
-MOST_OWN_GENRES = 8
-"""Genres of a file that are shown."""
+MOST_OWN_CHARACTERS = 1000
+"""In the genres of a file. Where there are more, they count as not read: a plan must have them exactly."""
 
-MOST_OWN_CHARACTERS = 100
-"""Of each of them."""
+Vocabulary = Mapping[str, Sequence[str]]
+"""What is written into files for each of our labels; nothing for an empty value; the label itself if it is missing."""
 
 GenresOfFile = Callable[["TrackRow"], "Sequence[str] | None"]
 """Reads the genres that a file has; None if they cannot be read."""
@@ -44,10 +45,13 @@ class ReviewQueue:
     ----------
     genres_of_file : callable, optional
         Without it, the genres of the files are not known.
+    vocabulary : mapping of str to sequence of str, optional
+        A file agrees with an answer in these words too.
     """
 
-    def __init__(self, genres_of_file: GenresOfFile | None = None) -> None:
+    def __init__(self, genres_of_file: GenresOfFile | None = None, vocabulary: Vocabulary | None = None) -> None:
         self._genres_of_file = genres_of_file
+        self._vocabulary = vocabulary or {}
         self.counts: Counter[str] = Counter()
         self._rows: dict[str, list[tuple[int, float, int, dict[str, Any]]]] = {kind: [] for kind in KINDS}
 
@@ -55,8 +59,8 @@ class ReviewQueue:
         """Add a track that has an answer."""
         row = _row(track, answer)
         own = self._genres_of_file(track) if self._genres_of_file else None
-        row["own"] = None if own is None else [genre[:MOST_OWN_CHARACTERS] for genre in own[:MOST_OWN_GENRES]]
-        row["kind"] = _kind(row, answer)
+        row["own"] = None if own is None or sum(map(len, own)) > MOST_OWN_CHARACTERS else list(own)
+        row["kind"] = self._kind(row, answer)
         self.counts[row["kind"]] += 1
         rows = self._rows[row["kind"]]
         # the finest first; ids differ, so rows are never compared
@@ -67,13 +71,41 @@ class ReviewQueue:
         """The tracks that are kept, by kind, the finest and likeliest answer first."""
         return [row for kind in KINDS for *_, row in sorted(self._rows[kind], reverse=True)]
 
+    def _kind(self, row: dict[str, Any], answer: dict[str, Any]) -> str:
+        if not row["level"]:
+            return "uncertain"
+        if row["own"] is None:
+            return "suggested"
+        if not any(map(_letters, row["own"])):
+            return "missing"
+        agrees = any(self._agrees(answer["taxonomy"], row["level"], row["genre"], own) for own in row["own"])
+        return "keep" if agrees else "differs"
+
+    def _agrees(self, taxonomy: str, level: int, genre: str, own: str) -> bool:
+        """Whether a genre of a file is ours, or one is a group of the other: ``Rock`` agrees with ``Soft rock``."""
+        ours = groups_of(taxonomy, level, genre)
+        if _letters(own) in {letters for group in ours for letters in self._names(group)}:
+            return True
+        known = TAXONOMIES.get(taxonomy)
+        return known is not None and any(
+            genre in {group.label for group in groups_of(taxonomy, size, theirs.label)}
+            for size, theirs_level in zip(known.sizes, known.levels, strict=True)
+            for theirs in theirs_level
+            if _letters(own) in self._names(theirs)
+        )
+
+    def _names(self, genre: Genre) -> set[str]:
+        written = self._vocabulary.get(genre.label, ())
+        return {_letters(name) for name in (genre.label, genre.label_en, genre.label_zh, *written)}
+
 
 def _row(track: TrackRow, answer: dict[str, Any]) -> dict[str, Any]:
     level = sure_level_of(answer)
     likeliest = answer["levels"][str(level or answer["level"])][0]
     guesses = [] if level else [[p["genre"], p["probability"]] for p in answer["predictions"][:MOST_GUESSES]]
     return {
-        "path": str(track.file),
+        **_path(track),
+        "payload": track.payload,
         "genre": likeliest["genre"],
         "probability": likeliest["probability"],
         "level": level,
@@ -83,34 +115,12 @@ def _row(track: TrackRow, answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kind(row: dict[str, Any], answer: dict[str, Any]) -> str:
-    if not row["level"]:
-        return "uncertain"
-    if row["own"] is None:
-        return "suggested"
-    if not any(map(_letters, row["own"])):
-        return "missing"
-    return (
-        "keep" if any(_agrees(answer["taxonomy"], row["level"], row["genre"], own) for own in row["own"]) else "differs"
-    )
-
-
-def _agrees(taxonomy: str, level: int, genre: str, own: str) -> bool:
-    """Whether a genre of a file is ours, or one is a group of the other: ``Rock`` agrees with ``Soft rock``."""
-    ours = groups_of(taxonomy, level, genre)
-    if _letters(own) in {letters for group in ours for letters in _names(group)}:
-        return True
-    known = TAXONOMIES.get(taxonomy)
-    return known is not None and any(
-        genre in {group.label for group in groups_of(taxonomy, size, theirs.label)}
-        for size, theirs_level in zip(known.sizes, known.levels, strict=True)
-        for theirs in theirs_level
-        if _letters(own) in _names(theirs)
-    )
-
-
-def _names(genre: Genre) -> set[str]:
-    return {_letters(name) for name in (genre.label, genre.label_en, genre.label_zh)}
+def _path(track: TrackRow) -> dict[str, str]:
+    """The path as a plan has it (`ccmusic.tagging.plan`): as text, and if it is not UTF-8 also its bytes."""
+    try:
+        return {"path": track.path.decode()}
+    except UnicodeDecodeError:
+        return {"path": track.name, "path_base64": base64.b64encode(track.path).decode()}
 
 
 def _letters(text: str) -> str:
