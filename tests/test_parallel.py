@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ccmusic.errors import UndecodableAudio
+from ccmusic.errors import InferenceTimeout, UndecodableAudio, WorkerDied
 from ccmusic.parallel import ParallelMap
 from support import parallel_tasks
-from support.waiting import PATIENCE_SECONDS
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +38,87 @@ def test_an_item_that_ends_its_process_fails_alone(end: signal.Signals) -> None:
     answers = dict(ParallelMap(parallel_tasks.die_at_three, 2).run([(i, int(end)) for i in range(8)]))
     assert isinstance(answers.pop(3), UndecodableAudio)
     assert answers == {i: i for i in range(8) if i != 3}
+
+
+@pytest.mark.parametrize("end", [signal.SIGSEGV, signal.SIGKILL])
+def test_an_item_whose_process_was_ended_from_outside_is_tried_once_more(end: signal.Signals, tmp_path: Path) -> None:
+    items = [(i, int(end), str(tmp_path / "ended")) for i in range(8)]
+    assert dict(ParallelMap(parallel_tasks.die_once_at_three, 2).run(items)) == {i: i for i in range(8)}
+
+
+def test_an_item_that_takes_too_long_fails_alone_and_its_process_is_killed() -> None:
+    parallel = ParallelMap(parallel_tasks.hang_at_three, 2, seconds_per_item=3.0)
+    answers = dict(parallel.run(range(8)))
+    assert isinstance(answers.pop(3), InferenceTimeout)
+    assert answers == {i: i for i in range(8) if i != 3}
+    assert multiprocessing.active_children() == []
+
+
+def test_only_the_items_in_work_are_taken_from_an_iterator() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in itertools.count():
+            taken.append(number)
+            yield number
+
+    answers = ParallelMap(parallel_tasks.prepared_times, 2).run(items())
+    for count in range(1, 6):
+        next(answers)
+        assert len(taken) <= count + 2
+    answers.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_in_the_preparation_is_that_of_the_run() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(ParallelMap(parallel_tasks.prepared_times, 2, parallel_tasks.inverse, (0,)).run([1, 2]))
+
+
+def test_processes_that_end_before_they_are_ready_end_the_run() -> None:
+    with pytest.raises(WorkerDied, match="exit code -9"):
+        list(ParallelMap(parallel_tasks.prepared_times, 1, parallel_tasks.die_at_three, ((3, 9),)).run([1, 2]))
+
+
+def test_an_error_that_pickle_cannot_restore_is_named() -> None:
+    ((_, error),) = ParallelMap(parallel_tasks.fail_unpicklably, 1).run([1])
+    assert str(error) == "unexpected Unpicklable: of 1"
+
+
+def test_what_on_wait_raises_ends_the_run_before_an_item_is_blamed() -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ParallelMap(parallel_tasks.die_at_three, 1, on_wait=stop).run([(3, 9)]))
+    assert multiprocessing.active_children() == []
+
+
+KILLED = """
+from ccmusic.parallel import ParallelMap
+from support import parallel_tasks
+for answer in ParallelMap(parallel_tasks.own_process_id_or_hang, 1).run([0, 1]):
+    print(answer[1], flush=True)
+"""
+
+
+def test_a_process_that_hangs_ends_with_its_caller() -> None:
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            worker = int(process.stdout.readline())
+            process.kill()
+            wait_until(lambda: has_ended(worker), "the process has ended")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def has_ended(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 class _Finished(ParallelMap[str, str]):

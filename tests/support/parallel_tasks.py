@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 _factor = [1]
 
@@ -31,3 +32,28 @@ def wait_forever_unless_zero(item: int) -> int:
     if item:
         threading.Event().wait()
     return item
+
+
+def die_once_at_three(task: tuple[int, int, str]) -> int:
+    item, signal, mark = task
+    if item == 3 and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal)
+    return item
+
+
+def hang_at_three(item: int) -> int:
+    return wait_forever_unless_zero(item) if item == 3 else item
+
+
+def own_process_id_or_hang(item: int) -> int:
+    return wait_forever_unless_zero(item) or os.getpid()
+
+
+class Unpicklable(Exception):
+    def __init__(self, number: int, _: object) -> None:
+        super().__init__(f"of {number}")
+
+
+def fail_unpicklably(item: int) -> int:
+    raise Unpicklable(item, None)
