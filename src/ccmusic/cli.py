@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "classify",
+    "batch",
     "serve",
     "models",
     "explain",
@@ -48,7 +49,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from ccmusic.commands.exit_codes import ExitCode
     from ccmusic.commands.messages import warn
-    from ccmusic.errors import InvalidParameter, InvalidSettings, ModelError
+    from ccmusic.errors import CatalogueError, InsufficientStorage, InvalidParameter, InvalidSettings, ModelError
     from ccmusic.process.log_lines import guard_log
     from ccmusic.process.start_limits import LimitTooLow
 
@@ -60,9 +61,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except InvalidSettings as error:
         warn(f"configuration: {error}")
         return ExitCode.SETTINGS
-    except (InvalidParameter, LimitTooLow) as error:
+    except (InvalidParameter, LimitTooLow, CatalogueError, InsufficientStorage) as error:
         warn(str(error))
-        return ExitCode.USAGE if isinstance(error, InvalidParameter) else ExitCode.REFUSED
+        others = ExitCode.REFUSED if isinstance(error, LimitTooLow) else ExitCode.CATALOGUE
+        return ExitCode.USAGE if isinstance(error, InvalidParameter) else others
     except ModelError as error:
         warn(f"model: {error.sentence}")
         return ExitCode.MODEL

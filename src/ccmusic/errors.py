@@ -297,3 +297,12 @@ class CatalogueError(CcmusicError):
 
 class CatalogueInUse(CatalogueError):
     """Another run writes this catalogue."""
+
+
+def described(error: Exception) -> dict[str, str]:
+    """The type and the sentence of an error, as the API, the command line and the catalogue of a batch give it."""
+    if isinstance(error, MemoryError):
+        error = OutOfMemory("there is not enough memory for this recording; analyse its beginning (--windows first30)")
+    if isinstance(error, CcmusicError):
+        return {"type": error.slug, "detail": str(error)}
+    return {"type": CcmusicError.slug, "detail": f"unexpected {type(error).__name__}: {error}"}

@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_read_is_reported(folder, monkeypatch):
     scandir = os.scandir
 
     def locked(path):
-        if Path(path).name == "disc":
+        if Path(os.fsdecode(path)).name == "disc":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 

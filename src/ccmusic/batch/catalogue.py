@@ -38,7 +38,10 @@ CREATE TABLE runs (
     started_at TEXT NOT NULL,
     ended_at TEXT,
     ended_how TEXT,
-    command TEXT NOT NULL
+    command TEXT NOT NULL,
+    found INTEGER,
+    analysed INTEGER NOT NULL DEFAULT 0,
+    updated_at TEXT NOT NULL
 );
 CREATE TABLE tracks (
     id INTEGER PRIMARY KEY,
@@ -49,7 +52,6 @@ CREATE TABLE tracks (
     modified_ns INTEGER,
     payload TEXT,
     fingerprint INTEGER REFERENCES fingerprints (id),
-    answer TEXT,
     genre TEXT,
     probability REAL,
     sure_level INTEGER,
@@ -57,15 +59,18 @@ CREATE TABLE tracks (
     odd TEXT,
     flags TEXT,
     duration_seconds REAL,
-    embedding BLOB,
     error_type TEXT,
     error_detail TEXT,
     same_as INTEGER REFERENCES tracks (id),
     attempts INTEGER NOT NULL DEFAULT 0,
     seconds REAL,
-    finished_at TEXT
+    finished_at TEXT,
+    -- the large ones are last, so that reading the others does not read them
+    embedding BLOB,
+    answer TEXT
 );
 CREATE INDEX tracks_by_status ON tracks (status);
+CREATE INDEX tracks_by_fingerprint ON tracks (fingerprint, status);
 CREATE INDEX tracks_by_payload ON tracks (payload) WHERE payload IS NOT NULL;
 """
 
@@ -98,7 +103,10 @@ class Catalogue:
             There is no catalogue, or it is of another version, or no database.
         """
         with catalogue_errors(folder):
-            connection = _reader(folder) if read_only else _writer(folder)
+            try:
+                connection = _reader(folder) if read_only else _writer(folder)
+            except OSError as error:
+                raise CatalogueError(f"{folder} cannot be used: {error.strerror}") from error
         return cls(connection)
 
     def __enter__(self) -> Self:
@@ -146,7 +154,8 @@ class Catalogue:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # a full disk has ended it already
+                self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
 
@@ -173,9 +182,15 @@ class Catalogue:
         with self.transaction():
             self.connection.execute("INSERT INTO fingerprints (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
             (found,) = self.connection.execute("SELECT id FROM fingerprints WHERE text = ?", (text,)).fetchone()
-            values = (found, utc_now(), command)
-            self.connection.execute("INSERT INTO runs (fingerprint, started_at, command) VALUES (?, ?, ?)", values)
+            values = (found, now := utc_now(), now, command)
+            insert = "INSERT INTO runs (fingerprint, started_at, updated_at, command) VALUES (?, ?, ?, ?)"
+            self.connection.execute(insert, values)
         return int(found)
+
+    def note_found(self, count: int) -> None:
+        """Note how many files the newest run has found."""
+        with self.transaction():
+            self.connection.execute("UPDATE runs SET found = ? WHERE id = (SELECT max(id) FROM runs)", (count,))
 
     def end_run(self, how: str) -> None:
         """Note the end of the newest run: ``finished`` or ``interrupted``. A run that was killed has none."""
@@ -198,7 +213,7 @@ _RECORD = (
 
 @contextmanager
 def catalogue_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of the database and of the file system into typed ones.
+    """Turn errors of the database into typed ones.
 
     Raises
     ------
@@ -206,7 +221,7 @@ def catalogue_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             raise InsufficientStorage(
                 f"No space is left for {folder / CATALOGUE_NAME}. Make room, and give the same command again."

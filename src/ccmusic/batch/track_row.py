@@ -51,7 +51,7 @@ class TrackRow:
     same_as : int or None
         The track with the same sound from which the answer was taken over.
     attempts : int
-        How often the file was analysed, or its analysis was begun.
+        How often the file was analysed.
     seconds : float or None
         Time of the analysis.
     finished_at : str or None

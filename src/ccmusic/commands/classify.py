@@ -15,7 +15,7 @@ from ccmusic.commands.answer_writers import WRITERS, Answers
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import stage_printer, warn
 from ccmusic.commands.recordings import find_recordings
-from ccmusic.errors import CcmusicError, OutOfMemory
+from ccmusic.errors import CcmusicError, described
 
 if TYPE_CHECKING:
     from ccmusic.audio.decode import DecodeLimits
@@ -65,7 +65,7 @@ class _Request:
             result = pipeline.classify(source, self.plan)
             return result.as_json(taxonomy=self.taxonomy, level=self.level, top_k=self.top_k)
         except Exception as error:  # whatever it is, the other recordings continue
-            return _error(error)
+            return {"error": described(error)}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         # disable=None: shown on a terminal only
         with tqdm(total=len(found), unit="file", disable=True if options.quiet else None, leave=False) as bar:
             for name, source in found:
-                answer = _error(source) if isinstance(source, CcmusicError) else next(answers)
+                answer = {"error": described(source)} if isinstance(source, CcmusicError) else next(answers)
                 bar.clear()  # the answer is printed on this line
                 yield name, answer
                 bar.update()
@@ -111,14 +111,6 @@ def _run(options: argparse.Namespace) -> int:
     if n_failed:
         warn(f"{n_failed} of {len(found)} recordings could not be classified")
     return ExitCode.SOME_FAILED if n_failed else ExitCode.OK
-
-
-def _error(error: Exception) -> dict[str, Any]:
-    if isinstance(error, MemoryError):
-        error = OutOfMemory("there is not enough memory for this recording; analyse its beginning (--windows first30)")
-    if isinstance(error, CcmusicError):
-        return {"error": {"type": error.slug, "detail": str(error)}}
-    return {"error": {"type": CcmusicError.slug, "detail": f"unexpected {type(error).__name__}: {error}"}}
 
 
 # In other processes: each has a pipeline of its own, whose network runs on one thread. The answers are the same to the
@@ -140,7 +132,7 @@ def _in_processes(
 
     parallel = ParallelMap(_classify, n_jobs, _load, (location, limits, Execution(threads=1, device=device)))
     for answer in parallel.run_in_order([(request, source) for source in sources]):
-        yield _error(answer) if isinstance(answer, Exception) else answer
+        yield {"error": described(answer)} if isinstance(answer, Exception) else answer
 
 
 def _load(location: ModelLocation, limits: DecodeLimits, execution: Execution) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ccmusic.audio.formats import AUDIO_SUFFIXES
+from ccmusic.batch.library import recordings_in
 from ccmusic.errors import CcmusicError, InvalidParameter, UploadTooLarge
 
 STANDARD_INPUT = "-"
@@ -103,12 +103,14 @@ def _content(pipe: BinaryIO, most_bytes: int) -> bytes:
 
 def _in_folder(folder: Path) -> list[FoundRecording]:
     unreadable: list[FoundRecording] = []
-
-    def note(error: OSError) -> None:
-        reason = InvalidParameter("folder", f"cannot be read: {error.strerror}")
-        unreadable.append(FoundRecording(Path(error.filename), reason))
-
-    found = [FoundRecording(path, path) for path in sorted(_walk(folder, note))]
+    paths: list[Path] = []
+    for found_there in recordings_in(os.fsencode(folder)):
+        if isinstance(found_there, OSError):
+            reason = InvalidParameter("folder", f"cannot be read: {found_there.strerror}")
+            unreadable.append(FoundRecording(Path(os.fsdecode(found_there.filename)), reason))
+        else:
+            paths.append(Path(os.fsdecode(found_there)))
+    found = [FoundRecording(path, path) for path in sorted(paths)]
     if not found and not unreadable:
         reason = InvalidParameter(
             "folder",
@@ -116,11 +118,3 @@ def _in_folder(folder: Path) -> list[FoundRecording]:
         )
         return [FoundRecording(folder, reason)]
     return found + unreadable
-
-
-def _walk(folder: Path, on_error: Callable[[OSError], object]) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(parent, name)

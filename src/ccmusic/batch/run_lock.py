@@ -1,0 +1,80 @@
+"""One run at a time writes a catalogue: a lock that the kernel releases when the process ends, in whatever way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ccmusic.errors import CatalogueError, CatalogueInUse
+
+LOCK_NAME = "run.lock"
+
+GLANCE_SECONDS = 0.5
+"""Longest time to wait for `is_running`, which holds the lock for a moment."""
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of results while a ``with`` block lasts.
+
+    Raises
+    ------
+    CatalogueInUse
+        Another run holds it.
+    CatalogueError
+        The lock cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise CatalogueError(f"{folder} cannot be written to: {error.strerror}") from error
+    try:
+        _lock(descriptor, folder)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a run holds the lock of a folder of results."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(GLANCE_SECONDS / 10)
+                continue
+            process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            raise CatalogueInUse(
+                f"{folder} is in use: the run of process {process or 'unknown'} writes it. Wait for its end, or use "
+                "another folder (--out)."
+            ) from None
+        except OSError as error:
+            raise CatalogueError(
+                f"{folder} cannot be locked: {error.strerror}. Use a folder on a local disk."
+            ) from error
+        return
