@@ -139,6 +139,37 @@ def test_a_second_run_on_the_same_folder_is_refused(
     assert "is in use: the run of process" in capsys.readouterr().err
 
 
+def test_a_moved_copied_or_retagged_file_takes_over_the_answer(
+    music: Path, run: Run, rows: Rows, tmp_path: Path
+) -> None:
+    assert run(music) == ExitCode.OK
+    before = rows()
+    (music / "0.wav").rename(music / "moved.wav")
+    (music / "copied.wav").write_bytes((music / "1.wav").read_bytes())
+    tagged = (music / "2.wav").read_bytes() + b"LIST\x0c\0\0\0INFOIGNR\0\0\0\0"
+    (music / "2.wav").write_bytes(b"RIFF" + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:])
+    (music / "3.wav").write_bytes((music / "4.wav").read_bytes()[:-4000])  # another recording now
+    assert run(music) == ExitCode.OK
+    after = rows()
+    assert (after["0.wav"].status, after["0.wav"].answer) == ("skipped", before["0.wav"].answer)
+    for name, source in (("moved.wav", "0.wav"), ("copied.wav", "1.wav")):
+        assert (after[name].status, after[name].same_as) == ("ok", before[source].id)
+        assert (after[name].answer, after[name].attempts) == (before[source].answer, 0)
+    retagged = after["2.wav"]
+    assert (retagged.same_as, retagged.answer, retagged.attempts) == (None, before["2.wav"].answer, 1)
+    assert retagged.size == len(tagged)
+    assert (after["3.wav"].genre, after["3.wav"].attempts) == (LABELS[4], 2)
+
+
+def test_an_answer_is_not_taken_over_from_another_model_or_setting(
+    music: Path, run: Run, rows: Rows, tmp_path: Path
+) -> None:
+    assert run(music / "0.wav") == ExitCode.OK
+    (music / "copied.wav").write_bytes((music / "0.wav").read_bytes())
+    assert run(music / "copied.wav", "--windows", "1") == ExitCode.OK
+    assert (rows()["copied.wav"].same_as, rows()["copied.wav"].attempts) == (None, 1)
+
+
 # kills
 
 

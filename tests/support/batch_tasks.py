@@ -9,21 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ccmusic.batch import analysis, run
+from ccmusic.batch.analysis import Task
 from ccmusic.batch.outcome import Outcome
 
 NAME = "CCMUSIC_TEST_BATCH_NAME"
 
 
-def dying(path: bytes) -> Outcome:
-    if path.endswith(os.environb[NAME.encode()]):
+def dying(task: Task) -> Outcome:
+    if task.path.endswith(os.environb[NAME.encode()]):
         os.kill(os.getpid(), signal.SIGSEGV)
-    return analysis.analyse(path)
+    return analysis.analyse(task)
 
 
-def hanging(path: bytes) -> Outcome:
-    if path.endswith(os.environb[NAME.encode()]):
+def hanging(task: Task) -> Outcome:
+    if task.path.endswith(os.environb[NAME.encode()]):
         threading.Event().wait()
-    return analysis.analyse(path)
+    return analysis.analyse(task)
 
 
 @contextmanager

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ccmusic.audio.limits import DecodeLimits
+from ccmusic.audio.payload_hash import payload_hash
 from ccmusic.audio.windows import WindowPlan
+from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.outcome import GONE, Outcome, answered, failed, skipped
+from ccmusic.errors import CcmusicError
 from ccmusic.inference.backend import Execution
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import ModelLocation
+
+
+class Task(NamedTuple):
+    """One file to analyse."""
+
+    track_id: int
+    path: bytes
 
 
 @dataclass(frozen=True)
@@ -26,18 +38,25 @@ class AnalysisPlan:
     level : int
     keep_windows : bool
         Whether the answers of the windows are kept.
+    folder : Path
+        Of the catalogue, which is read for answers to the same sound.
+    fingerprint : int
+        The row of ``fingerprints`` of the run.
     """
 
     windows: WindowPlan
     taxonomy: str
     level: int
-    keep_windows: bool = False
+    keep_windows: bool
+    folder: Path
+    fingerprint: int
 
 
 @dataclass(frozen=True)
 class _Prepared:
     pipeline: Pipeline
     plan: AnalysisPlan
+    catalogue: Catalogue
 
 
 _prepared: list[_Prepared] = []
@@ -47,18 +66,22 @@ def prepare(location: ModelLocation, limits: DecodeLimits, execution: Execution,
     """Load the model, once in each process."""
     pipeline = Pipeline.load(location, limits, execution)
     pipeline.quiet = True
-    _prepared[:] = [_Prepared(pipeline, plan)]
+    _prepared[:] = [_Prepared(pipeline, plan, Catalogue.open(plan.folder, read_only=True))]
 
 
-def analyse(path: bytes) -> Outcome:
+def analyse(task: Task) -> Outcome:
     """The outcome for one file, whatever happens to it."""
     began = time.perf_counter()
-    file = Path(os.fsdecode(path))
+    file = Path(os.fsdecode(task.path))
+    payload = None
     try:
-        outcome = _unreadable(file) or _classified(file)
+        outcome = _unreadable(file)
+        if outcome is None:
+            payload = _payload(file)
+            outcome = _taken_over(task, payload) or _classified(file)
     except Exception as error:
         outcome = failed(error)
-    return replace(outcome, seconds=time.perf_counter() - began)
+    return replace(outcome, payload=payload, seconds=time.perf_counter() - began)
 
 
 def _unreadable(file: Path) -> Outcome | None:
@@ -72,6 +95,30 @@ def _unreadable(file: Path) -> Outcome | None:
     except OSError:
         pass  # the pipeline says what it is
     return None
+
+
+def _payload(file: Path) -> str | None:
+    try:
+        return payload_hash(file)
+    except CcmusicError:  # the pipeline says what it is
+        return None
+
+
+def _taken_over(task: Task, payload: str | None) -> Outcome | None:
+    """The outcome of a file whose sound has an answer already: moved, copied or retagged; None for others."""
+    catalogue, fingerprint = _prepared[0].catalogue, _prepared[0].plan.fingerprint
+    try:
+        found = catalogue.connection.execute(_SAME_SOUND, (payload, fingerprint, task.track_id)).fetchone()
+    except sqlite3.OperationalError:  # a busy database: the file is analysed
+        return None
+    return None if found is None else Outcome(status="ok", same_as=found[0])
+
+
+_SAME_SOUND = (
+    # other waiting tracks have changed, and their answers are about to be replaced
+    "SELECT id FROM tracks WHERE payload = ? AND fingerprint = ? AND answer IS NOT NULL "
+    "AND (status IN ('ok', 'skipped') OR id = ?) ORDER BY same_as IS NOT NULL, id LIMIT 1"
+)
 
 
 def _classified(file: Path) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ccmusic.batch.analysis import analyse
+from ccmusic.batch.analysis import Task, analyse
 from ccmusic.batch.found_tracks import FoundTracks
 from ccmusic.batch.outcome import Outcome, failed
 from ccmusic.batch.progress import Progress
@@ -45,17 +45,17 @@ def analyse_waiting(
     """
     in_work: dict[int, int] = {}
 
-    def paths() -> Iterator[bytes]:
+    def tasks() -> Iterator[Task]:
         for index, (track_id, path) in enumerate(found.waiting()):
             in_work[index] = track_id
-            yield path
+            yield Task(track_id, path)
 
     def on_wait() -> None:
         check()
         progress.tick()
 
     parallel = ParallelMap(analyse, jobs, prepare, prepared_with, seconds_per_track, on_wait)
-    for answers in parallel.run_in_groups(paths()):
+    for answers in parallel.run_in_groups(tasks()):
         outcomes = [(in_work.pop(index), _outcome(answer)) for index, answer in answers]
         found.finish(outcomes)
         progress.note([outcome.status for _, outcome in outcomes])

@@ -110,12 +110,8 @@ def _label(options: argparse.Namespace, catalogue: Catalogue, stop: StopSignals,
     del pipeline
     stop.check()
 
-    tracks = FoundTracks(
-        catalogue,
-        catalogue.begin_run(fingerprint, _command(options)),
-        redo_stale=options.redo_stale,
-        retry_failed=options.retry_failed,
-    )
+    row = catalogue.begin_run(fingerprint, _command(options))
+    tracks = FoundTracks(catalogue, row, redo_stale=options.redo_stale, retry_failed=options.retry_failed)
     tracks.mark_stale()
     _walk(options, tracks, stop.check, report)
     counts = tracks.counts()
@@ -134,7 +130,7 @@ def _label(options: argparse.Namespace, catalogue: Catalogue, stop: StopSignals,
             location,
             settings.local_limits,
             Execution(threads=1, device=settings.device),
-            AnalysisPlan(windows, taxonomy.name, level, options.keep_windows),
+            AnalysisPlan(windows, taxonomy.name, level, options.keep_windows, options.out, row),
         ),
         seconds_per_track=settings.job_timeout_seconds,
         check=stop.check,
