@@ -302,6 +302,33 @@ def test_status_of_a_folder_without_a_catalogue(tmp_path: Path, capsys: pytest.C
     assert "There is no catalogue in" in capsys.readouterr().err
 
 
+# watch
+
+
+def test_a_watch_labels_what_arrives_and_ends_at_a_signal(music: Path, tmp_path: Path, rows: Rows) -> None:
+    late = music.parent / "late.wav"
+    (music / "5.wav").rename(late)
+    command = [sys.executable, "-m", "ccmusic.cli", "batch", str(music), "--out", str(tmp_path / "out"), "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "found 5 = 5 ok + 0 failed + 0 skipped + 0 stale\n"
+            late.rename(music / "5.wav")
+            assert process.stdout.readline() == "found 6 = 6 ok + 0 failed + 0 skipped + 0 stale\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_SECONDS) == ExitCode.OK
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert genres(rows()) == EXPECTED
+    assert {row.attempts for row in rows().values()} == {1}
+
+
+def test_a_watch_needs_a_folder(music: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music / "0.wav", "--watch") == ExitCode.USAGE
+    assert "--watch needs a folder" in capsys.readouterr().err
+
+
 # files that end or hang their process
 
 

@@ -79,6 +79,15 @@ class FoundTracks:
                 for file in group:
                     self._connection.execute("INSERT OR IGNORE INTO found VALUES (?)", (self._row_of(file),))
 
+    def knows(self, file: FoundFile) -> bool:
+        """Whether the catalogue has a file just as it is; of one that is skipped: whether it has no row to change."""
+        known = self._connection.execute(
+            "SELECT status, size, modified_ns FROM tracks WHERE path = ?", (file.path,)
+        ).fetchone()
+        if file.skipped is not None:
+            return known is None or known[0] == "skipped"
+        return known is not None and known[0] != "skipped" and known[1:] == (file.size, file.modified_ns)
+
     def _row_of(self, file: FoundFile) -> int:
         known = self._connection.execute(
             "SELECT id, status, size, modified_ns, answer IS NOT NULL, fingerprint FROM tracks WHERE path = ?",

@@ -53,6 +53,9 @@ def add_action(actions: Any, name: str) -> None:
     parser.add_argument(
         "--keep-windows", action="store_true", help="also keep the answer for each window: ten times the space"
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="then keep labelling what arrives in the folders, until Ctrl-C or SIGTERM"
+    )
     parser.add_argument("--json", action="store_true", help="print the progress as a JSON object per line")
     arguments.add_taxonomy(parser)
     arguments.add_windows(parser)
@@ -113,35 +116,61 @@ def _label(options: argparse.Namespace, catalogue: Catalogue, stop: StopSignals,
     row = catalogue.begin_run(fingerprint, _command(options))
     tracks = FoundTracks(catalogue, row, redo_stale=options.redo_stale, retry_failed=options.retry_failed)
     tracks.mark_stale()
-    _walk(options, tracks, stop.check, report)
-    counts = tracks.counts()
-    found = sum(counts.values())
-    if not found:
-        raise InvalidParameter("PATH", "names no recording: no file has a suffix of one, such as .mp3")
-    catalogue.note_found(found)
-
-    progress = Progress(counts, report.progress)
-    analyse_waiting(
-        tracks,
-        progress,
-        jobs=max(1, min(n_jobs, counts["waiting"])),
-        prepare=prepare,
-        prepared_with=(
-            location,
-            settings.local_limits,
-            Execution(threads=1, device=settings.device),
-            AnalysisPlan(windows, taxonomy.name, level, options.keep_windows, options.out, row),
-        ),
-        seconds_per_track=settings.job_timeout_seconds,
-        check=stop.check,
+    folders = _walk(options, tracks, stop.check, report)
+    if options.watch and not folders:
+        raise InvalidParameter("--watch", "needs a folder among the paths")
+    prepared_with = (
+        location,
+        settings.local_limits,
+        Execution(threads=1, device=settings.device),
+        AnalysisPlan(windows, taxonomy.name, level, options.keep_windows, options.out, row),
     )
+
+    def analyse_found() -> int:
+        counts = tracks.counts()
+        catalogue.note_found(sum(counts.values()))
+        progress = Progress(counts, report.progress)
+        analyse_waiting(
+            tracks,
+            progress,
+            jobs=max(1, min(n_jobs, counts["waiting"])),
+            prepare=prepare,
+            prepared_with=prepared_with,
+            seconds_per_track=settings.job_timeout_seconds,
+            check=stop.check,
+        )
+        counts = tracks.counts()
+        report.end(progress.state() | counts)
+        return ExitCode.SOME_FAILED if counts["failed"] else ExitCode.OK
+
+    if not options.watch and not sum(tracks.counts().values()):
+        raise InvalidParameter("PATH", "names no recording: no file has a suffix of one, such as .mp3")
+    code = analyse_found()
+    if options.watch:
+        code = _watch(folders, tracks, stop, analyse_found, code)
     catalogue.end_run("finished")
-    counts = tracks.counts()
-    report.end(progress.state() | counts)
-    return ExitCode.SOME_FAILED if counts["failed"] else ExitCode.OK
+    return code
 
 
-def _walk(options: argparse.Namespace, tracks: FoundTracks, check: Callable[[], object], report: Report) -> None:
+def _watch(
+    folders: list[Path], tracks: FoundTracks, stop: StopSignals, analyse_found: Callable[[], int], code: int
+) -> int:
+    """Label what arrives until a signal comes while nothing is in work; that is the normal end."""
+    from ccmusic.batch.stop_signals import Stopped
+    from ccmusic.batch.watch import arrivals
+
+    groups = arrivals(folders, tracks.knows, stop.check)
+    while True:
+        try:
+            files = next(groups)
+        except Stopped:
+            return code
+        tracks.add(files)
+        code = analyse_found()
+
+
+def _walk(options: argparse.Namespace, tracks: FoundTracks, check: Callable[[], object], report: Report) -> list[Path]:
+    """Write a row for each file, and return the folders among the paths."""
     from ccmusic.batch.library import find_files
 
     def watched(files: Iterable[FoundFile]) -> Iterator[FoundFile]:
@@ -151,9 +180,10 @@ def _walk(options: argparse.Namespace, tracks: FoundTracks, check: Callable[[], 
             yield file
 
     tracks.add(watched(find_files(options.paths, options.path_column)))
-    folders = [Path(path).absolute() for path in options.paths if Path(path).is_dir()]
-    if gone := tracks.mark_gone([os.fsencode(os.path.normpath(folder)) for folder in folders]):
+    folders = [Path(os.path.normpath(Path(path).absolute())) for path in options.paths if Path(path).is_dir()]
+    if gone := tracks.mark_gone([os.fsencode(folder) for folder in folders]):
         warn(f"{gone} known tracks are no longer there")
+    return folders
 
 
 def _command(options: argparse.Namespace) -> str:
