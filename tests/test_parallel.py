@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def test_only_the_items_in_work_are_taken_from_an_iterator() -> None:
         next(answers)
         assert len(taken) <= count + 2
     answers.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_is_replaced_after_so_many_items() -> None:
+    parallel = ParallelMap(parallel_tasks.own_process_id, 2, items_per_process=2)
+    ids = [process for _, process in parallel.run(range(7))]
+    assert max(Counter(ids).values()) == 2
+    assert len(set(ids)) >= 4
     assert multiprocessing.active_children() == []
 
 

@@ -76,5 +76,7 @@ def test_the_numbers_of_the_exit_codes_never_change():
         "REFUSED": 12,
         "OUTPUT_FULL": 13,
         "OUTPUT_CLOSED": 14,
+        "CATALOGUE": 15,
         "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }

@@ -7,6 +7,7 @@ known, and a run that was killed while it walked has nothing to repeat but the w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 from ccmusic.batch.analysis import Task, analyse
@@ -15,6 +16,9 @@ from ccmusic.batch.outcome import Outcome, failed
 from ccmusic.batch.progress import Progress
 from ccmusic.errors import InferenceTimeout
 from ccmusic.parallel import ParallelMap
+
+TRACKS_PER_PROCESS = 1000
+"""A process is replaced after so many, which takes two seconds: decoders may keep memory for ever."""
 
 
 def analyse_waiting(
@@ -54,12 +58,15 @@ def analyse_waiting(
         check()
         progress.tick()
 
-    parallel = ParallelMap(analyse, jobs, prepare, prepared_with, seconds_per_track, on_wait)
-    for answers in parallel.run_in_groups(tasks()):
-        outcomes = [(in_work.pop(index), _outcome(answer)) for index, answer in answers]
-        found.finish(outcomes)
-        progress.note([outcome.status for _, outcome in outcomes])
-        on_wait()
+    parallel = ParallelMap(
+        analyse, jobs, prepare, prepared_with, seconds_per_track, items_per_process=TRACKS_PER_PROCESS, on_wait=on_wait
+    )
+    with closing(parallel.run_in_groups(tasks())) as groups:
+        for answers in groups:
+            outcomes = [(in_work.pop(index), _outcome(answer)) for index, answer in answers]
+            found.finish(outcomes)
+            progress.note([outcome.status for _, outcome in outcomes])
+            on_wait()
 
 
 def _outcome(answer: Outcome | Exception) -> Outcome:

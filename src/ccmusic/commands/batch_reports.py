@@ -71,6 +71,7 @@ class BarReport:
             self._begin(state["found"], "track", done)
         self._bar.set_postfix(failed=state["failed"], refresh=False)
         self._bar.update(done - self._done)
+        self._bar.refresh()  # also while a long recording is the only one in work
         self._done = done
 
     def end(self, state: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
@@ -25,9 +25,6 @@ START_SECONDS = 600.0
 """A process that is not ready after this time is ended."""
 FAILED_STARTS = 3
 """After so many processes in a row that end before they are ready, the others would end, too."""
-
-END_SECONDS = 5.0
-"""A process that has no more items and does not end within this time is killed."""
 
 
 def processors() -> int:
@@ -55,6 +52,8 @@ class ParallelMap(Generic[Item, Answer]):
     seconds_per_item : float, optional
         A process that needs longer for an item is killed, and the item fails. Time in which this process itself is
         stopped does not count.
+    items_per_process : int, optional
+        After so many items a process is replaced: libraries may keep memory for ever.
     on_wait : callable
         Called at least every `WAIT_SECONDS` while processes work, and before an item is blamed for the end of its
         process. What it raises ends the run.
@@ -65,6 +64,7 @@ class ParallelMap(Generic[Item, Answer]):
     prepare: Callable[..., object] | None = None
     prepared_with: tuple[Any, ...] = ()
     seconds_per_item: float | None = None
+    items_per_process: int | None = None
     on_wait: Callable[[], object] = _nothing
 
     def run(self, items: Iterable[Item]) -> Iterator[Indexed[Answer]]:
@@ -88,7 +88,7 @@ class ParallelMap(Generic[Item, Answer]):
         for answers in self.run_in_groups(items):
             yield from answers
 
-    def run_in_groups(self, items: Iterable[Item]) -> Iterator[list[Indexed[Answer]]]:
+    def run_in_groups(self, items: Iterable[Item]) -> Generator[list[Indexed[Answer]]]:
         """As `run`, and yield the answers that have arrived together as one list, which is not empty."""
         pool: _Pool[Item, Answer] = _Pool(self, iter(enumerate(items)))
         try:
@@ -124,8 +124,11 @@ class _Pool(Generic[Item, Answer]):
 
     def begin(self) -> bool:
         """Give items to processes that have none; False if no process works and no item is left."""
-        for process in self._processes:
-            if process.work is None and (work := self._next()) is not None:
+        for process in list(self._processes):
+            if process.n_items == self._parallel.items_per_process:
+                self._processes.remove(process)
+                process.end()
+            elif process.work is None and (work := self._next()) is not None:
                 process.send(work, self._seconds)
         while len(self._processes) < self._parallel.jobs and (work := self._next()) is not None:
             self._processes.append(
@@ -167,6 +170,7 @@ class _Pool(Generic[Item, Answer]):
             return
         if process.is_ready:
             process.work = None
+            process.n_items += 1
             yield work.index, value
             return
         if not good:
@@ -209,7 +213,7 @@ class _Pool(Generic[Item, Answer]):
         for process in self._processes:
             process.connection.close()
         for process in self._processes:
-            process.join(END_SECONDS)
+            process.end()
 
     def kill(self) -> None:
         """End all processes that still run."""

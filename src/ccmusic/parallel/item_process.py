@@ -17,6 +17,9 @@ from ccmusic.errors import CcmusicError
 
 Item = TypeVar("Item")
 
+END_SECONDS = 5.0
+"""A process that has no more items and does not end within this time is killed."""
+
 # Not `fork`: the caller's libraries may run threads, and a forked process does not have them.
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -48,6 +51,8 @@ class ItemProcess(Generic[Item]):
         Receives a pair: whether it is an answer, and the answer or the error. The first says that the process is ready.
     is_ready : bool
     work : Work or None
+    n_items : int
+        Answers so far.
     began : float
         When the process was started, or when it got the item.
     """
@@ -67,6 +72,7 @@ class ItemProcess(Generic[Item]):
             self._process.start()
         other.close()
         self.is_ready = False
+        self.n_items = 0
         self.work: Work[Item] | None = work
         self.began = now
 
@@ -81,8 +87,12 @@ class ItemProcess(Generic[Item]):
     def exit_code(self) -> int | None:
         return self._process.exitcode
 
-    def join(self, timeout_seconds: float) -> None:
-        self._process.join(timeout_seconds)
+    def end(self) -> None:
+        """Let the process, which has no item, end by itself."""
+        self.connection.close()
+        self._process.join(END_SECONDS)
+        if self._process.is_alive():
+            self.kill()
 
     def kill(self) -> None:
         """End the process and wait for its end."""
