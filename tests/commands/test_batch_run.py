@@ -18,7 +18,8 @@ from ccmusic.batch.run_lock import is_running, only_run
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.genres import LABELS
-from support.recordings import bin_frequency, tone, wav
+from ccmusic.inference.acoustic_identity import EMBEDDING_SIZE
+from support.recordings import bin_frequency, melody, tone, wav
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 Run = Callable[..., int]
@@ -112,6 +113,13 @@ def test_other_settings_make_answers_stale_until_they_are_redone(
 def test_windows_are_kept_on_request(music: Path, run: Run, rows: Rows) -> None:
     assert run(music / "0.wav", "--keep-windows") == ExitCode.OK
     assert len(json.loads(rows()["0.wav"].answer or "")["windows"]) == 1
+
+
+def test_music_has_an_embedding_and_a_tone_has_none(music: Path, run: Run, rows: Rows) -> None:
+    (music / "song.wav").write_bytes(wav(melody(1, 12.0)))
+    assert run(music / "song.wav", music / "0.wav") == ExitCode.OK
+    assert len(rows()["song.wav"].embedding or b"") == 2 * EMBEDDING_SIZE
+    assert rows()["0.wav"].embedding is None
 
 
 def test_json_lines_are_for_another_program(music: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,8 @@ _SAME_SOUND = (
 
 def _classified(file: Path) -> Outcome:
     pipeline, plan = _prepared[0].pipeline, _prepared[0].plan
-    result = pipeline.classify(file, plan.windows)
+    result = pipeline.classify(file, plan.windows, embedding=True)
     n_labels = len(result.under(plan.taxonomy).taxonomy.labels)
     answer = result.as_json(taxonomy=plan.taxonomy, level=plan.level, top_k=n_labels)
-    return answered(answer, keep_windows=plan.keep_windows)
+    embedding = None if result.embedding is None else result.embedding.astype("<f2").tobytes()
+    return answered(answer, keep_windows=plan.keep_windows, embedding=embedding)

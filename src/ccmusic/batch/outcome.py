@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ccmusic.batch.answer_rows import sure_level
 from ccmusic.errors import described
 
 GONE = "is no longer there"
@@ -47,8 +48,7 @@ def answered(answer: dict[str, Any], *, keep_windows: bool, **columns: Any) -> O
     """
     kept = answer if keep_windows else {name: value for name, value in answer.items() if name != "windows"}
     top = answer["predictions"][0]
-    # null in an answer that is sure of no level, absent if the model does not know: docs/contract.md
-    level = (answer["sure_level"] or 0) if "sure_level" in answer else None
+    level = sure_level(answer)
     return Outcome(
         status="ok",
         answer=json.dumps(kept, ensure_ascii=False, separators=(",", ":")),
