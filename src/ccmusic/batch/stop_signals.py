@@ -34,7 +34,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for name in _NAMES:
-            if (number := getattr(signal, name, None)) is not None:  # Windows has no SIGHUP
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
                 self._before[number] = signal.signal(number, self._note)
         return self
 
