@@ -2,6 +2,7 @@
 
 const EDGE = 1000; // coordinates are 0 to this number
 const MOST_ZOOM = 24;
+const FEWEST_NAMED = 10; // tracks of a genre whose name is on the map
 const REACH = 12; // pixels from the pointer to a point that it names
 const view = { zoom: 1, x: 0.5, y: 0.5 }; // the middle, as a part of the map
 
@@ -44,15 +45,20 @@ function onlyNote() {
     el("button", { type: "button", "data-focus": "only", onclick: () => change({ genre: null }) }, t("only.clear")));
 }
 
-function place(canvas, i) {
+// How the map is laid on the canvas now: pixels for the whole width and height of the map.
+function layout(canvas) {
   const { width, height } = canvas.getBoundingClientRect();
-  const size = Math.min(width, height) * 0.94 * view.zoom;
-  const wide = size * Math.min(1.6, width / height); // a map that is wide may be stretched a little
-  return [width / 2 + (library.map.x[i] / EDGE - view.x) * wide, height / 2 - (library.map.y[i] / EDGE - view.y) * size];
+  const high = Math.min(width, height) * 0.94 * view.zoom;
+  return { width, height, high, wide: high * Math.min(1.6, width / height) }; // may be stretched a little
+}
+
+function place({ width, height, wide, high }, i) {
+  return [width / 2 + (library.map.x[i] / EDGE - view.x) * wide, height / 2 - (library.map.y[i] / EDGE - view.y) * high];
 }
 
 function drawMap(canvas) {
-  const { width, height } = canvas.getBoundingClientRect();
+  const box = layout(canvas);
+  const { width, height } = box;
   if (!width) return;
   const density = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * density);
@@ -61,12 +67,12 @@ function drawMap(canvas) {
   context.scale(density, density);
   const { x, groups, sure } = library.map;
   const size = library.taxonomy[state.level].size;
-  const radius = Math.min(5, (x.length > 5000 ? 1.7 : x.length > 800 ? 2.6 : 3.6) * Math.sqrt(view.zoom));
+  const radius = Math.min(7, (x.length > 5000 ? 1.7 : x.length > 800 ? 2.6 : x.length > 100 ? 3.6 : 6) * Math.sqrt(view.zoom));
   const order = [...x.keys()].sort((a, b) => (sure[a] >= size) - (sure[b] >= size)); // the sure ones above the others
   for (const i of order) {
     const group = groups[state.level][i];
     const alone = state.genre === null || state.genre === group;
-    const [left, top] = place(canvas, i);
+    const [left, top] = place(box, i);
     if (left < -9 || top < -9 || left > width + 9 || top > height + 9) continue;
     context.globalAlpha = alone ? (sure[i] >= size ? 0.85 : 0.28) : 0.04;
     context.fillStyle = genres()[group].colour;
@@ -75,11 +81,11 @@ function drawMap(canvas) {
     context.fill();
   }
   context.globalAlpha = 1;
-  drawNames(canvas, context, width, height);
+  drawNames(canvas, context, box);
 }
 
 // The name of a genre stands in the middle of its tracks, where there is room.
-function drawNames(canvas, context, width, height) {
+function drawNames(canvas, context, box) {
   const own = genres().map(() => []);
   library.map.groups[state.level].forEach((group, i) => own[group].push(i));
   const style = getComputedStyle(canvas);
@@ -89,15 +95,15 @@ function drawNames(canvas, context, width, height) {
   context.lineJoin = "round";
   const taken = [];
   const shown = own.map((tracks, group) => ({ tracks, group })).filter(({ tracks, group }) =>
-    state.genre === null ? tracks.length >= 0.015 * library.map.x.length : state.genre === group);
+    state.genre === null ? tracks.length >= Math.max(FEWEST_NAMED, 0.015 * library.map.x.length) : state.genre === group);
   for (const { tracks, group } of shown.sort((a, b) => b.tracks.length - a.tracks.length)) {
-    const middle = (axis) => tracks.map((i) => place(canvas, i)[axis]).sort((a, b) => a - b)[Math.floor(tracks.length / 2)];
+    const middle = (axis) => tracks.map((i) => place(box, i)[axis]).sort((a, b) => a - b)[Math.floor(tracks.length / 2)];
     const [left, top, name] = [middle(0), middle(1), genreName(genres()[group])];
     const half = context.measureText(name).width / 2 + 4;
-    const box = [left - half, top - 12, left + half, top + 8];
-    if (box[0] < 0 || box[2] > width || box[1] < 0 || box[3] > height) continue;
-    if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
-    taken.push(box);
+    const edges = [left - half, top - 12, left + half, top + 8];
+    if (edges[0] < 0 || edges[2] > box.width || edges[1] < 0 || edges[3] > box.height) continue;
+    if (taken.some((other) => edges[0] < other[2] && other[0] < edges[2] && edges[1] < other[3] && other[1] < edges[3])) continue;
+    taken.push(edges);
     context.strokeStyle = style.getPropertyValue("--card");
     context.strokeText(name, left, top);
     context.fillStyle = style.getPropertyValue("--text");
@@ -117,17 +123,13 @@ function listen(canvas, tip, draw) {
   let dragged = null;
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top, box];
-  };
-  const scale = (box) => {
-    const size = Math.min(box.width, box.height) * 0.94 * view.zoom;
-    return [size * Math.min(1.6, box.width / box.height), size];
+    return [event.clientX - box.left, event.clientY - box.top];
   };
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const [left, top, box] = at(event);
-    const [wide, high] = scale(box);
-    zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2, view.x + (left - box.width / 2) / wide, view.y - (top - box.height / 2) / high);
+    const [left, top] = at(event);
+    const { width, height, wide, high } = layout(canvas);
+    zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2, view.x + (left - width / 2) / wide, view.y - (top - height / 2) / high);
     draw();
   }, { passive: false });
   canvas.addEventListener("pointerdown", (event) => {
@@ -137,9 +139,9 @@ function listen(canvas, tip, draw) {
   canvas.addEventListener("pointerup", () => { dragged = null; });
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
   canvas.addEventListener("pointermove", (event) => {
-    const [left, top, box] = at(event);
+    const [left, top] = at(event);
     if (dragged && view.zoom > 1) {
-      const [wide, high] = scale(box);
+      const { wide, high } = layout(canvas);
       view.x -= (event.clientX - dragged[0]) / wide;
       view.y += (event.clientY - dragged[1]) / high;
       dragged = [event.clientX, event.clientY];
@@ -160,10 +162,11 @@ function listen(canvas, tip, draw) {
 }
 
 function nearest(canvas, left, top) {
+  const box = layout(canvas);
   let [best, distance] = [null, REACH ** 2];
   for (let i = 0; i < library.map.x.length; i += 1) {
     if (state.genre !== null && library.map.groups[state.level][i] !== state.genre) continue;
-    const [x, y] = place(canvas, i);
+    const [x, y] = place(box, i);
     const far = (x - left) ** 2 + (y - top) ** 2;
     if (far < distance) [best, distance] = [i, far];
   }
@@ -175,7 +178,7 @@ function name(i, canvas, tip) {
   if (i === null) return;
   const genre = genres()[library.map.groups[state.level][i]];
   const sure = library.map.sure[i] >= library.taxonomy[state.level].size;
-  const [left, top] = place(canvas, i);
+  const [left, top] = place(layout(canvas), i);
   tip.replaceChildren(nameElement(library.map.names[i], "strong"),
     el("span", {}, el("b", { css: { background: genre.colour } }), `${genreName(genre)} (${t(sure ? "mix.sure" : "mix.unsure")})`));
   const right = left > canvas.clientWidth / 2;

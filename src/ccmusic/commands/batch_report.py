@@ -1,0 +1,55 @@
+"""``ccmusic batch report``: one HTML file about a library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccmusic.commands.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ccmusic.batch.track_row import TrackRow
+
+REPORT_NAME = "report.html"
+
+
+def add_action(actions: Any, name: str) -> None:
+    """Add the action to ``ccmusic batch``."""
+    parser = actions.add_parser(
+        name,
+        help="make an HTML report with a review queue, which opens from disk",
+        description="Writes one HTML file, in English and Chinese: genre mix, certainty, a map of the library, what "
+        "failed and what to do about it, and a queue to review answers. It opens without a network, and sends nothing. "
+        "The catalogue may be in use by a run.",
+        epilog="Example: ccmusic batch report ~/labels --out report.html",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the catalogue")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"file to write (default: {REPORT_NAME} in DIR)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # imported late: `--help` must not wait for NumPy
+    from tqdm import tqdm
+
+    from ccmusic.batch.catalogue import Catalogue, catalogue_errors
+    from ccmusic.batch.report.page import write_report
+    from ccmusic.batch.whole_file import whole_file
+
+    path: Path = options.out or options.folder / REPORT_NAME
+    with Catalogue.open(options.folder, read_only=True) as catalogue:
+        total = sum(catalogue.counts().values())
+
+        def follow(tracks: Iterable[TrackRow]) -> Iterable[TrackRow]:
+            with catalogue_errors(options.folder):
+                # disable=None: shown on a terminal only
+                yield from tqdm(tracks, total=total, unit="track", disable=True if options.quiet else None, leave=False)
+
+        with whole_file(path) as out:
+            write_report(catalogue, out, follow=follow)
+    print(f"{path}: {total} tracks")
+    return ExitCode.OK
