@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     "classify",
     "batch",
+    "tag",
     "serve",
     "models",
     "explain",

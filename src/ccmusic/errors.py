@@ -64,6 +64,8 @@ __all__ = [
     "Quarantined",
     "ServiceError",
     "SwapInProgress",
+    "TagError",
+    "TagsInUse",
     "TooCostly",
     "TooManyRequests",
     "UndecodableAudio",
@@ -297,6 +299,14 @@ class CatalogueError(CcmusicError):
 
 class CatalogueInUse(CatalogueError):
     """Another run writes this catalogue."""
+
+
+class TagError(CcmusicError):
+    """The tags of a file cannot be read or written; the file is as it was."""
+
+
+class TagsInUse(TagError):
+    """Another `ccmusic tag` writes the same files."""
 
 
 def described(error: Exception) -> dict[str, str]:

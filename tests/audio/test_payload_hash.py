@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import mutagen
@@ -299,6 +300,19 @@ def test_more_samples_or_chunks_than_real_files_have_are_hashed_as_one(monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(mp4_samples, name, most)
             assert payload_hash(video) != usual, name
+
+
+def test_memory_does_not_depend_on_the_size_of_the_file(tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    content = with_soundfile("WAV", "PCM_16", noise(0.1))
+    samples = 2**26
+    song.write_bytes(content[:40] + struct.pack("<I", samples) + content[44:])
+    os.truncate(song, 44 + samples)
+    tracemalloc.start()
+    payload_hash(song)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < samples / 8
 
 
 def test_a_file_that_takes_long_to_search_is_hashed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
