@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -81,17 +80,28 @@ def write_catalogue(folder: Path, n: int) -> None:
         catalogue.connection.execute("COMMIT")
 
 
+CHILD = """
+import resource, sys
+from pathlib import Path
+from ccmusic.cli import main
+code = main(sys.argv[1:])
+usage = resource.getrusage(resource.RUSAGE_SELF)
+status = Path("/proc/self/status").read_text()
+print(usage.ru_utime + usage.ru_stime, status.split("VmHWM:")[1].split()[0], file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs a command, and prints its processor seconds and its peak of resident memory in KiB. `ru_maxrss` would count the
+memory of the process that started it."""
+
+
 def measure(folder: Path, name: str) -> str:
     action, *options = EXPORTS[name]
     out = folder / f"out-{name}"
-    command = [sys.executable, "-m", "ccmusic.cli", "batch", action, str(folder), *options, "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = usage.ru_utime + usage.ru_stime  # of the processor: other programs may run beside
-    if status:
-        raise SystemExit(f"{name} failed: {status}")
+    command = [sys.executable, "-c", CHILD, "batch", action, str(folder), *options, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak = map(float, done.stderr.splitlines()[-1].split())
     size = sum(path.stat().st_size for path in out.iterdir()) if out.is_dir() else out.stat().st_size
-    return f"| {name} | {seconds:.1f} | {usage.ru_maxrss / 1024:.0f} | {size / 1e6:.1f} |"
+    return f"| {name} | {seconds:.1f} | {peak / 1024:.0f} | {size / 1e6:.1f} |"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.report.page import write_report
+from ccmusic.tagging.plan import read_plan
 from support.library_rows import answer, answered, failed, write_catalogue
 
 pytestmark = pytest.mark.e2e
@@ -130,6 +132,12 @@ def test_decisions_become_a_plan_with_exact_paths(opened, tmp_path):
     page.get_by_role("button", name="Leave the file").click()  # taken back
     with page.expect_download() as download:
         page.get_by_role("button", name="Save plan").click()
+    # `ccmusic tag apply` reads it
+    assert {os.fsencode(track.path): (track.action, track.genres) for track in read_plan(download.value.path())} == {
+        b"/m/Caf\xe9.mp3": ("write", ("Opera", "Arias")),
+        "/m/right\u202eto left.mp3".encode(): ("keep", None),
+        b"/m/rock 5.mp3": ("write", ("Opera", "Arias")),
+    }
     about, *lines = [json.loads(line) for line in download.value.path().read_text("utf-8").splitlines()]
     assert (about["plan"], about["mode"]) == (1, "review")
     latin, right, rock = sorted(lines, key=lambda line: line["path"])
