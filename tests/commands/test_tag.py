@@ -110,7 +110,7 @@ def test_a_full_disk_is_said(
     monkeypatch.setattr(changes, "replace_file", full)
     plan = tmp_path / "plan.jsonl"
     cli.main(["tag", "plan", str(results), "--out", str(plan)])
-    assert cli.main(["tag", "apply", str(plan)]) == ExitCode.SOME_FAILED
+    assert cli.main(["tag", "apply", str(plan)]) == ExitCode.CATALOGUE
     assert "No space is left" in capsys.readouterr().err
 
 
@@ -121,7 +121,7 @@ def test_without_a_journal_there_is_nothing_to_undo(tmp_path: Path, capsys: pyte
 
 
 def test_without_results_there_is_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["tag", "plan", str(tmp_path), "--out", str(tmp_path / "plan")]) == ExitCode.SOME_FAILED
+    assert cli.main(["tag", "plan", str(tmp_path), "--out", str(tmp_path / "plan")]) == ExitCode.CATALOGUE
     assert "There is no catalogue" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -413,6 +413,15 @@ def test_a_disk_that_fails_costs_one_file(folder: Path, tmp_path: Path, monkeypa
     assert read_fields(songs[0]).genres == ()
 
 
+def test_a_plan_without_the_hash_of_the_sound_is_applied(folder: Path, tmp_path: Path) -> None:
+    song = make_song("song.flac", folder)
+    plan = tmp_path / "plan"
+    lines = [{"plan": 1}, {"path": str(song), "action": "write", "genres_now": [], "genres": GENRES}]
+    plan.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert apply(plan) == [Outcome(song, "written")]
+    assert list(verify_plan(plan)) == [Outcome(song, "as planned")]
+
+
 def test_a_line_that_keeps_a_file_changes_nothing(folder: Path, tmp_path: Path) -> None:
     song = make_song("song.flac", folder)
     plan = tmp_path / "plan"

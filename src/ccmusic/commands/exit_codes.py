@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
     OUTPUT_CLOSED = 14, "The server cannot write its address: the program that reads standard output has ended."
     CATALOGUE = (
         15,
-        "batch: the catalogue cannot be used: another run writes it, or no space is left. The message says it.",
+        "batch, tag: the catalogue cannot be used: another run writes it; or no space is left. The message says it.",
     )
     INTERRUPTED = 130, "The command was interrupted with Ctrl-C."
     TERMINATED = 143, "batch: the run was ended with SIGTERM. The same command continues it."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import warn
-from ccmusic.errors import CcmusicError, InvalidParameter
+from ccmusic.errors import CatalogueError, CcmusicError, InsufficientStorage, InvalidParameter
 from ccmusic.process.log_lines import one_line
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _reported(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Na
     def wrapped(options: argparse.Namespace) -> int:
         try:
             return run(options)
-        except InvalidParameter:
+        except (InvalidParameter, CatalogueError, InsufficientStorage):
             raise
         except CcmusicError as error:
             warn(error.sentence)

@@ -36,7 +36,7 @@ class PlannedTrack:
     own : dict or None
         Our own fields; None if they stay as they are.
     payload : str or None
-        The hash of the sound.
+        The hash of the sound; None if it is not known, and then not compared with the file.
     answer : dict
         ``label``, ``level`` and ``probability``, on which it rests.
     """
