@@ -62,10 +62,10 @@ class Identity:
 
 
 def identities(catalogue: Catalogue) -> Iterator[Identity]:
-    """Those of all tracks that have one, by id."""
+    """Those of all tracks with an answer that have one, by id."""
     rows = catalogue.connection.execute(
         "SELECT id, duration_seconds, embedding FROM tracks "
-        "WHERE embedding IS NOT NULL AND duration_seconds IS NOT NULL ORDER BY id"
+        "WHERE status IN ('ok', 'stale') AND embedding IS NOT NULL AND duration_seconds IS NOT NULL ORDER BY id"
     )
     return (Identity(*row) for row in rows)
 

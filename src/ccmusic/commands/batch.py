@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccmusic.commands import batch_export, batch_report, batch_run, batch_status
+from ccmusic.commands import batch_duplicates, batch_export, batch_report, batch_run, batch_status
 
-ACTIONS = {"run": batch_run, "status": batch_status, "export": batch_export, "report": batch_report}
+ACTIONS = {
+    "run": batch_run,
+    "status": batch_status,
+    "export": batch_export,
+    "report": batch_report,
+    "duplicates": batch_duplicates,
+}
 """Each action, and the module that adds its arguments."""
 
 
