@@ -231,7 +231,29 @@ def milliseconds(cqt: np.ndarray, repeats: int = 9) -> float:
 
 PAGE = """# The same recording in another encoding
 
-Written by `python bench/identity.py`. The acoustic embedding (`src/ccmusic/inference/acoustic_identity.py`) has two
+Written by `python bench/identity.py`. The acoustic identity of a track in the [catalogue](batch.md) finds the same
+recording in another encoding. The hash of its sound (`tracks.payload`) finds only copies of the same encoding.
+
+```python
+from pathlib import Path
+
+from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.duplicates import duplicate_groups, identities
+
+with Catalogue.open(Path("results"), read_only=True) as catalogue:
+    for group in duplicate_groups(identities(catalogue)):
+        print([catalogue.track(number).name for number in group])
+```
+
+* Two recordings that are taken for one cost more than a duplicate that is not found, so the limits are far below the
+  distances of different recordings. Every member of a group is that near to its first one.
+* What is shorter than 10 s, hardly changes (a tone, a loop) or is no music has no embedding and is in no group.
+* A remaster, or a version with one changed word or a faint added voice, may be too near to tell. Another performance,
+  another arrangement or another key is not.
+
+## How it is measured
+
+The acoustic embedding (`src/ccmusic/inference/acoustic_identity.py`) has two
 parts, the pitch profile and the movement. Two tracks are taken for one recording if the profiles differ by at most
 {profile}, the movements by at most {movement} and the lengths by at most {apart} s. An embedding has 512 bytes, and
 takes {ms:.1f} ms for a track of four minutes, beside the spectrogram.

@@ -49,7 +49,10 @@ def test_each_part_has_its_limit(part, limit):
     assert groups(1.05 * limit) == []
 
 
-def test_a_chain_is_not_one_recording():
+@pytest.mark.parametrize("neighbours", [16384, 2])
+def test_a_chain_is_not_one_recording(monkeypatch, neighbours):
+    monkeypatch.setattr(duplicates, "MAX_NEIGHBOURS", neighbours)
+    monkeypatch.setattr(duplicates, "_DIVIDED_INTO", neighbours)
     start, end = random_embeddings(2)
     steps = [normalised((1 - share) * start + share * end) for share in np.linspace(0, 0.5, 12)]
     groups = duplicate_groups(identity(number, step) for number, step in enumerate(steps))
@@ -61,7 +64,7 @@ def test_a_chain_is_not_one_recording():
 
 def test_unusable_embeddings_are_left_out():
     (one,) = random_embeddings(1)
-    broken = np.where(np.arange(EMBEDDING_SIZE) == 3, np.nan, one)
+    broken = np.where(np.arange(EMBEDDING_SIZE) == 3, np.inf, one)
     short = Identity(5, 200.0, b"\0" * 100)
     assert duplicate_groups([identity(1, broken), identity(2, broken), short, short, identity(4, one)]) == []
 
