@@ -14,6 +14,7 @@ import pytest
 
 from ccmusic import cli
 from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.found_tracks import FoundTracks
 from ccmusic.batch.run_lock import is_running, only_run
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.commands.exit_codes import ExitCode
@@ -176,6 +177,28 @@ def test_an_answer_is_not_taken_over_from_another_model_or_setting(
     (music / "copied.wav").write_bytes((music / "0.wav").read_bytes())
     assert run(music / "copied.wav", "--windows", "1") == ExitCode.OK
     assert (rows()["copied.wav"].same_as, rows()["copied.wav"].attempts) == (None, 1)
+
+
+def test_a_full_disk_ends_the_run_and_the_same_command_continues(
+    music: Path, run: Run, rows: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = FoundTracks.mark_gone
+
+    def fill_the_disk(tracks: FoundTracks, folders: list[bytes]) -> int:
+        (pages,) = tracks._connection.execute("PRAGMA page_count").fetchone()
+        tracks._connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+        return real(tracks, folders)
+
+    monkeypatch.setattr(FoundTracks, "mark_gone", fill_the_disk)
+    assert run(music) == ExitCode.CATALOGUE
+    assert "No space is left" in capsys.readouterr().err
+    before = {name: row for name, row in rows().items() if row.status == "ok"}
+    assert len(before) < 6
+    monkeypatch.setattr(FoundTracks, "mark_gone", real)
+    assert run(music) == ExitCode.OK
+    after = rows()
+    assert {name: after[name] for name in before} == before
+    assert {row.attempts for row in after.values()} == {1}
 
 
 # kills
