@@ -17,6 +17,7 @@ class Stub:
     phase: Phase = Phase.FIRST
     client_name: str = ""
     closed: bool = False
+    has_unread: bool = False
 
     def abort(self) -> None:
         self.closed = True
@@ -74,6 +75,21 @@ def test_the_newest_request_is_not_closed_while_idle_connections_are_there():
     assert not probe.closed
     assert len(closed(idle)) == CLOSED_AT_ONCE
     assert len(connections) == 102 - CLOSED_AT_ONCE
+
+
+@pytest.mark.parametrize("phase", [Phase.FIRST, Phase.CLIENT])
+def test_a_request_that_was_not_read_yet_is_not_closed(phase):
+    """Many others that arrived later may have been read before it."""
+    probe, idle = Stub(phase, has_unread=True), stubs(100, phase)
+    opened(100, probe, *idle)
+    assert not probe.closed
+    assert closed(idle) == list(range(CLOSED_AT_ONCE))
+
+
+def test_when_nothing_was_read_yet_the_oldest_are_closed():
+    many = [Stub(has_unread=True) for _ in range(101)]
+    opened(100, *many)
+    assert closed(many) == list(range(CLOSED_AT_ONCE))
 
 
 def test_streams_are_closed_when_nothing_else_can_be():

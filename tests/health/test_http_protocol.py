@@ -27,12 +27,20 @@ async def large(request) -> Response:
     return Response(bytes(LARGE_BYTES))
 
 
+LET_GO = threading.Event()
+
+
+async def block(request) -> Response:
+    LET_GO.wait(PATIENCE_SECONDS)  # the whole event loop
+    return Response()
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[tuple[str, int], OpenConnections]]:
     connections = OpenConnections(lambda _: 100)
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
-        Starlette(routes=[Route("/large", large)]),
+        Starlette(routes=[Route("/large", large), Route("/block", block)]),
         http=limited_protocol(connections, PATIENCE_SECONDS, send_seconds=SEND_SECONDS),
         log_config=None,
     )
@@ -167,3 +175,20 @@ def test_each_connection_has_the_name_of_its_client(served):
     address, connections = served
     with ask(address, b"GET / HTTP/1.1\r\n"):
         wait_until(lambda: [each.client_name for each in connections._open] == ["127.0.0.1"], "it is known")
+
+
+def test_a_request_that_waits_in_the_kernel_is_seen(served):
+    address, connections = served
+    LET_GO.clear()
+    with socket.create_connection(address, timeout=PATIENCE_SECONDS) as client:
+        wait_until(lambda: len(connections) == 1, "the connection is open")
+        (connection,) = connections._open
+        assert not connection.has_unread
+        with ask(address, b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n"):
+            wait_until(lambda: len(connections) == 2, "the other connection is open")
+            client.sendall(b"GET /")
+            wait_until(lambda: connection.has_unread, "the request has arrived")
+            LET_GO.set()
+            wait_until(lambda: not connection.has_unread, "the request was read")
+    wait_until(lambda: len(connections) == 0, "both are closed")
+    assert not connection.has_unread

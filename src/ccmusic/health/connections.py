@@ -52,6 +52,10 @@ class Connection(Protocol):
     def phase(self) -> Phase:
         """What it waits for."""
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether its client has sent something that was not read yet."""
+
     def abort(self) -> None:
         """Close it at once, without sending what is left."""
 
@@ -139,19 +143,25 @@ class OpenConnections:
         """Close some of these connections, in the order of their activity; returns how many.
 
         First those that had hardly a request, then those in regular use that wait for their client, then streams; of
-        each, the ones without activity for the longest time.
+        each, the ones without activity for the longest time. A request that has arrived and was not read yet, because
+        many others arrived with it, is activity too.
         """
         phases = [(each, each.phase) for each in candidates]
         first, again, streams = (
             [each for each, phase in phases if phase is wanted] for wanted in (Phase.FIRST, Phase.CLIENT, Phase.STREAM)
         )
-        closing = (first[:-NEWEST] or again[:-NEWEST] or streams or first + again)[:most]
+        closing = _read_first(first[:-NEWEST] or again[:-NEWEST] or streams or first + again)[:most]
         for connection in closing:
             self.discard(connection)
             connection.abort()
         if closing:
             self._on_closed(len(closing))
         return len(closing)
+
+
+def _read_first(connections: list[Connection]) -> list[Connection]:
+    """Those of which everything was read; all if there are none."""
+    return [each for each in connections if not each.has_unread] or connections
 
 
 def connection_limit(most: int) -> Callable[[int], int]:

@@ -88,9 +88,7 @@ class _TimedTransport:
 
     def _read(self) -> int:
         """Bytes that have reached the client's machine."""
-        waiting = self._transport.get_write_buffer_size()
-        with suppress(OSError, ValueError):  # what is in the kernel of this machine
-            waiting += int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        waiting = self._transport.get_write_buffer_size() + _queued_bytes(self._socket, termios.TIOCOUTQ)
         return self._written - waiting
 
     def _start(self) -> None:
@@ -109,6 +107,13 @@ class _TimedTransport:
             self._transport.abort()
         else:
             self._start()
+
+
+def _queued_bytes(of_socket: Any, request: int) -> int:
+    """What the kernel of this machine keeps for a socket: to be read (FIONREAD) or to be sent (TIOCOUTQ)."""
+    with suppress(OSError, ValueError):  # it is closed
+        return int.from_bytes(fcntl.ioctl(of_socket, request, bytes(4)), sys.byteorder)
+    return 0
 
 
 def limited_protocol(
@@ -152,6 +157,11 @@ def limited_protocol(
                 if not cycle.more_body:
                     return Phase.WORK
             return Phase.CLIENT if self._answers >= REGULAR_ANSWERS else Phase.FIRST
+
+        @property
+        def has_unread(self) -> bool:
+            """Whether the client has sent something that was not read yet."""
+            return _queued_bytes(self.transport.get_extra_info("socket"), termios.FIONREAD) > 0
 
         def abort(self) -> None:
             """Close the connection at once."""
