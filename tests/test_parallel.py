@@ -79,6 +79,17 @@ def test_a_process_is_replaced_after_so_many_items() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize(("before", "expected"), [(None, "1"), ("3", "3")])
+def test_processes_compute_with_one_thread_each(
+    before: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", before)
+    assert list(ParallelMap(os.getenv, 1).run(["OPENBLAS_NUM_THREADS"])) == [(0, expected)]
+    assert os.getenv("OPENBLAS_NUM_THREADS") == before
+
+
 def test_an_error_in_the_preparation_is_that_of_the_run() -> None:
     with pytest.raises(ZeroDivisionError):
         list(ParallelMap(parallel_tasks.prepared_times, 2, parallel_tasks.inverse, (0,)).run([1, 2]))

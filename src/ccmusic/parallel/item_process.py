@@ -68,7 +68,7 @@ class ItemProcess(Generic[Item]):
         self.connection, other = _CONTEXT.Pipe()
         arguments = (other, function, prepare, prepared_with)
         self._process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
-        with _interrupts_wait():
+        with _interrupts_wait(), _one_thread_each():
             self._process.start()
         other.close()
         self.is_ready = False
@@ -146,6 +146,19 @@ def _end_with_the_caller() -> None:
     if caller is not None:
         caller.join()
         os._exit(1)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Start processes whose numpy uses one thread, as workers of the service do: there is a process for each core."""
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported
+    try:
+        yield
+    finally:
+        del os.environ["OPENBLAS_NUM_THREADS"]
 
 
 @contextmanager
