@@ -41,7 +41,7 @@ function certaintyCard() {
   for (const tick of ticks(most)) {
     const y = height - bottom - tick * scale;
     picture.append(svg("line", { x1: left, x2: width, y1: y, y2: y, class: "grid" }),
-      svg("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, number(tick)));
+      svg("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, shortNumber(tick)));
   }
   const table = [];
   for (let i = 0; i < n; i += 1) {

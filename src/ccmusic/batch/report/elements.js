@@ -24,6 +24,11 @@ function number(value) {
   return new Intl.NumberFormat(state.language).format(value);
 }
 
+// For the axis of a chart: 50K, 5万.
+function shortNumber(value) {
+  return new Intl.NumberFormat(state.language, { notation: "compact" }).format(value);
+}
+
 function percent(part, digits = 0) {
   const options = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
   return new Intl.NumberFormat(state.language, options).format(part);
