@@ -90,8 +90,8 @@ def read(path: Path) -> Audio:
     return Audio(samples[:, :2], frames[0].sample_rate)
 
 
-def spectrogram(content: bytes) -> tuple[np.ndarray, float]:
-    recording = decode(content, DecodeLimits())
+def spectrogram(source: bytes | Path) -> tuple[np.ndarray, float]:
+    recording = decode(source, DecodeLimits())
     return cqt_db(recording.waveform), recording.duration_seconds
 
 
@@ -182,7 +182,7 @@ class Pairs:
             for place in np.argsort(times, axis=None)[:N_NEAREST].tolist():
                 row, column = divmod(place, len(table))
                 found.append((float(times[row, column]), first + row, column))
-        return cls(len(table), sorted(found)[:N_NEAREST])
+        return cls(len(table), sorted(pair for pair in found if np.isfinite(pair[0]))[:N_NEAREST])
 
     @property
     def same(self) -> list[tuple[int, int]]:
@@ -295,11 +295,13 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="the page to write")
     arguments = parser.parse_args()
     paths = sorted(path for directory in arguments.audio for path in directory.iterdir() if path.suffix in SUFFIXES)
-    whole = [(path.name, read(path)) for path in paths[: arguments.limit]]
-    audios = [(name, Audio(audio.samples[: arguments.seconds * audio.rate], audio.rate)) for name, audio in whole]
+    audios = []
+    for path in paths[: arguments.limit]:
+        audio = read(path)
+        audios.append((path.name, Audio(audio.samples[: arguments.seconds * audio.rate].copy(), audio.rate)))
     encodings = encoding_rows(audios)
     versions = version_rows([decode(audio.wav(), DecodeLimits()).waveform for _, audio in audios])
-    spectrograms = {name: spectrogram(audio.wav())[0] for name, audio in whole}
+    spectrograms = {path.name: spectrogram(path)[0] for path in paths[: arguments.limit]}
     groups = {f"{seconds} s": windows(spectrograms, seconds) for seconds in WINDOW_SECONDS}
     clips = list(stored_clips(arguments.data)) if arguments.data else []
     found = [(name, acoustic_embedding(clip)) for name, clip in clips]

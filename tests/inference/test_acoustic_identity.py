@@ -96,6 +96,7 @@ def test_the_pipeline_gives_it_only_on_request(pipeline):
     recording = wav(melody(1), form="FLAC")
     usual, requested = pipeline.classify(recording), pipeline.classify(recording, embedding=True)
     assert usual.embedding is None
+    assert pipeline.classify(recording, spectrogram=True).embedding is None
     assert requested.embedding == pytest.approx(embedding(melody(1)), abs=1e-3)  # of 16 bits
     assert without_timings(requested) == without_timings(usual)
     assert requested.leaves.tobytes() == usual.leaves.tobytes()
