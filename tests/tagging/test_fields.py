@@ -11,6 +11,7 @@ import mutagen.apev2
 import mutagen.id3
 import mutagen.mp4
 import pytest
+import tinytag
 
 from ccmusic.audio.payload_hash import payload_hash
 from ccmusic.errors import TagError
@@ -85,7 +86,6 @@ def test_ffmpeg_reads_the_first_genre_and_the_title(song: Path) -> None:
 
 
 def test_tinytag_reads_both_genres(song: Path) -> None:
-    tinytag = pytest.importorskip("tinytag")
     change_fields(song, GENRES, None)
     try:
         found = tinytag.TinyTag.get(song)
