@@ -282,6 +282,7 @@ class Stub:
     client_name: str
     phase: Phase = Phase.FIRST
     closed: bool = False
+    has_unread: bool = False
 
     def abort(self) -> None:
         self.closed = True
