@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ccmusic.batch.answer_rows import cells, column_names, text_cell
-from support.library_rows import answer
+from support.catalogue_rows import answer
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1", "\uff0b1", "\uff201", "\uff0d1"]
 

@@ -12,7 +12,7 @@ import pytest
 from ccmusic.batch.answer_rows import column_names
 from ccmusic.batch.exports import OF_THE_CATALOGUE, write_csv, write_json_lines
 from ccmusic.batch.track_row import TrackRow
-from support.library_rows import answer, answered, failed
+from support.catalogue_rows import answer, answered, failed
 
 HOSTILE = [
     "/m/a\nb.mp3",

@@ -9,9 +9,9 @@ import pytest
 from ccmusic.batch import found_tracks
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.found_tracks import FoundTracks
-from ccmusic.batch.library import FoundFile
 from ccmusic.batch.outcome import GONE, Outcome, answered, failed, skipped
 from ccmusic.batch.track_row import TrackRow
+from ccmusic.batch.walk import FoundFile
 from ccmusic.errors import EmptyAudio
 
 MODEL = {"model": "a"}

@@ -12,7 +12,7 @@ from ccmusic.batch import parquet
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.errors import DependencyUnavailable
 from ccmusic.genres import taxonomy_of
-from support.library_rows import answer, answered, failed
+from support.catalogue_rows import answer, answered, failed
 
 NAME = b"/m/\xe9\n.mp3"
 

@@ -9,7 +9,7 @@ import pytest
 from ccmusic.batch import playlists
 from ccmusic.batch.playlists import safe_name, write_playlists
 from ccmusic.genres import WORLD, taxonomy_of
-from support.library_rows import answer, answered, failed, names_in
+from support.catalogue_rows import answer, answered, failed, names_in
 
 
 def entries(folder):

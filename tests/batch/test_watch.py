@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ccmusic.batch.library import FoundFile, look_at
 from ccmusic.batch.outcome import GONE
+from ccmusic.batch.walk import FoundFile, look_at
 from ccmusic.batch.watch import arrivals
 from ccmusic.errors import DependencyUnavailable
 from support.waiting import PATIENCE_SECONDS

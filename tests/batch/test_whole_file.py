@@ -9,7 +9,7 @@ import pytest
 
 from ccmusic.batch.whole_file import whole_file
 from ccmusic.errors import InvalidParameter
-from support.library_rows import names_in
+from support.catalogue_rows import names_in
 
 
 def test_the_file_takes_its_place_at_the_end(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ccmusic.cli import main
-from support.library_rows import answer, answered, write_catalogue
+from support.catalogue_rows import answer, answered, write_catalogue
 
 ONE, OTHER = (row.astype("<f2").tobytes() for row in np.repeat(np.eye(2), 128, axis=1) / 8)
 

@@ -9,7 +9,7 @@ import pytest
 
 from ccmusic.batch import exports
 from ccmusic.cli import main
-from support.library_rows import answer, answered, failed, names_in, write_catalogue
+from support.catalogue_rows import answer, answered, failed, names_in, write_catalogue
 
 
 @pytest.fixture

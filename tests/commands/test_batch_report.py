@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ccmusic.cli import main
-from support.library_rows import answer, answered, failed, names_in, write_catalogue
+from support.catalogue_rows import answer, answered, failed, names_in, write_catalogue
 
 
 def data_of(page):

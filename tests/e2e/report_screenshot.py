@@ -21,7 +21,7 @@ from ccmusic.batch.report.page import write_report
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.genres import CCMUSIC
 from conftest import CHROMIUM, FLAGS
-from support.library_rows import answer, answered, failed, write_catalogue
+from support.catalogue_rows import answer, answered, failed, write_catalogue
 
 N_TRACKS = 4000
 N_VALUES = 64

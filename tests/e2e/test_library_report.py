@@ -15,7 +15,7 @@ import pytest
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.report.page import write_report
 from ccmusic.tagging.plan import read_plan
-from support.library_rows import answer, answered, failed, write_catalogue
+from support.catalogue_rows import answer, answered, failed, write_catalogue
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ccmusic.batch import library
+from ccmusic.batch import walk
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.found_tracks import FoundTracks
 from ccmusic.batch.progress import Progress
@@ -39,7 +39,7 @@ def _counted(function: Callable[..., object], n: int) -> Callable[..., object]:
 
 def kill_at(moment: str, n: int) -> None:
     if moment == "walk":
-        library.look_at = _counted(library.look_at, n)  # type: ignore[assignment]
+        walk.look_at = _counted(walk.look_at, n)  # type: ignore[assignment]
     elif moment == "analysis":
         tick = Progress.tick
 

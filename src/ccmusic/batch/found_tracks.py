@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any
 
 from ccmusic.batch.catalogue import Catalogue, utc_now
-from ccmusic.batch.library import FoundFile
 from ccmusic.batch.outcome import GONE, Outcome
 from ccmusic.batch.track_row import STATUSES, valid_text
+from ccmusic.batch.walk import FoundFile
 
 ROWS_AT_ONCE = 1000
 """Rows of one transaction, or of one page of a query."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ccmusic.batch.library import FoundFile, is_recording, look_at, recordings_in
 from ccmusic.batch.outcome import GONE
+from ccmusic.batch.walk import FoundFile, is_recording, look_at, recordings_in
 from ccmusic.errors import DependencyUnavailable
 
 STILL_SECONDS = 5.0

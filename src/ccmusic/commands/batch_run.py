@@ -20,8 +20,8 @@ from ccmusic.errors import InvalidParameter
 if TYPE_CHECKING:
     from ccmusic.batch.catalogue import Catalogue
     from ccmusic.batch.found_tracks import FoundTracks
-    from ccmusic.batch.library import FoundFile
     from ccmusic.batch.stop_signals import StopSignals
+    from ccmusic.batch.walk import FoundFile
 
 
 def add_action(actions: Any, name: str) -> None:
@@ -171,7 +171,7 @@ def _watch(
 
 def _walk(options: argparse.Namespace, tracks: FoundTracks, check: Callable[[], object], report: Report) -> list[Path]:
     """Write a row for each file, and return the folders among the paths."""
-    from ccmusic.batch.library import find_files
+    from ccmusic.batch.walk import find_files
 
     def watched(files: Iterable[FoundFile]) -> Iterator[FoundFile]:
         for count, file in enumerate(files, 1):

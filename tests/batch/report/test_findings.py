@@ -9,7 +9,7 @@ from ccmusic.batch.report import findings
 from ccmusic.batch.report.findings import N_BINS, Findings, shown, sure_level_of, taxonomy_of_answer
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.genres import CCMUSIC, WORLD, taxonomy_of
-from support.library_rows import answer, answered, failed
+from support.catalogue_rows import answer, answered, failed
 
 
 def counted(*tracks, taxonomy=CCMUSIC):

@@ -22,7 +22,7 @@ from ccmusic.errors import SLUGS
 from ccmusic.genres import WORLD
 from ccmusic.inference.result import FLAGS
 from ccmusic.models.non_music_limits import OUT_OF_REACH
-from support.library_rows import answer, answered, failed, write_catalogue
+from support.catalogue_rows import answer, answered, failed, write_catalogue
 
 FOLDER = files("ccmusic.batch.report")
 HOSTILE = [

@@ -10,7 +10,7 @@ from ccmusic.batch.exports import answer_of
 from ccmusic.batch.report import review
 from ccmusic.batch.report.review import ReviewQueue
 from ccmusic.genres import WORLD, taxonomy_of
-from support.library_rows import answer, answered
+from support.catalogue_rows import answer, answered
 
 SURE = answer("Soft_rock", 0.9, sure_level=16)
 

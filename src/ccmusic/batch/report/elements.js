@@ -48,7 +48,7 @@ function genreName(genre) {
 }
 
 const byId = new Map();
-for (const level of [...library.taxonomy].reverse()) for (const genre of level.genres) byId.set(genre.id, genre);
+for (const level of Array.from(library.taxonomy).reverse()) for (const genre of level.genres) byId.set(genre.id, genre);
 
 function nameOf(id) {
   return byId.has(id) ? genreName(byId.get(id)) : id;

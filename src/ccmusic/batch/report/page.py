@@ -16,8 +16,8 @@ from urllib.parse import quote
 from ccmusic.appearance import LOGO, colours
 from ccmusic.batch.exports import answer_of
 from ccmusic.batch.report.findings import Findings, Seen, shown, taxonomy_of_answer
-from ccmusic.batch.report.library_map import MOST_POINTS, LibraryMap, MapMaker
 from ccmusic.batch.report.review import KINDS, MOST_OF_A_KIND, GenresOfFile, ReviewQueue, Vocabulary
+from ccmusic.batch.report.track_map import MOST_POINTS, LibraryMap, MapMaker
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.version import __version__
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ccmusic.batch import library
-from ccmusic.batch.library import FoundFile, find_files, look_at
+from ccmusic.batch import walk
+from ccmusic.batch.walk import FoundFile, find_files, look_at
 from ccmusic.errors import InvalidParameter
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_read_is_skipped_and_the_others_are_walked(
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr(library.os, "scandir", locked)
+    monkeypatch.setattr(walk.os, "scandir", locked)
     assert reasons(find_files([str(music)])) == {
         "a.mp3": None,
         "b.FLAC": None,
@@ -114,7 +114,7 @@ def test_files_that_vanish_while_a_folder_is_walked_are_skipped(music: Path, mon
         Path(os.fsdecode(path)).unlink()
         return look_at(path)
 
-    monkeypatch.setattr(library, "look_at", vanishing)
+    monkeypatch.setattr(walk, "look_at", vanishing)
     assert set(reasons(find_files([str(music)])).values()) == {"does not exist"}
 
 
@@ -182,5 +182,5 @@ def open_entries(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
                 taken[0] += 1
                 yield entry
 
-    monkeypatch.setattr(library.os, "scandir", Counted)
+    monkeypatch.setattr(walk.os, "scandir", Counted)
     return lambda: taken[0]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ccmusic.batch.exports import answer_of
-from ccmusic.batch.report import library_map
-from ccmusic.batch.report.library_map import EDGE, MapMaker, project
+from ccmusic.batch.report import track_map
+from ccmusic.batch.report.track_map import EDGE, MapMaker, project
 from ccmusic.genres import CCMUSIC
-from support.library_rows import answer, answered
+from support.catalogue_rows import answer, answered
 
 
 def map_of(tracks):
@@ -66,7 +66,7 @@ def test_the_projection_is_the_principal_components():
 def test_the_blocks_make_no_difference(monkeypatch):
     vectors = np.random.default_rng(3).normal(size=(50, 4))
     whole = project(vectors)
-    monkeypatch.setattr(library_map, "BLOCK", 7)
+    monkeypatch.setattr(track_map, "BLOCK", 7)
     parts = project(vectors)
     assert parts[0] == pytest.approx(whole[0])
 
@@ -90,7 +90,7 @@ def test_a_few_odd_tracks_do_not_squeeze_the_others():
 
 
 def test_a_large_library_is_drawn_evenly(monkeypatch):
-    monkeypatch.setattr(library_map, "MOST_POINTS", 10)
+    monkeypatch.setattr(track_map, "MOST_POINTS", 10)
     tracks = [answered(i, f"/{i}", answer("Opera", 0.5 + i / 100)) for i in range(25)]
     assert map_of(tracks).ids.tolist() == list(range(0, 25, 3))
 
