@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,11 @@ def test_only_the_items_in_work_are_taken_from_an_iterator() -> None:
             taken.append(number)
             yield number
 
-    answers = ParallelMap(parallel_tasks.prepared_times, 2).run(items())
-    for count in range(1, 6):
-        next(answers)
-        assert len(taken) <= count + 2
-    answers.close()  # type: ignore[attr-defined]
+    answered = 0
+    with closing(ParallelMap(parallel_tasks.prepared_times, 2).run_in_groups(items())) as groups:
+        while answered < 6:
+            answered += len(next(groups))
+            assert len(taken) <= answered + 2
     assert multiprocessing.active_children() == []
 
 
