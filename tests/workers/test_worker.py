@@ -11,9 +11,11 @@ from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelChanged
 from ccmusic.workers import worker
 from ccmusic.workers.channel import Failed, Job
-from ccmusic.workers.worker import CHEAP_SECONDS
+from ccmusic.workers.worker import CHEAP_SHARE
 
 JOB = Job(b"", WindowPlan(), False)
+GOLDEN_SECONDS = 0.1
+CHEAP_SECONDS = CHEAP_SHARE * GOLDEN_SECONDS
 
 
 class Clock:
@@ -30,37 +32,42 @@ class Clock:
 
 
 class StubPipeline:
-    """A pipeline whose canary clip takes the given processor time, run by run, and may wait for a processor."""
+    """A pipeline whose canary clips take the given processor time, run by run, and may wait for a processor.
+
+    On a machine that is `slowness` times as slow, all of it takes so much longer.
+    """
 
     card = SimpleNamespace(reference_mix=None, reference=None, taxonomies=())
 
-    def __init__(self, clock: Clock, seconds: list[float]) -> None:
+    def __init__(self, clock: Clock, seconds: list[float], slowness: float) -> None:
         self.answer = b"the same"
         self.runs = 0
         self.wait_seconds = 0.0
         self._clock = clock
         self._seconds = itertools.chain(seconds, itertools.repeat(seconds[-1]))
+        self._slowness = slowness
 
     def verify(self) -> str:
+        self._clock.worked += GOLDEN_SECONDS * self._slowness
         return "the same"
 
     def canary(self) -> bytes:
         self.runs += 1
-        self._clock.worked += next(self._seconds)
+        self._clock.worked += next(self._seconds) * self._slowness
         self._clock.waited += self.wait_seconds
         return self.answer
 
     def classify(self, *_: object, **__: object) -> str:
-        self._clock.worked += 0.01
+        self._clock.worked += 0.01 * self._slowness
         return "an answer"
 
 
 @pytest.fixture
 def make_worker(monkeypatch):
-    def begin(*seconds: float, wait_seconds: float = 0.0) -> tuple[worker.Worker, StubPipeline]:
+    def begin(*seconds: float, wait_seconds: float = 0.0, slowness: float = 1.0) -> tuple[worker.Worker, StubPipeline]:
         clock = Clock()
         monkeypatch.setattr(worker, "time", clock)
-        pipeline = StubPipeline(clock, list(seconds))
+        pipeline = StubPipeline(clock, list(seconds), slowness)
         pipeline.wait_seconds = wait_seconds
         active_faults = SimpleNamespace(before=lambda job: None)
         return worker.Worker(pipeline, SimpleNamespace(enter=lambda stage: None), active_faults), pipeline
@@ -83,6 +90,20 @@ def test_a_worker_that_waits_for_a_processor_checks_every_answer(make_worker):
     worker_body, pipeline = make_worker(CHEAP_SECONDS / 2, wait_seconds=50 * CHEAP_SECONDS)
     pipeline.answer = b"something else"
     assert refused(worker_body.execute(JOB))
+
+
+@pytest.mark.parametrize("slowness", [0.1, 10.0])
+def test_a_slow_machine_checks_as_often_as_a_fast_one(make_worker, slowness):
+    worker_body, pipeline = make_worker(CHEAP_SECONDS / 2, slowness=slowness)
+    runs = pipeline.runs
+    for _ in range(10):
+        worker_body.execute(JOB)
+    assert pipeline.runs - runs == 10
+    worker_body, pipeline = make_worker(0.045, slowness=slowness)
+    runs = pipeline.runs
+    for _ in range(200):
+        worker_body.execute(JOB)
+    assert pipeline.runs - runs == 4
 
 
 def test_slow_first_runs_do_not_cause_unchecked_answers(make_worker):

@@ -52,17 +52,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHEAP_SECONDS = 0.02
-"""Up to this processor time, the canary check runs after every answer."""
-CANARY_SHARE = 0.1
-"""A canary check that takes longer than `CHEAP_SECONDS` runs only so often that it costs this share of the work. The
-period of the self-test then bounds how long a changed network can stay unnoticed.
+CHEAP_SHARE = 0.2
+"""Up to this share of the golden clips' processor time, the canary check runs after every answer.
 
-The limit lies between the embedded networks, which take 3 ms (6 ms if their core is shared), and the official
-checkpoints, which take 45 ms and more. It is processor time and not wall time: on a busy machine, a worker that waits
-for a processor would take its small network for a large one and skip canary checks."""
-MEASURING_SECONDS = 0.1
-"""A new worker repeats the canary check until one is cheap, for up to this processor time: first runs are slower."""
+The limit lies between the embedded networks, whose golden clips are several times as long as the canary clips, and the
+official checkpoints, whose golden clips are two windows. It is a share and not a time: on a slow machine, a worker
+would take its small network for a large one and skip canary checks. It is processor time and not wall time: so would a
+worker that waits for a processor.
+"""
+CANARY_SHARE = 0.1
+"""A canary check that is not cheap runs only so often that it costs this share of the work. The period of the self-test
+then bounds how long a changed network can stay unnoticed."""
 EXIT_OUT_OF_MEMORY = 12
 """Exit code if there is not enough memory to receive a recording. The rest of it is in the pipe, so the worker ends."""
 
@@ -124,14 +124,16 @@ class Worker:
         self._signature = pipeline.verify()
         self._canary = pipeline.canary()
         self._unchecked_seconds = 0.0
-        self._canary_seconds = math.inf
-        started = time.process_time()
-        while self._canary_seconds > CHEAP_SECONDS and time.process_time() - started < MEASURING_SECONDS:
-            self._run_canary()
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         if pipeline.verify() != self._signature:
             raise ModelRefused("the network gives different answers to the same golden clips")
         self._seconds = time.perf_counter() - started
+        golden_seconds = time.process_time() - began
+        self._cheap_seconds = CHEAP_SHARE * golden_seconds
+        self._canary_seconds = math.inf
+        began = time.process_time()
+        while self._canary_seconds > self._cheap_seconds and time.process_time() - began < golden_seconds:
+            self._run_canary()  # until one is cheap: first runs are slower
 
     def ready(self) -> Ready:
         pipeline = self._pipeline
@@ -175,7 +177,7 @@ class Worker:
     def _check_canary(self, worked_seconds: float) -> None:
         """Raise `ModelChanged` if the network's answer to the canary clip has changed; skipped if it costs too much."""
         self._unchecked_seconds += worked_seconds
-        if self._canary_seconds > max(CHEAP_SECONDS, CANARY_SHARE * self._unchecked_seconds):
+        if self._canary_seconds > max(self._cheap_seconds, CANARY_SHARE * self._unchecked_seconds):
             return
         self._unchecked_seconds = 0.0
         if self._run_canary() != self._canary:
