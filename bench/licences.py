@@ -130,9 +130,10 @@ without x264 and x265 (`pip install --no-binary av av`, with `PKG_CONFIG_PATH` a
 
 libsndfile and soxr (in the wheels of `soundfile` and `soxr`) are LGPL.
 
-**mutagen, the extra `tags`, is GPL-2.0-or-later.** Only `ccmusic tag` uses it; nothing else installs it. The extra
-`batch` installs pyarrow (Apache-2.0; its wheel carries Arrow's own libraries) and watchfiles (MIT). Neither extra is in
-the table below.
+**mutagen, the extra `tags`, is GPL-2.0-or-later.** `ccmusic tag` uses it, and `ccmusic batch report` reads
+tags with it if it is there. Nothing but the extras `tags` and `test` installs it. The extra `batch` installs pyarrow
+(Apache-2.0; its wheel carries Arrow's own libraries) and watchfiles (MIT). Neither `tags` nor `batch` is in the table
+below.
 
 | package | for | declared licence | libraries in the wheel (licence) |
 |---|---|---|---|
