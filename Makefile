@@ -1,4 +1,4 @@
-# The same words for a person, a hook and CI. `make` lists the six of every day (##), `make help-all` the rest too (##+).
+# The same targets for a person, a hook and CI. `make` lists the six most used (##), `make help-all` lists all (##+).
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= ../shared/data
@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: help help-all run test test-wheel test-training faults monitoring-test pauses kills fuzz soak check format bench bench-data rivals train families reference audit sbom lock clean
 
-help:  ## list these words; make help-all: the rest too
+help:  ## list the most used targets; make help-all lists all
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-help-all:  ##+ list every word
+help-all:  ##+ list every target
 	@grep -hE '^[a-z-]+:.*##\+? ' $(MAKEFILE_LIST) | sed -E 's/:.*##\+? /\t/' | expand -t 18
 
 run: $(VENV)/.page  ## install and start the page and the API on port 7860
@@ -61,15 +61,15 @@ pauses: $(VENV)/.test  ##+ stop the service 30 times for up to a minute and watc
 kills: $(VENV)/.test  ##+ kill and stop each process below the front process 20 times; writes docs/kills.md
 	$(BIN)/python bench/kills.py --write docs/kills.md
 
-# A run resumes where the last one ended, from the folder .fuzz. For docs/fuzz.md, first look for the known classes with an
-# earlier version of the code (PYTHONPATH=OTHER_CHECKOUT/src python bench/fuzzing.py --known 12000 --folder BEFORE), then
-# make fuzz FUZZ="--executions 1000000 --service 2000 --before BEFORE --write docs/fuzz.md"
+# A run resumes where the last one ended, from the folder .fuzz. For tables of a long run, first look for the known classes with
+# an earlier version of the code (PYTHONPATH=OTHER_CHECKOUT/src python bench/fuzzing.py --known 12000 --folder BEFORE), then
+# make fuzz FUZZ="--executions 1000000 --service 2000 --before BEFORE --write FILE"
 fuzz: MINUTES = 10
 fuzz: $(VENV)/.test  ##+ decode mutated recordings for MINUTES and count deaths, time and memory
 	$(BIN)/python bench/fuzzing.py --minutes $(MINUTES) $(FUZZ)
 
 MINUTES ?= 60
-soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; with 60, then 10 beside busy loops: writes docs/soak.md
+soak: $(VENV)/.test  ##+ saturate the service for MINUTES and watch its probes; with MINUTES=60 it adds 10 minutes beside busy loops and writes docs/soak.md
 	$(BIN)/python bench/soak.py --minutes $(MINUTES) $(if $(filter 60,$(MINUTES)),--beside 10 --write docs/soak.md)
 
 check: $(VENV)/.test $(VENV)/.check  ## format, lint, types
@@ -108,7 +108,7 @@ families: $(VENV)/.train  ##+ train other families of networks over the folds an
 reference: $(VENV)/.train  ##+ write the training profile of DATA into the embedded model's card, for drift detection
 	$(BIN)/python -m ccmusic.training.profile --data $(DATA) --model src/ccmusic/models/embedded
 
-audit: $(VENV)/.supply  ##+ look for known vulnerabilities of the locked packages; says so if their data cannot be had
+audit: $(VENV)/.supply  ##+ look for known vulnerabilities of the locked packages; reports it if the vulnerability data is not available
 	$(BIN)/python bench/audit.py $(VENV)-supply/bin/pip-audit
 
 sbom: $(VENV)/.page $(VENV)/.supply  ##+ write dist/sbom.cdx.json (CycloneDX): the installed packages, and the libraries in their wheels

@@ -2,7 +2,7 @@
 
 ::
 
-    python bench/identity.py --audio DIR ... [--data DATA] [--seconds 60] [--write docs/identity.md]
+    python bench/identity.py --audio DIR ... [--data DATA] [--seconds 60] [--write FILE]
 
 Of each recording the first seconds are encoded in every way of `ENCODINGS`. Windows of the same recording, and of all
 others, are what must not be taken for duplicates. DATA has the spectrograms of 2,000 clips by other artists.

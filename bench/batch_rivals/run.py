@@ -1,7 +1,7 @@
 r"""Compare how fast pipelines label MP3s of four minutes on one core: the same files, in turn, in own processes.
 
     python bench/batch_rivals/run.py --audio DIR ... [--essentia PYTHON GRAPH] [--musicnn PYTHON] \
-        [--original PYTHON CHECKPOINT] [--rounds 5] [--seconds 240] [--write docs/batch-rivals.md]
+        [--original PYTHON CHECKPOINT] [--rounds 5] [--seconds 240] [--write FILE]
 
 Every process may use one core, the same one. Each pipeline loads its model once, unless its documented use does not.
 PYTHON is the interpreter of an environment in which the rival is installed; what each needs is in its file beside this
