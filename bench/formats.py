@@ -202,9 +202,9 @@ with PyAV {av}, libsndfile {libsndfile} and Python {python}. "Length" is the dif
 source, in ms: encoders add a delay and fill their last frame. "Change" is the largest change of a probability of the 16
 genres. "Flags" are those that the source does not have.
 
-What a file is, its content says, never its name (`src/ccmusic/audio/formats.py`). libsndfile reads what it can,
-FFmpeg the rest, with the decoders of `src/ccmusic/audio/tracks.py` only. Of several tracks, the default one is heard,
-and another one if that is silent; commentaries are the last choice. Protected sound is refused as protected.
+The content of a file decides its format, never its name (`src/ccmusic/audio/formats.py`). libsndfile reads what it
+can, FFmpeg the rest, with the decoders of `src/ccmusic/audio/tracks.py` only. Of several tracks, the default one is
+analysed, and another one if that is silent; commentaries are the last choice. Protected sound is refused as protected.
 
 | container | codec | encoder | length, ms | same genre | change | flags |
 |---|---|---|---|---|---|---|
