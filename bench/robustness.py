@@ -250,8 +250,8 @@ The first {seconds} s of each recording, as WAV of 16 bits, against the same wit
   ([architecture](architecture.md#decisions-and-their-reasons)).
 * Codecs and sample rates change the signal in the range of the transform, 33 to 4,186 Hz, and a semitone moves it by
   one bin. There the network is what differs; another network is not part of this measurement.
-* An inverted channel of true stereo cannot be detected in bands where the channels are hardly correlated. There the mix is
-  the difference of the channels instead of their sum.
+* An inverted channel of true stereo cannot be detected in bands where the channels are hardly correlated. There the mix
+  is the difference of the channels instead of their sum.
 
 ## Training clips
 
