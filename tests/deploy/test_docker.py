@@ -371,12 +371,10 @@ def test_every_container_is_confined_checked_and_limited():
 
 
 def test_the_stop_grace_period_covers_the_drain():
-    from ccmusic.serving.server import END_SECONDS
+    from ccmusic.serving.server import latest_end_seconds
     from ccmusic.settings import Settings
 
-    settings = Settings()
-    longest = settings.drain_linger_seconds + 2 * settings.drain_seconds + END_SECONDS
-    assert int(SERVICES["ccmusic"]["stop_grace_period"].removesuffix("s")) > longest
+    assert int(SERVICES["ccmusic"]["stop_grace_period"].removesuffix("s")) > latest_end_seconds(Settings())
 
 
 def test_the_checks_in_the_file_are_python(tmp_path):

@@ -137,6 +137,13 @@ def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
     return server
 
 
+def latest_end_seconds(settings: Settings) -> float:
+    """How long after SIGTERM the process ends at the latest. Whoever stops it must not kill it earlier."""
+    # uvicorn gives the last connections as long as the drain again
+    drain_seconds = settings.drain_linger_seconds + 2 * settings.drain_seconds + END_SECONDS
+    return drain_seconds + settings.page_stop_seconds + STOP_SECONDS
+
+
 class _Server(uvicorn.Server):
     """Drains before it stops, and exits with 0.
 
@@ -148,10 +155,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._service: Service = app.state.service
-        settings = self._service.settings
-        # uvicorn gives the last connections as long as the drain again
-        drain_seconds = settings.drain_linger_seconds + 2 * settings.drain_seconds + END_SECONDS
-        self._latest_end = LatestEnd(drain_seconds + settings.page_stop_seconds + STOP_SECONDS)
+        self._latest_end = LatestEnd(latest_end_seconds(self._service.settings))
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
