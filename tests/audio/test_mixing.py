@@ -84,6 +84,14 @@ def test_a_part_of_the_recording_is_inverted():
     assert np.mean(in_time[loud] > 0.99) > 0.8  # it takes some seconds until the change is noticed
 
 
+@pytest.mark.parametrize("silent_seconds", [0.6, 1.0, 1.7])
+def test_the_first_sound_after_silence_is_measured(silent_seconds):
+    mono = np.concatenate([np.zeros(int(silent_seconds * RATE), np.float32), music(6.0)])
+    waveform, _ = mixed(np.stack([mono, -mono], axis=1))
+    loud = np.abs(mono) > 0.05
+    assert np.mean(np.abs(waveform[loud]) > 0.9 * np.abs(mono[loud])) > 0.97
+
+
 @pytest.mark.parametrize(("level_db", "inverted"), [(-70, False), (-50, True)])
 def test_a_band_60_db_below_the_whole_is_left_as_it_is(level_db, inverted):
     loud = tone(4.0)

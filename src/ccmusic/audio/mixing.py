@@ -19,7 +19,9 @@ import numpy as np
 FRAME_SECONDS = 0.08
 """Least length of a spectrum, and of the filter that inverts a band."""
 FRAMES_PER_BLOCK = 4
-"""Of each block, one frame is measured."""
+"""Of each block that is measured, one frame is."""
+CALM_BLOCKS = 3
+"""While nothing can be lost in the mix, one of so many blocks is measured, about every second."""
 MOST_CHANNELS = 8
 """More are tracks of a studio, which are only averaged: their correlations cost too much."""
 LOWEST_EDGE_HZ = 90.0
@@ -76,6 +78,8 @@ class ChannelMix:
         self._n_bins = np.diff([*self._edges, self._frame // 2 + 1])
         self._n_blocks = 0.0  # older ones count less
         self._fading = np.exp(-self._block / (MEMORY_SECONDS * sample_rate))
+        self._n_blocks_since = 0
+        self._is_calm = False
         self._covariance = np.zeros((self._n_bands, len(mixed), len(mixed)))
         self._power = np.zeros(len(mixed))
         self._inverted = np.zeros((self._n_bands, len(mixed)), dtype=bool)
@@ -139,7 +143,13 @@ class ChannelMix:
 
     def _mix_block(self) -> np.ndarray:
         is_first_sound = not self._power.any()
-        before, self._inverted = self._inverted, self._bands_to_invert()
+        before = self._inverted
+        self._n_blocks_since += 1
+        if self._n_blocks_since >= (CALM_BLOCKS if self._is_calm else 1):
+            self._measure()
+            self._n_blocks_since = 0
+        self._n_inverted += int(np.count_nonzero(self._inverted.any(axis=1)))
+        self._n_measured += self._n_bands
         if is_first_sound:  # nothing to move away from
             before = self._inverted
         half = self._frame // 2
@@ -153,20 +163,22 @@ class ChannelMix:
         self._n_left -= len(mix)
         return mix
 
-    def _bands_to_invert(self) -> np.ndarray:
-        """Which channels to invert in which bands [shape=(bands, mixed channels)]."""
+    def _measure(self) -> None:
+        """Find out which channels to invert in which bands."""
         frame = np.ascontiguousarray(self._samples[2 * self._frame : 3 * self._frame].T)
         frame *= self._hann
         spectra = np.fft.rfft(frame)
         bands = _covariance(spectra[self._mixed], self._edges)
         self._power += np.einsum("bii->i", bands)
-        self._covariance = self._fading * self._covariance + bands
-        self._n_blocks = self._fading * self._n_blocks + 1.0
+        fading = self._fading**self._n_blocks_since
+        self._covariance = fading * self._covariance + bands
+        self._n_blocks = fading * self._n_blocks + 1.0
         begins_at = BEGINS_AT * (1.0 + FEW_BINS / (self._n_blocks * self._n_bins))
-        inverted = _inverted_channels(self._covariance, self._inverted, begins_at)
-        self._n_inverted += int(np.count_nonzero(inverted.any(axis=1)))
-        self._n_measured += self._n_bands
-        return inverted
+        limit = np.where(self._inverted.any(axis=1), ENDS_AT, begins_at)
+        is_mean_right = not (self._inverted.any() or _can_be_lost(self._covariance, limit).any())
+        self._is_calm = is_mean_right and bool(self._power.any())  # after silence, the first sound is measured
+        if not is_mean_right:
+            self._inverted = _inverted_channels(self._covariance, self._inverted, limit)
 
     def _twice_inverted(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Twice the parts that are to be inverted, with a linear transition over the block [shape=(block,)]."""
@@ -206,7 +218,19 @@ def _covariance(spectra: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return covariance
 
 
-def _inverted_channels(covariance: np.ndarray, before: np.ndarray, begins_at: np.ndarray) -> np.ndarray:
+def _is_heard(covariance: np.ndarray) -> np.ndarray:
+    """Which bands have a share of the power from which on they are not left as they are [shape=(bands,)]."""
+    power = np.einsum("bii->b", covariance)
+    return np.asarray(power > FAINT * power.sum())
+
+
+def _can_be_lost(covariance: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """In which bands some signs of the channels may give `limit` times as much power as the mean [shape=(bands,)]."""
+    most = covariance.shape[1] * np.einsum("bii->b", covariance)  # no signs give more
+    return np.asarray(_is_heard(covariance) & (limit * covariance.sum(axis=(1, 2)) < most))
+
+
+def _inverted_channels(covariance: np.ndarray, before: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Which channels to invert so that no band is lost in the mix.
 
     The signs are those of the first principal component, in which all channels add up.
@@ -215,25 +239,18 @@ def _inverted_channels(covariance: np.ndarray, before: np.ndarray, begins_at: np
     ----------
     covariance : np.ndarray [shape=(bands, channels, channels)]
     before : np.ndarray [shape=(bands, channels), dtype=bool]
-        Which are inverted so far; they return to the mean later than they left it.
-    begins_at : np.ndarray [shape=(bands,)]
-        See `BEGINS_AT`.
+        Which are inverted so far.
+    limit : np.ndarray [shape=(bands,)]
+        A band is inverted where it gets this much more power by it: from `BEGINS_AT` on, and as long as `ENDS_AT`.
 
     Returns
     -------
     np.ndarray [shape=(bands, channels), dtype=bool]
         The first channel is never inverted.
     """
-    power = np.einsum("bii->b", covariance)
-    in_mean = covariance.sum(axis=(1, 2))
-    limit = np.where(before.any(axis=1), ENDS_AT, begins_at)
-    is_heard = power > FAINT * power.sum()
-    is_possible = limit * in_mean < covariance.shape[1] * power  # no signs give more power than this
-    if not (before.any() or (is_heard & is_possible).any()):
-        return before
     _, vectors = np.linalg.eigh(covariance)
     component = vectors[:, :, -1]
     signs = np.where(component * component[:, :1] < 0, -1.0, 1.0)
     with_signs = np.einsum("bi,bij,bj->b", signs, covariance, signs)
-    is_lost = with_signs > limit * in_mean
-    return np.where(is_heard[:, np.newaxis], is_lost[:, np.newaxis] & (signs < 0), before)
+    is_lost = with_signs > limit * covariance.sum(axis=(1, 2))
+    return np.where(_is_heard(covariance)[:, np.newaxis], is_lost[:, np.newaxis] & (signs < 0), before)
