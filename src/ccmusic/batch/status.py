@@ -17,7 +17,8 @@ def status_of(folder: Path) -> dict[str, Any]:
     -------
     dict
         ``counts`` by status; ``errors``: the number of failed tracks by type; ``running``; ``run``: the newest run with
-        ``tracks_per_second`` and, while it runs, ``seconds_left``, None where nothing is known.
+        ``mean_tracks_per_second`` since its start and, while it runs, ``mean_seconds_left``: the time left at that
+        rate; None where nothing is known.
 
     Raises
     ------
@@ -47,6 +48,6 @@ def _run(catalogue: Catalogue, waiting: int | None) -> dict[str, Any] | None:
     rate = run["analysed"] / seconds if run["analysed"] and seconds else None
     left = waiting / rate if rate and waiting is not None else None
     return run | {
-        "tracks_per_second": None if rate is None else round(rate, 3),
-        "seconds_left": None if left is None else round(left),
+        "mean_tracks_per_second": None if rate is None else round(rate, 3),
+        "mean_seconds_left": None if left is None else round(left),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccmusic.commands import arguments
-from ccmusic.commands.batch_reports import Report, report_for
+from ccmusic.commands.batch_progress import Report, report_for
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import stage_printer, warn
 from ccmusic.errors import InvalidParameter

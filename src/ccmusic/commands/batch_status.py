@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ccmusic.commands.batch_reports import sum_line
+from ccmusic.commands.batch_progress import sum_line
 from ccmusic.commands.exit_codes import ExitCode
 
 
@@ -47,8 +47,8 @@ def _lines(status: dict[str, Any]) -> list[str]:
     else:
         state = f"the run of {run['started_at']} was {run['ended_how']} at {run['ended_at']}"
     lines.append(f"{state}; {run['analysed']} analysed")
-    if run["tracks_per_second"] is not None:
-        left = run["seconds_left"]
+    if run["mean_tracks_per_second"] is not None:
+        left = run["mean_seconds_left"]
         more = "" if left is None else f", {timedelta(seconds=left)} left"
-        lines.append(f"{run['tracks_per_second']:.2f} tracks per second{more}")
+        lines.append(f"{run['mean_tracks_per_second']:.2f} tracks per second on average{more}")
     return lines

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from ccmusic.commands import batch_reports
-from ccmusic.commands.batch_reports import report_for, sum_line
+from ccmusic.commands import batch_progress
+from ccmusic.commands.batch_progress import report_for, sum_line
 
 STATE = {"found": 8, "waiting": 4, "ok": 2, "failed": 1, "skipped": 1, "stale": 0, "tracks_per_second": 2.0}
 
@@ -47,7 +47,7 @@ def test_without_a_terminal_or_with_quiet_there_is_no_bar(monkeypatch: pytest.Mo
 
 def test_json_of_a_walk_is_printed_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 0.5, 1.0, 1.9])
-    monkeypatch.setattr(batch_reports.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(batch_progress.time, "monotonic", lambda: next(times))
     out = io.StringIO()
     report = report_for(out, as_json=True, quiet=False)
     for count in range(1, 5):
@@ -56,3 +56,18 @@ def test_json_of_a_walk_is_printed_once_a_second(monkeypatch: pytest.MonkeyPatch
         {"event": "walk", "found": 1},
         {"event": "walk", "found": 3},
     ]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_last_line_reconciles_also_when_answers_are_stale(as_json: bool) -> None:
+    out = io.StringIO()
+    state = STATE | {"waiting": 0, "stale": 4}
+    report_for(out, as_json=as_json, quiet=True).end(state)
+    *others, last = out.getvalue().splitlines()
+    if as_json:
+        assert json.loads(last) == {"event": "end", **state}
+        assert others == []
+    else:
+        assert last == "found 8 = 2 ok + 1 failed + 1 skipped + 4 stale"
+        assert len(others) == 1
+        assert others[0].startswith("4 answers are of another model")

@@ -76,13 +76,13 @@ class BarReport:
 
     def end(self, state: dict[str, Any]) -> None:
         self.close()
-        print(sum_line(state), file=self._out, flush=True)
         if state["stale"]:
             print(
                 f"{state['stale']} answers are of another model, version or setting; --redo-stale makes them again",
                 file=self._out,
                 flush=True,
             )
+        print(sum_line(state), file=self._out, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:
