@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from ccmusic.batch.whole_file import whole_file
-from ccmusic.errors import InvalidParameter
+from ccmusic.errors import InsufficientStorage, InvalidParameter
 from support.catalogue_rows import names_in
 
 
@@ -52,7 +52,10 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
-    with pytest.raises(InvalidParameter, match="free some space"), whole_file(tmp_path / "a") as out:
+    with (
+        pytest.raises(InsufficientStorage, match=r"No space is left for .*Make room"),
+        whole_file(tmp_path / "a") as out,
+    ):
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, out.fileno())
         os.close(full)

@@ -11,12 +11,11 @@ import pytest
 
 from ccmusic import cli
 from ccmusic.audio.payload_hash import payload_hash
-from ccmusic.batch.catalogue import Catalogue
-from ccmusic.batch.track_row import TrackRow
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.tagging import changes
 from ccmusic.tagging.fields import change_fields, read_fields
 from ccmusic.tagging.journal import Journal
+from support.catalogue_rows import answer, answered, write_catalogue
 from support.tagged import make_song
 
 
@@ -30,13 +29,12 @@ def songs(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def results(songs: list[Path], tmp_path: Path) -> Path:
-    folder = tmp_path / "results"
-    with Catalogue.open(folder) as catalogue, catalogue.transaction():
-        for number, song in enumerate(songs, 1):
-            answer = dict(genre="Soul_or_RnB", probability=0.8, sure_level=16, sure_genre="Soul_or_RnB", flags="[]")
-            known = dict(payload=payload_hash(song), size=1, modified_ns=1)
-            catalogue.record(TrackRow(number, os.fsencode(song), str(song), "ok", **answer, **known))
-    return folder
+    found = answer("Soul_or_RnB", 0.8, sure_level=16)
+    rows = [
+        answered(number, os.fsencode(song), found, payload=payload_hash(song), size=1, modified_ns=1)
+        for number, song in enumerate(songs, 1)
+    ]
+    return write_catalogue(tmp_path / "results", rows)
 
 
 def test_from_the_plan_to_the_undo(
@@ -126,9 +124,13 @@ def test_without_results_there_is_no_plan(tmp_path: Path, capsys: pytest.Capture
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("action", ["plan", "apply", "verify", "undo"])
 def test_without_mutagen_the_extra_is_named(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    action: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "mutagen", None)
-    assert cli.main(["tag", "plan", str(results), "--out", str(tmp_path / "plan")]) != ExitCode.OK
-    assert "pip install 'ccmusic[tags]'" in capsys.readouterr().err
+    arguments = ["plan", str(results), "--out", str(tmp_path / "plan")] if action == "plan" else [action, "plan"]
+    assert cli.main(["tag", *arguments]) == ExitCode.USAGE
+    printed = capsys.readouterr().err
+    assert printed.startswith("ccmusic: reading tags needs the package mutagen, which cannot be imported (")
+    assert "pip install 'ccmusic[tags]'" in printed

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,24 +13,25 @@ from ccmusic.audio.payload_hash import payload_hash
 from ccmusic.errors import CcmusicError, InsufficientStorage, TagsInUse
 from ccmusic.tagging import changes
 from ccmusic.tagging.apply import apply_plan, undo, verify_plan
-from ccmusic.tagging.changes import Outcome
+from ccmusic.tagging.changes import TagOutcome
 from ccmusic.tagging.fields import as_stored, change_fields, read_fields
 from ccmusic.tagging.journal import Journal
 from ccmusic.tagging.replacement import STEPS
 from ccmusic.tagging.second_reader import Sound
 from support.killed import FULL, run_until
+from support.small_disk import fill
 from support.tagged import GENRES, SONGS, make_plan, make_song
 
 OWN = {"CCMUSIC_GENRE": "Soul_or_RnB"}
 STEPS_WITH_COPY = STEPS[STEPS.index("copied") : STEPS.index("renamed")]
 
 
-def apply(plan: Path, **how: object) -> list[Outcome]:
+def apply(plan: Path, **how: object) -> list[TagOutcome]:
     with Journal(plan.with_suffix(".journal")) as journal:
         return list(apply_plan(plan, journal, **how))
 
 
-def undone(plan: Path, **how: object) -> list[Outcome]:
+def undone(plan: Path, **how: object) -> list[TagOutcome]:
     with Journal(plan.with_suffix(".journal")) as journal:
         return list(undo(journal, **how))
 
@@ -58,13 +57,13 @@ def test_a_plan_is_applied_verified_and_undone(name: str, folder: Path, tmp_path
     sound = payload_hash(song)
     plan = make_plan(tmp_path / "plan", song, genres=GENRES, own=OWN)
     assert [outcome.what for outcome in verify_plan(plan)] == ["left"]
-    assert apply(plan) == [Outcome(song, "written")]
+    assert apply(plan) == [TagOutcome(song, "written")]
     after = read_fields(song)
     assert (after.genres, after.own, after.others) == (as_stored(song, GENRES), OWN, before.others)
     assert payload_hash(song) == sound
-    assert list(verify_plan(plan)) == [Outcome(song, "as planned")]
-    assert apply(plan) == [Outcome(song, "as planned")]
-    assert undone(plan) == [Outcome(song, "written")]
+    assert list(verify_plan(plan)) == [TagOutcome(song, "as planned")]
+    assert apply(plan) == [TagOutcome(song, "as planned")]
+    assert undone(plan) == [TagOutcome(song, "written")]
     assert read_fields(song) == before
     assert payload_hash(song) == sound
     assert undone(plan) == []
@@ -125,30 +124,6 @@ def test_an_error_at_any_step_leaves_the_file_and_no_copy(step: str, folder: Pat
     assert song.read_bytes() == before
     assert names(folder) == ["song.flac"]
     assert events(plan)[-1] == "dropped"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a small disk")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def fill(path: Path, left: int) -> None:
-    """Take all space of a disk but for so many bytes."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-        file.truncate(file.tell() - left)
 
 
 def test_on_a_full_disk_the_file_stays_and_the_error_says_so(small_disk: Path, tmp_path: Path) -> None:
@@ -215,7 +190,7 @@ def test_two_plans_do_not_change_one_file_at_once(folder: Path, tmp_path: Path) 
     song = make_song("song.flac", folder)
     first = make_plan(tmp_path / "first", song)
     other = make_plan(tmp_path / "other", song, genres=["Jazz"])
-    outcomes: list[Outcome] = []
+    outcomes: list[TagOutcome] = []
 
     def second(_: str) -> None:
         outcomes.extend(apply(other))
@@ -336,8 +311,8 @@ def test_a_name_that_is_not_utf8_is_written_and_undone(folder: Path, tmp_path: P
 
     track = PlannedTrack(song, "write", genres=tuple(GENRES), payload=payload_hash(song))
     write_plan(plan, {}, [track])
-    assert apply(plan) == [Outcome(song, "written")]
-    assert undone(plan) == [Outcome(song, "written")]
+    assert apply(plan) == [TagOutcome(song, "written")]
+    assert undone(plan) == [TagOutcome(song, "written")]
 
 
 def test_a_copy_with_other_sound_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +367,7 @@ def test_only_own_fields_are_written_where_the_genre_stays(folder: Path, tmp_pat
     plan = make_plan(tmp_path / "plan", song, own=OWN)
     apply(plan)
     assert (read_fields(song).genres, read_fields(song).own) == (("Polka",), OWN)
-    assert list(verify_plan(plan)) == [Outcome(song, "as planned")]
+    assert list(verify_plan(plan)) == [TagOutcome(song, "as planned")]
     undone(plan)
     assert (read_fields(song).genres, read_fields(song).own) == (("Polka",), {})
 
@@ -418,8 +393,8 @@ def test_a_plan_without_the_hash_of_the_sound_is_applied(folder: Path, tmp_path:
     plan = tmp_path / "plan"
     lines = [{"plan": 1}, {"path": str(song), "action": "write", "genres_now": [], "genres": GENRES}]
     plan.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert apply(plan) == [Outcome(song, "written")]
-    assert list(verify_plan(plan)) == [Outcome(song, "as planned")]
+    assert apply(plan) == [TagOutcome(song, "written")]
+    assert list(verify_plan(plan)) == [TagOutcome(song, "as planned")]
 
 
 def test_a_line_that_keeps_a_file_changes_nothing(folder: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ccmusic.batch.plan_format import path_of
 from ccmusic.errors import InvalidParameter, TagsInUse
-from ccmusic.tagging.journal import HEADER, Journal, path_fields, path_of
+from ccmusic.tagging.journal import HEADER, Journal
 from ccmusic.tagging.replacement import content_hash, copy_name, is_copy_name
 
 
@@ -169,9 +170,3 @@ def test_only_one_process_has_it(path: Path) -> None:
         Journal(path)
     with Journal(path):
         pass
-
-
-@pytest.mark.parametrize("name", [b"song", "一首歌".encode(), b"caf\xe9", b"line\nend", b'"quoted"'])
-def test_every_path_is_the_same_after_json(name: bytes) -> None:
-    path = Path("/music") / os.fsdecode(name)
-    assert path_of(json.loads(json.dumps(path_fields(path)))) == path

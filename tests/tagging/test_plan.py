@@ -52,9 +52,10 @@ def test_there_is_no_plan_before_it_is_complete(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidParameter, match="No such file"):
-        write_plan(tmp_path / "nowhere" / "plan", {}, TRACKS)
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidParameter, match="cannot be written"):
+        write_plan(tmp_path / "file" / "plan", {}, TRACKS)
 
 
 def test_empty_lines_of_an_editor_do_not_matter(tmp_path: Path) -> None:

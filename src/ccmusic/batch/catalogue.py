@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ccmusic.batch.disk_errors import full_disk
 from ccmusic.batch.track_row import COLUMNS, STATUSES, TrackRow
 from ccmusic.errors import CatalogueError, InsufficientStorage
 
@@ -101,10 +102,12 @@ class Catalogue:
         ------
         CatalogueError
             There is no catalogue, or it is of another version, or no database.
+        InsufficientStorage
         """
         with catalogue_errors(folder):
             try:
-                connection = _reader(folder) if read_only else _writer(folder)
+                with full_disk(folder, "--out"):
+                    connection = _reader(folder) if read_only else _writer(folder)
             except OSError as error:
                 raise CatalogueError(f"{folder} cannot be used: {error.strerror}") from error
         return cls(connection)

@@ -24,6 +24,7 @@ from typing import IO
 import numpy as np
 
 from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.disk_errors import temporary_file_errors
 from ccmusic.inference.acoustic_identity import EMBEDDING_SIZE, PROFILE_SIZE
 
 MAX_SECONDS_APART = 0.5
@@ -82,8 +83,13 @@ def duplicate_groups(found: Iterable[Identity]) -> list[tuple[int, ...]]:
     -------
     list of tuple of int
         The ids of each group of two or more, ascending; a track is in at most one group.
+
+    Raises
+    ------
+    InsufficientStorage, InvalidParameter
+        The temporary file cannot be written.
     """
-    with tempfile.TemporaryFile() as file:
+    with temporary_file_errors(), tempfile.TemporaryFile() as file:
         rows = _Rows(file, found)
         parents = np.arange(len(rows))
         for codes in _divisions(rows):

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ccmusic.errors import DependencyUnavailable, InvalidParameter
+from ccmusic.batch.extras import require_pyarrow
+from ccmusic.errors import InvalidParameter
 
 PLAYLIST_SUFFIXES = frozenset((b".m3u", b".m3u8"))
 LIST_SUFFIXES = PLAYLIST_SUFFIXES | {b".csv", b".parquet"}
@@ -34,9 +35,7 @@ def listed_paths(file: bytes, path_column: str) -> Iterator[bytes]:
     Raises
     ------
     InvalidParameter
-        The list cannot be read, or has no such column.
-    DependencyUnavailable
-        Parquet needs the package pyarrow.
+        The list cannot be read, or has no such column; or it is Parquet, and the package pyarrow is missing.
     """
     suffix = os.path.splitext(file)[1].lower()
     folder = os.path.dirname(file)
@@ -86,14 +85,7 @@ def _in_csv(name: str, column: str) -> Iterator[bytes]:
 
 
 def _in_parquet(name: str, column: str) -> Iterator[bytes]:
-    try:
-        import pyarrow  # imported late: a dependency of the extra batch only
-        from pyarrow import parquet
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"Parquet needs the package pyarrow, which cannot be imported ({error}): install the extra with "
-            "pip install 'ccmusic[batch]', or give a CSV file"
-        ) from error
+    pyarrow, parquet = require_pyarrow("PATH", name, "give a CSV file")
     try:
         with parquet.ParquetFile(name) as table:
             if column not in table.schema_arrow.names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ccmusic.batch.answer_rows import classic_probability, rank_columns, ranks, sure_level
 from ccmusic.batch.exports import answer_of
-from ccmusic.errors import DependencyUnavailable
+from ccmusic.batch.extras import require_pyarrow
 
 if TYPE_CHECKING:
     from ccmusic.batch.track_row import TrackRow
@@ -35,10 +35,10 @@ def write_parquet(tracks: Iterable[TrackRow], out: BinaryIO, top_k: int) -> int:
 
     Raises
     ------
-    DependencyUnavailable
+    InvalidParameter
         pyarrow is not installed.
     """
-    pa, parquet = _pyarrow()
+    pa, parquet = require_pyarrow("--format", "parquet", "choose csv or jsonl")
     schema = _schema(pa, top_k)
     n_tracks = 0
     rows = (_row(track, top_k) for track in tracks)
@@ -58,18 +58,6 @@ def _batches(pa: Any, rows: Iterator[dict[str, Any]], schema: Any) -> Iterator[A
 def _groups(batches: Iterator[Any]) -> Iterator[list[Any]]:
     while group := list(islice(batches, ROWS_PER_GROUP // ROWS_AT_A_TIME)):
         yield group
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        # imported late: optional, and slow to import
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DependencyUnavailable(
-            "Parquet needs pyarrow: pip install 'ccmusic[batch]', or choose --format csv or jsonl, which need nothing"
-        ) from error
-    return pyarrow, pyarrow.parquet
 
 
 def _schema(pa: Any, top_k: int) -> Any:

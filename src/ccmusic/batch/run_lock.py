@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ccmusic.batch.disk_errors import full_disk
 from ccmusic.errors import CatalogueError, CatalogueInUse
 
 LOCK_NAME = "run.lock"
@@ -27,16 +28,19 @@ def only_run(folder: Path) -> Iterator[None]:
         Another run holds it.
     CatalogueError
         The lock cannot be written.
+    InsufficientStorage
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        with full_disk(folder, "--out"):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise CatalogueError(f"{folder} cannot be written to: {error.strerror}") from error
     try:
         _lock(descriptor, folder)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with full_disk(folder, "--out"):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ccmusic.batch.extras import of_extra
 from ccmusic.batch.outcome import GONE
 from ccmusic.batch.walk import FoundFile, is_recording, look_at, recordings_in
-from ccmusic.errors import DependencyUnavailable
 
 STILL_SECONDS = 5.0
 """A file is taken when its size and the time of its change have been the same for so long: it is no longer written."""
@@ -46,7 +46,7 @@ def arrivals(
 
     Raises
     ------
-    DependencyUnavailable
+    InvalidParameter
         The package watchfiles is missing.
     """
     seen: dict[bytes, tuple[FoundFile, float]] = {}
@@ -74,13 +74,8 @@ def arrivals(
 
 
 def _changes(folders: Sequence[Path]) -> Iterator[list[bytes]]:
-    try:
+    with of_extra("batch", "watchfiles", "--watch"):
         from watchfiles import watch  # imported late: a dependency of the extra batch only
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"--watch needs the package watchfiles, which cannot be imported ({error}): install the extra with "
-            "pip install 'ccmusic[batch]'"
-        ) from error
     milliseconds = round(1000 * LOOK_SECONDS)
     options: dict[str, Any] = {"watch_filter": None, "yield_on_timeout": True, "ignore_permission_denied": True}
     for changes in watch(*folders, rust_timeout=milliseconds, debounce=milliseconds, **options):

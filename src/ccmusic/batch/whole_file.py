@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ccmusic.batch.disk_errors import disk_errors
 from ccmusic.errors import InvalidParameter
 
 
@@ -33,10 +33,12 @@ def whole_file(path: Path, flag: str = "--out") -> Iterator[BinaryIO]:
 
     Raises
     ------
+    InsufficientStorage
+        No space is left.
     InvalidParameter
         The place is not one of a regular file, or cannot be written.
     """
-    try:
+    with disk_errors(path, flag):
         place = path.resolve()
         if place.exists() and not place.is_file():
             raise InvalidParameter(flag, f"is {path}, which is not a regular file: name another")
@@ -50,12 +52,6 @@ def whole_file(path: Path, flag: str = "--out") -> Iterator[BinaryIO]:
                 os.fsync(out.fileno())
             partial.replace(place)
             _sync_folder(place.parent)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free some space there, or name another place" if full else "name another place"
-        raise InvalidParameter(flag, f"is {path}, which cannot be written: {error.strerror}; {advice}") from error
 
 
 @contextmanager

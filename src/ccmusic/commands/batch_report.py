@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import warn
-from ccmusic.errors import CcmusicError, DependencyUnavailable
+from ccmusic.errors import CcmusicError, InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ccmusic.batch.report.review import GenresOfFile
     from ccmusic.batch.track_row import TrackRow
 
@@ -53,14 +52,10 @@ def _run(options: argparse.Namespace) -> int:
     path: Path = options.out or options.folder / REPORT_NAME
     vocabulary = shipped_vocabulary() if options.vocabulary is None else read_vocabulary(options.vocabulary)
     genres_of_file = None if options.no_tags else _reader()
-    with Catalogue.open(options.folder, read_only=True) as catalogue:
+    with catalogue_errors(options.folder), Catalogue.open(options.folder, read_only=True) as catalogue:
         total = sum(catalogue.counts().values())
-
-        def follow(tracks: Iterable[TrackRow]) -> Iterable[TrackRow]:
-            with catalogue_errors(options.folder):
-                # disable=None: shown on a terminal only
-                yield from tqdm(tracks, total=total, unit="track", disable=True if options.quiet else None, leave=False)
-
+        # disable=None: shown on a terminal only
+        follow = partial(tqdm, total=total, unit="track", disable=True if options.quiet else None, leave=False)
         with whole_file(path) as out:
             write_report(catalogue, out, genres_of_file, vocabulary.genres, follow=follow)
     print(f"{path}: {total} tracks")
@@ -74,8 +69,8 @@ def _reader() -> GenresOfFile | None:
 
     try:
         require_mutagen()
-    except DependencyUnavailable as error:
-        warn(f"the genres in the files are not read: {error.sentence}")
+    except InvalidParameter as error:
+        warn(f"the genres in the files are not read: {error}")
         return None
 
     def genres_of_file(track: TrackRow) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ from ccmusic.errors import CatalogueError, CcmusicError, InsufficientStorage, In
 from ccmusic.process.log_lines import one_line
 
 if TYPE_CHECKING:
-    from ccmusic.tagging.changes import Outcome
+    from ccmusic.tagging.changes import TagOutcome
 
 JOURNAL_SUFFIX = ".journal"
 MOST_REASONS = 20
@@ -91,6 +91,9 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
 
 def _reported(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     def wrapped(options: argparse.Namespace) -> int:
+        from ccmusic.tagging.mutagen_library import require_mutagen
+
+        require_mutagen()
         try:
             return run(options)
         except (InvalidParameter, CatalogueError, InsufficientStorage):
@@ -103,20 +106,19 @@ def _reported(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Na
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from ccmusic.batch.catalogue import Catalogue
-    from ccmusic.tagging.mutagen_library import require_mutagen
-    from ccmusic.tagging.plan import KEEP, write_plan
+    from ccmusic.batch.catalogue import Catalogue, catalogue_errors
+    from ccmusic.batch.plan_format import KEEP
+    from ccmusic.tagging.plan import write_plan
     from ccmusic.tagging.propose import ADD, MISSING, REPLACE, Wishes, propose
     from ccmusic.tagging.vocabulary import read_vocabulary, shipped_vocabulary
     from ccmusic.version import __version__
 
-    require_mutagen()
     vocabulary = shipped_vocabulary() if options.vocabulary is None else read_vocabulary(options.vocabulary)
     mode = REPLACE if options.replace else ADD if options.add else MISSING
     wishes = Wishes(vocabulary, mode, options.evidence)
     about = {"made_by": f"ccmusic {__version__}", "results": str(options.results.absolute())}
     about |= {"vocabulary": vocabulary.name, "mode": mode}
-    with Catalogue.open(options.results, read_only=True) as catalogue:
+    with catalogue_errors(options.results), Catalogue.open(options.results, read_only=True) as catalogue:
         counts = write_plan(options.out, about, (propose(row, wishes) for row in catalogue.tracks()))
     most = Counter(counts).most_common(MOST_REASONS)
     for what, number in most:
@@ -159,7 +161,7 @@ def _journal(options: argparse.Namespace) -> Path:
     return Path(options.journal or plan.with_name(f"{plan.name}{JOURNAL_SUFFIX}"))
 
 
-def _print(outcomes: Iterable[Outcome]) -> int:
+def _print(outcomes: Iterable[TagOutcome]) -> int:
     """Print what became of each file that is not as wished, and the sums; on a terminal the number so far too."""
     from tqdm import tqdm
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ccmusic.audio.payload_hash import payload_hash
+from ccmusic.batch.plan_format import WRITE, path_of
 from ccmusic.errors import TagError
-from ccmusic.tagging.changes import Change, Outcome, attempt, make_change, real_path
+from ccmusic.tagging.changes import Change, TagOutcome, attempt, make_change, real_path
 from ccmusic.tagging.fields import Fields, as_stored, change_fields, read_fields, restore_fields
-from ccmusic.tagging.journal import Journal, Record, path_of
-from ccmusic.tagging.plan import WRITE, PlannedTrack, read_plan
+from ccmusic.tagging.journal import Journal, Record
+from ccmusic.tagging.plan import PlannedTrack, read_plan
 from ccmusic.tagging.replacement import OnStep, content_hash
 
 CHANGED_SINCE = "was changed since the plan was made"
@@ -18,7 +19,7 @@ CHANGED_SINCE = "was changed since the plan was made"
 
 def apply_plan(
     plan: Path, journal: Journal, *, keeps_times: bool = True, on_step: OnStep = lambda _: None
-) -> Iterator[Outcome]:
+) -> Iterator[TagOutcome]:
     """Write what a plan says, one file after the other.
 
     Parameters
@@ -64,7 +65,7 @@ def _holds(track: PlannedTrack, path: Path, fields: Fields) -> bool:
     return fields.genres == genres and (track.own is None or fields.own == track.own)
 
 
-def verify_plan(plan: Path) -> Iterator[Outcome]:
+def verify_plan(plan: Path) -> Iterator[TagOutcome]:
     """Read the files of a plan again: ``as planned``, or ``left`` and why."""
 
     def look(track: PlannedTrack) -> str:
@@ -81,7 +82,7 @@ def verify_plan(plan: Path) -> Iterator[Outcome]:
             yield attempt(track.path, lambda track=track: look(track))  # type: ignore[misc]
 
 
-def undo(journal: Journal, *, keeps_times: bool = True, on_step: OnStep = lambda _: None) -> Iterator[Outcome]:
+def undo(journal: Journal, *, keeps_times: bool = True, on_step: OnStep = lambda _: None) -> Iterator[TagOutcome]:
     """Give the files of a journal the fields back that they had, the newest change first.
 
     A file that was changed since is left as it is.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic.audio.payload_hash import payload_hash
+from ccmusic.batch.disk_errors import is_full
 from ccmusic.errors import CcmusicError, InsufficientStorage, InvalidParameter, TagError
 from ccmusic.tagging.fields import Fields, read_fields
 from ccmusic.tagging.journal import Journal
@@ -18,7 +18,7 @@ from ccmusic.tagging.second_reader import TELLS_NO_GENRE, read_sound
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TagOutcome:
     """What became of a file.
 
     Parameters
@@ -35,7 +35,7 @@ class Outcome:
     reason: str = ""
 
 
-def attempt(path: Path, work: Callable[[], str]) -> Outcome:
+def attempt(path: Path, work: Callable[[], str]) -> TagOutcome:
     """Run the change of one file; what is wrong with this file alone is its outcome.
 
     Raises
@@ -44,18 +44,18 @@ def attempt(path: Path, work: Callable[[], str]) -> Outcome:
         The disk is full: the next file would meet the same.
     """
     try:
-        return Outcome(path, work())
+        return TagOutcome(path, work())
     except InvalidParameter as error:
-        return Outcome(path, "left", error.reason)
+        return TagOutcome(path, "left", error.reason)
     except CcmusicError as error:
-        return Outcome(path, "left", str(error))
+        return TagOutcome(path, "left", str(error))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_full(error):
             raise InsufficientStorage(
                 f"No space is left for the copy of {path}, or for the journal. The file is as it was. Make room, and "
                 "give the same command again."
             ) from error
-        return Outcome(path, "left", f"cannot be changed: {error.strerror}")
+        return TagOutcome(path, "left", f"cannot be changed: {error.strerror}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ccmusic.audio.budget import Budget
 from ccmusic.audio.formats import HEAD_BYTES, by_head
 from ccmusic.audio.identify import identify
 from ccmusic.audio.limits import DecodeLimits
-from ccmusic.errors import CcmusicError, DependencyUnavailable, InvalidParameter, TagError
+from ccmusic.errors import CcmusicError, InvalidParameter, TagError
 from ccmusic.tagging.id3_tag import Id3Tag
 from ccmusic.tagging.mutagen_library import require_mutagen
 from ccmusic.tagging.named_tag import NamedTag
@@ -150,7 +150,7 @@ def _tag_errors() -> Iterator[None]:
     require_mutagen()
     try:
         yield
-    except (TagError, DependencyUnavailable, InvalidParameter):
+    except (TagError, InvalidParameter):
         raise
     except CcmusicError as error:
         raise TagError(str(error)) from error

@@ -7,7 +7,6 @@ finds out how far it came, and finishes or removes it.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -16,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ccmusic.batch.disk_errors import disk_errors
+from ccmusic.batch.plan_format import path_fields, path_of
 from ccmusic.errors import InvalidParameter, TagsInUse
 from ccmusic.tagging.replacement import content_hash, flush, is_copy_name
 
@@ -36,27 +37,14 @@ class Journal:
     TagsInUse
         Another process has it open.
     InvalidParameter
-        The file is no journal.
-    OSError
+        The file is no journal, or cannot be used.
+    InsufficientStorage
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        is_new = not path.exists()
-        self._file = path.open("a+b", buffering=0)
-        try:
-            self._lock()
-            self._end = self._complete_lines()
-            if is_new:
-                flush(path.parent)
-            self._begun: dict[int, Record] = {}
-            self._finished: dict[int, tuple[int, str]] = {}  # the place of `begin`, and the hash of the new file
-            self._n_changes = 0
-            self._read()
-            self._recover()
-        except BaseException:
-            self._file.close()
-            raise
+        with disk_errors(path, "--journal"):
+            self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +57,7 @@ class Journal:
     def begin(self, path: Path, copy: str, **about: Any) -> int:
         """Note that a file is about to be changed by a copy with this name; return the number of the change."""
         self._n_changes += 1
-        record = {"event": "begin", "change": self._n_changes, **path_fields(path), "copy": copy, **about}
+        record = {"event": "begin", "change": self._n_changes, **path_fields(os.fsencode(path)), "copy": copy, **about}
         place = self._append(record)
         self._begun[self._n_changes] = {**record, "place": place}
         return self._n_changes
@@ -95,6 +83,23 @@ class Journal:
             for place, content in sorted(self._finished.values(), reverse=True):
                 file.seek(place)
                 yield {**json.loads(file.readline()), "content": content}
+
+    def _open(self) -> None:
+        is_new = not self.path.exists()
+        self._file = self.path.open("a+b", buffering=0)
+        try:
+            self._lock()
+            self._end = self._complete_lines()
+            if is_new:
+                flush(self.path.parent)
+            self._begun: dict[int, Record] = {}
+            self._finished: dict[int, tuple[int, str]] = {}  # the place of `begin`, and the hash of the new file
+            self._n_changes = 0
+            self._read()
+            self._recover()
+        except BaseException:
+            self._file.close()
+            raise
 
     def _finish(self, change: int) -> None:
         record = self._begun.pop(change)
@@ -181,18 +186,3 @@ class Journal:
             raise
         place, self._end = self._end, self._end + len(line)
         return place
-
-
-def path_fields(path: Path) -> Record:
-    """A path in JSON: as text, and if it is not UTF-8 also as bytes in Base64."""
-    raw = os.fsencode(path)
-    try:
-        return {"path": raw.decode()}
-    except UnicodeDecodeError:
-        return {"path": raw.decode("utf-8", "backslashreplace"), "path_base64": base64.b64encode(raw).decode()}
-
-
-def path_of(record: Record) -> Path:
-    """The path that `path_fields` put into a record."""
-    raw = base64.b64decode(record["path_base64"]) if "path_base64" in record else record["path"].encode()
-    return Path(os.fsdecode(raw))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccmusic.errors import DependencyUnavailable
+from ccmusic.batch.extras import of_extra
 
 
 def require_mutagen() -> Any:
@@ -12,15 +12,11 @@ def require_mutagen() -> Any:
 
     Raises
     ------
-    DependencyUnavailable
+    InvalidParameter
+        It is not installed.
     """
-    try:
+    with of_extra("tags", "mutagen", "reading tags"):
         import mutagen  # imported late: of the extra tags only
         from mutagen import aiff, apev2, asf, dsf, flac, id3, mp4, oggflac, oggopus, oggspeex, oggvorbis, wave
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"tags need the package mutagen, which cannot be imported ({error}): "
-            "install the extra with pip install 'ccmusic[tags]'"
-        ) from error
     del aiff, apev2, asf, dsf, flac, id3, mp4, oggflac, oggopus, oggspeex, oggvorbis, wave
     return mutagen

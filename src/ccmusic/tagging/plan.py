@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ccmusic.errors import InsufficientStorage, InvalidParameter
-from ccmusic.tagging.journal import path_fields, path_of
-from ccmusic.tagging.replacement import flush
+from ccmusic.batch.plan_format import KEEP, PLAN_VERSION, WRITE, path_fields, path_of
+from ccmusic.batch.whole_file import whole_file
+from ccmusic.errors import InvalidParameter
 
-PLAN_VERSION = 1
-WRITE, KEEP = "write", "keep"
 MOST_LINE_BYTES = 2**20
 
 
@@ -38,7 +36,7 @@ class PlannedTrack:
     payload : str or None
         The hash of the sound; None if it is not known, and then not compared with the file.
     answer : dict
-        ``label``, ``level`` and ``probability``, on which it rests.
+        ``label``, ``level`` and ``probability`` that the genre comes from.
     """
 
     path: Path
@@ -53,7 +51,7 @@ class PlannedTrack:
     def as_json(self) -> dict[str, Any]:
         """The line, without what is empty."""
         fields = {name: value for name, value in asdict(self).items() if name != "path" and value not in ("", {}, None)}
-        return {**path_fields(self.path), **fields}
+        return {**path_fields(os.fsencode(self.path)), **fields}
 
 
 def write_plan(path: Path, about: dict[str, Any], tracks: Iterable[PlannedTrack]) -> dict[str, int]:
@@ -62,7 +60,7 @@ def write_plan(path: Path, about: dict[str, Any], tracks: Iterable[PlannedTrack]
     Parameters
     ----------
     path : Path
-        The file to make. It is there only when it is complete.
+        The file to make; its folder too if it is missing. It is there only when it is complete.
     about : dict
         How the plan was made; its first line.
     tracks : iterable of PlannedTrack
@@ -75,29 +73,19 @@ def write_plan(path: Path, about: dict[str, Any], tracks: Iterable[PlannedTrack]
     """
     if path.exists():
         raise InvalidParameter("--out", f"is {path}, which exists: name another file")
-    part = path.with_name(f"{path.name}.part")
     counts: dict[str, int] = {}
-    try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(json.dumps({"plan": PLAN_VERSION, **about}, ensure_ascii=False) + "\n")
-            for track in tracks:
-                file.write(json.dumps(track.as_json(), ensure_ascii=False) + "\n")
-                what = track.action if track.action == WRITE else f"{KEEP}: {track.reason}"
-                counts[what] = counts.get(what, 0) + 1
-        flush(part)
-        part.rename(path)
-    except OSError as error:
-        raise storage_error(error, path, "--out") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as out:
+        out.write(_line({"plan": PLAN_VERSION, **about}))
+        for track in tracks:
+            out.write(_line(track.as_json()))
+            what = track.action if track.action == WRITE else f"{KEEP}: {track.reason}"
+            counts[what] = counts.get(what, 0) + 1
     return counts
 
 
-def storage_error(error: OSError, path: Path, name: str) -> InsufficientStorage | InvalidParameter:
-    """The typed error for a file that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InsufficientStorage(f"No space is left for {path}. Make room, and give the same command again.")
-    return InvalidParameter(name, f"is {path}, which cannot be used: {error.strerror}")
+def _line(record: dict[str, Any]) -> bytes:
+    # a reason may name a file that is not UTF-8
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_plan(path: Path) -> Iterator[PlannedTrack]:
