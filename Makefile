@@ -28,7 +28,7 @@ test: $(VENV)/.test  ## install and run the tests
 
 # What needs no running service, no browser and no torch: for other Pythons, against the wheel as people install it.
 FAST := tests/audio tests/features tests/models tests/inference tests/health tests/scoring tests/evaluation tests/alerting \
-  tests/checkpoints/hub tests/test_genres.py tests/test_settings.py tests/test_errors.py tests/test_parallel.py
+  tests/checkpoints/hub tests/batch/report tests/test_genres.py tests/test_settings.py tests/test_errors.py tests/test_parallel.py
 WHEEL_VENV ?= $(VENV)-wheel
 test-wheel:  ##+ build the wheel, install it in an empty environment, and run the fast tests there
 	rm -rf $(WHEEL_VENV)

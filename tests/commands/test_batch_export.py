@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 
 import pytest
 
 from ccmusic.batch import exports
+from ccmusic.batch.catalogue import Catalogue
 from ccmusic.cli import main
 from support.catalogue_rows import answer, answered, failed, names_in, write_catalogue
 
@@ -87,3 +89,22 @@ def test_an_error_in_the_middle_leaves_the_last_export(catalogue, monkeypatch):
         export(catalogue, "--format", "csv")
     assert (catalogue / "tracks.csv").read_bytes() == before
     assert [name for name in names_in(catalogue) if "incomplete" in name] == []
+
+
+def test_without_pyarrow_the_extra_is_named_and_the_model_is_not(catalogue, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert export(catalogue, "--format", "parquet") == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("ccmusic: --format parquet needs the package pyarrow, which cannot be imported (")
+    assert printed.endswith("pip install 'ccmusic[batch]', or choose csv or jsonl\n")
+    assert [name for name in names_in(catalogue) if "parquet" in name] == []
+
+
+def test_playlists_of_genres_that_are_gone_are_removed(catalogue, capsys):
+    assert export(catalogue, "--format", "m3u8", "--unsure") == 0
+    with Catalogue.open(catalogue) as opened:
+        opened.connection.execute("UPDATE tracks SET status = 'skipped'")
+    capsys.readouterr()
+    assert export(catalogue, "--format", "m3u8") == 0
+    assert "2 playlists of an earlier export are removed" in capsys.readouterr().err
+    assert names_in(catalogue / "playlists") == []

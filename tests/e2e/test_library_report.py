@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.plan_format import PLAN_VERSION
 from ccmusic.batch.report.page import write_report
 from ccmusic.tagging.plan import read_plan
 from support.catalogue_rows import answer, answered, failed, write_catalogue
@@ -139,7 +140,7 @@ def test_decisions_become_a_plan_with_exact_paths(opened, tmp_path):
         b"/m/rock 5.mp3": ("write", ("Opera", "Arias")),
     }
     about, *lines = [json.loads(line) for line in download.value.path().read_text("utf-8").splitlines()]
-    assert (about["plan"], about["mode"]) == (1, "review")
+    assert (about["plan"], about["mode"]) == (PLAN_VERSION, "review")
     latin, right, rock = sorted(lines, key=lambda line: line["path"])
     assert base64.b64decode(latin["path_base64"]) == b"/m/Caf\xe9.mp3"
     assert (latin["action"], latin["genres"], latin["genres_now"]) == ("write", ["Opera", "Arias"], ["Jazz"])

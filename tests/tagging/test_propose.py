@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +11,15 @@ import pytest
 
 from ccmusic.audio.payload_hash import payload_hash
 from ccmusic.batch.track_row import TrackRow
+from ccmusic.genres import taxonomy_of
 from ccmusic.tagging.fields import change_fields, read_fields
 from ccmusic.tagging.propose import ADD, REPLACE, Wishes, propose
 from ccmusic.tagging.vocabulary import Vocabulary, shipped_vocabulary
+from support.catalogue_rows import answer, answered
 from support.tagged import make_song
 
 SHIPPED = Wishes(shipped_vocabulary())
-ANSWER = {
-    "model": {"name": "embedded", "version": "1.2", "sha256": "ab"},
-    "levels": {
-        "16": [{"genre": "Soul_or_RnB", "probability": 0.41}, {"genre": "Teen_pop", "probability": 0.2}],
-        "9": [{"genre": "Soul_or_RnB", "probability": 0.41}],
-        "2": [{"genre": "Non_classic", "probability": 0.97}],
-    },
-}
+Answered = Callable[..., TrackRow]
 
 
 @pytest.fixture
@@ -33,13 +28,21 @@ def song(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def row(song: Path) -> TrackRow:
-    about = song.stat()
-    return TrackRow(
-        id=1, path=os.fsencode(song), name=str(song), status="ok", size=about.st_size, modified_ns=about.st_mtime_ns,
-        payload=payload_hash(song), answer=json.dumps(ANSWER), genre="Soul_or_RnB", probability=0.41, sure_level=16,
-        sure_genre="Soul_or_RnB", flags="[]",
-    )  # fmt: skip
+def row_of(song: Path) -> Answered:
+    """The row of the song with an answer."""
+
+    def row(genre: str = "Soul_or_RnB", probability: float = 0.41, **of_answer: object) -> TrackRow:
+        about = song.stat()
+        found = answer(genre, probability, **{"sure_level": 16} | of_answer)
+        known = dict(size=about.st_size, modified_ns=about.st_mtime_ns, payload=payload_hash(song))
+        return answered(1, os.fsencode(song), found, **known)
+
+    return row
+
+
+@pytest.fixture
+def row(row_of: Answered) -> TrackRow:
+    return row_of()
 
 
 def test_a_sure_genre_is_written_where_none_is(row: TrackRow, song: Path) -> None:
@@ -51,38 +54,44 @@ def test_a_sure_genre_is_written_where_none_is(row: TrackRow, song: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("of_answer", "changes", "reason"),
     [
-        ({"sure_level": 0, "sure_genre": None}, "uncertain"),
-        ({"sure_level": None, "sure_genre": None, "flags": '["uncertain"]'}, "uncertain"),
-        ({"odd": "speech"}, "seems to be no music: speech"),
-        ({"flags": '["too_short"]'}, "too short"),
-        ({"status": "stale"}, "stale, see `ccmusic batch status`"),
-        ({"status": "failed", "sure_level": None, "sure_genre": None}, "failed, see `ccmusic batch status`"),
-        ({"sure_level": 2, "sure_genre": "Non_classic"}, "Non_classic is excluded by the vocabulary"),
-        ({"sure_genre": "Schlager"}, "Schlager is not in the vocabulary"),
-        ({"payload": "sha256:other", "size": 1}, "has other sound than when it was analysed"),
+        ({"sure_level": 0}, {}, "uncertain"),
+        ({"sure_level": None, "flags": ("uncertain",)}, {}, "uncertain"),
+        ({"odd": "speech"}, {}, "seems to be no music: speech"),
+        ({"flags": ("too_short",)}, {}, "too short"),
+        ({}, {"status": "stale"}, "stale, see `ccmusic batch status`"),
+        ({}, {"status": "failed", "answer": None}, "failed, see `ccmusic batch status`"),
+        ({"sure_level": 2}, {}, "Non_classic is excluded by the vocabulary"),
+        ({}, {"payload": "sha256:other", "size": 1}, "has other sound than when it was analysed"),
     ],
 )
-def test_a_file_is_kept_and_the_plan_says_why(changes: dict[str, object], reason: str, row: TrackRow) -> None:
-    track = propose(replace(row, **changes), SHIPPED)
+def test_a_file_is_kept_and_the_plan_says_why(
+    of_answer: dict[str, object], changes: dict[str, object], reason: str, row_of: Answered
+) -> None:
+    track = propose(replace(row_of(**of_answer), **changes), SHIPPED)
     assert (track.action, track.reason, track.genres) == ("keep", reason, None)
 
 
-def test_the_finest_sure_level_is_written(row: TrackRow) -> None:
-    classical = replace(row, sure_level=2, sure_genre="Classic", flags='["uncertain"]')
-    assert propose(classical, SHIPPED).genres == ("Classical",)
+def test_a_label_that_the_vocabulary_does_not_have_is_not_written(row_of: Answered) -> None:
+    own = row_of("Schlager", 0.9, taxonomy=taxonomy_of("own", ("Schlager", "Polka")), sure_level=2)
+    assert propose(own, SHIPPED).reason == "Schlager is not in the vocabulary"
 
 
-def test_the_likeliest_genre_of_a_model_without_thresholds_is_written(row: TrackRow) -> None:
-    track = propose(replace(row, sure_level=None, sure_genre=None), SHIPPED)
+def test_the_finest_sure_level_is_written(row_of: Answered) -> None:
+    assert propose(row_of("Opera", 0.4, sure_level=2, flags=("uncertain",)), SHIPPED).genres == ("Classical",)
+
+
+def test_the_likeliest_genre_of_a_model_without_thresholds_is_written(row_of: Answered) -> None:
+    track = propose(row_of(sure_level=None), SHIPPED)
     assert track.genres == ("Soul", "R&B")
-    assert track.answer == {"label": "Soul_or_RnB", "probability": 0.41}
+    assert track.answer == {"label": "Soul_or_RnB", "level": 16, "probability": 0.41}
 
 
-def test_the_probability_is_that_of_the_level(row: TrackRow) -> None:
-    track = propose(replace(row, sure_level=2, sure_genre="Non_classic"), SHIPPED)
-    assert track.answer == {"label": "Non_classic", "level": 2, "probability": 0.97}
+def test_the_probability_is_that_of_the_level(row_of: Answered) -> None:
+    track = propose(row_of("Soul_or_RnB", 0.9, sure_level=2), SHIPPED)
+    assert (track.answer["label"], track.answer["level"]) == ("Non_classic", 2)
+    assert track.answer["probability"] > 0.98
 
 
 def test_a_genre_that_is_there_is_never_replaced_by_default(row: TrackRow, song: Path) -> None:
@@ -117,15 +126,14 @@ def test_evidence_is_written_on_request_beside_a_kept_genre(row: TrackRow, song:
         "CCMUSIC_GENRE": "Soul_or_RnB",
         "CCMUSIC_LEVEL": "16",
         "CCMUSIC_PROBABILITY": "0.41",
-        "CCMUSIC_MODEL": "embedded 1.2",
+        "CCMUSIC_MODEL": "made-up 1",
     }
     change_fields(song, None, track.own)
     assert propose(row, replace(SHIPPED, evidence=True)).reason == "has a genre"
 
 
-def test_no_evidence_of_an_uncertain_answer(row: TrackRow) -> None:
-    uncertain = replace(row, sure_level=0, sure_genre=None)
-    assert propose(uncertain, replace(SHIPPED, evidence=True)).action == "keep"
+def test_no_evidence_of_an_uncertain_answer(row_of: Answered) -> None:
+    assert propose(row_of(sure_level=0), replace(SHIPPED, evidence=True)).action == "keep"
 
 
 def test_a_file_that_was_only_retagged_is_written(row: TrackRow, song: Path) -> None:

@@ -6,7 +6,6 @@ playlist Classical has the symphonies too.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
@@ -16,9 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ccmusic.batch.certainty import ANSWERED, certainty_of
+from ccmusic.batch.disk_errors import temporary_file_errors
+from ccmusic.batch.exports import answer_of
 from ccmusic.batch.genre_groups import groups_of
+from ccmusic.batch.own_playlists import OwnPlaylists
 from ccmusic.batch.whole_file import whole_file
 from ccmusic.genres import Genre
 from ccmusic.process.log_lines import one_line
@@ -45,41 +48,50 @@ class Playlists:
     n_tracks : int
         Tracks that are in a playlist.
     files : list of Path
+    removed : list of Path
+        Playlists of an earlier export of the same catalogue, of genres that no track has now.
     left_out : Counter of str
         Tracks that are in none, by reason: ``not sure``, ``name`` (not UTF-8, or with a line end), ``too many genres``.
     """
 
     n_tracks: int = 0
     files: list[Path] = field(default_factory=list)
+    removed: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def write_playlists(tracks: Iterable[TrackRow], folder: Path, *, unsure: bool = False) -> Playlists:
+def write_playlists(tracks: Iterable[TrackRow], folder: Path, catalogue: Path, *, unsure: bool = False) -> Playlists:
     """Write one playlist for each genre into `folder`.
 
     Parameters
     ----------
     tracks : iterable of TrackRow
-        Those without an answer are ignored.
+        Those without an answer of the file as it is are ignored.
     folder : Path
-        Made if it is missing. Playlists of the same name are replaced, others stay.
+        Made if it is missing. Playlists of the same name are replaced. Unchanged ones that an earlier export of this
+        catalogue wrote are removed if their genre is gone; all others stay.
+    catalogue : Path
+        The folder of the catalogue.
     unsure : bool
-        Whether tracks whose answer is sure of no level, or that seem to be no music, go into the playlist of their
+        Whether tracks whose answer is sure of nothing (`ccmusic.batch.certainty`) go into the playlist of their
         likeliest genre.
 
     Raises
     ------
+    InsufficientStorage
+        No space is left there, or for temporary files.
     InvalidParameter
         The folder cannot be written.
     """
     report = Playlists()
-    with ExitStack() as stack:
+    own = OwnPlaylists(catalogue)
+    with temporary_file_errors(), ExitStack() as stack:
         lists: dict[str, BinaryIO] = {}
         names: dict[str, str] = {}
         for track in tracks:
-            if track.answer is None:
+            if track.status not in ANSWERED:
                 continue
-            groups = _groups(track, unsure=unsure)
+            groups = _groups(track.status, answer_of(track), unsure=unsure)
             entry = _entry(track, folder)
             if not groups or entry is None:
                 report.left_out["not sure" if not groups else "name"] += 1
@@ -93,32 +105,26 @@ def write_playlists(tracks: Iterable[TrackRow], folder: Path, *, unsure: bool = 
                 if label not in lists:
                     lists[label] = stack.enter_context(TemporaryFile())
                     names[label] = by_label[label].label_en
+                    lists[label].write(_title(names[label]))
                 lists[label].write(entry)
         for label, file_name in _file_names(names).items():
             path = folder / f"{file_name}.m3u8"
-            _write(path, names[label], lists[label])
+            with whole_file(path) as out:
+                own.write(path.name, lists[label], out)
             report.files.append(path)
+    report.removed = own.remove_others(folder, report.files)
     return report
 
 
-def _write(path: Path, name: str, entries: BinaryIO) -> None:
-    entries.seek(0)
-    with whole_file(path) as out:
-        out.write(f"#EXTM3U\n#PLAYLIST:{one_line(name)}\n".encode("utf-8", "backslashreplace"))
-        while block := entries.read(1 << 20):
-            out.write(block)
+def _title(name: str) -> bytes:
+    return f"#PLAYLIST:{one_line(name)}\n".encode("utf-8", "backslashreplace")
 
 
-def _groups(track: TrackRow, *, unsure: bool) -> tuple[Genre, ...]:
-    answer = json.loads(track.answer or "{}")
-    taxonomy = answer["taxonomy"]
-    if track.sure_level and track.sure_genre is not None and track.odd is None:
-        return groups_of(taxonomy, track.sure_level, track.sure_genre)
-    # a model without thresholds flags what it is not sure of
-    sure = track.sure_level is None and track.odd is None and "uncertain" not in json.loads(track.flags or "[]")
-    if (sure or unsure) and track.genre is not None:
-        return groups_of(taxonomy, answer["level"], track.genre)
-    return ()
+def _groups(status: str, answer: dict[str, Any], *, unsure: bool) -> tuple[Genre, ...]:
+    sure = certainty_of(status, answer)
+    if sure.why_not and not unsure:
+        return ()
+    return groups_of(answer["taxonomy"], sure.level or answer["level"], sure.label)
 
 
 def _entry(track: TrackRow, folder: Path) -> bytes | None:

@@ -14,7 +14,6 @@ from ccmusic.commands.messages import warn
 from ccmusic.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from ccmusic.batch.catalogue import Catalogue
     from ccmusic.batch.track_row import TrackRow
 
 FORMATS = ("csv", "jsonl", "parquet", "m3u8")
@@ -52,22 +51,14 @@ def add_action(actions: Any, name: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ccmusic.batch.catalogue import Catalogue
+    from ccmusic.batch.catalogue import Catalogue, catalogue_errors
 
     _check(options)
-    with Catalogue.open(options.folder, read_only=True) as catalogue:
-        (_playlists if options.format == "m3u8" else _table)(tracks_of(catalogue, options.folder), options)
+    with catalogue_errors(options.folder), Catalogue.open(options.folder, read_only=True) as catalogue:
+        (_playlists if options.format == "m3u8" else _table)(catalogue.tracks(), options)
         if stale := catalogue.counts()["stale"]:
             warn(f"{stale} of the answers are stale: another model, version or setting gave them")
     return ExitCode.OK
-
-
-def tracks_of(catalogue: Catalogue, folder: Path) -> Iterator[TrackRow]:
-    """The tracks of a catalogue; errors of the database, and those alone, are errors of the catalogue."""
-    from ccmusic.batch.catalogue import catalogue_errors
-
-    with catalogue_errors(folder):
-        yield from catalogue.tracks()
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -84,11 +75,14 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _table(tracks: Iterator[TrackRow], options: argparse.Namespace) -> None:
+    from ccmusic.batch.disk_errors import disk_errors
     from ccmusic.batch.whole_file import whole_file
 
     write = _writer(options.format, options.top_k or DEFAULT_TOP_K)
     if options.out == STANDARD_OUTPUT:
-        write(tracks, sys.stdout.buffer)
+        with disk_errors("standard output", "--out"):
+            write(tracks, sys.stdout.buffer)
+            sys.stdout.flush()
         return
     path = Path(options.out) if options.out else options.folder / f"tracks.{options.format}"
     with whole_file(path) as out:
@@ -118,14 +112,16 @@ def _playlists(tracks: Iterator[TrackRow], options: argparse.Namespace) -> None:
     from ccmusic.batch.playlists import write_playlists
 
     folder = Path(options.out) if options.out else options.folder / "playlists"
-    written = write_playlists(tracks, folder, unsure=options.unsure)
+    written = write_playlists(tracks, folder, options.folder, unsure=options.unsure)
     print(f"{folder}: {written.n_tracks} tracks in {len(written.files)} playlists")
+    if written.removed:
+        warn(f"{len(written.removed)} playlists of an earlier export are removed: no track has their genre now")
     for reason, count in sorted((+written.left_out).items()):
         warn(f"{count} tracks are in no playlist: {LEFT_OUT[reason]}")
 
 
 LEFT_OUT = {
-    "not sure": "their answers are not sure, or they seem to be no music (--unsure takes them too)",
+    "not sure": "their answers are not sure or stale, or they are too short or no music (--unsure takes them too)",
     "name": "their names are not UTF-8, or have a line end, which M3U8 cannot hold",
     "too many genres": "there are too many genres for one export",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ccmusic.audio.payload_hash import payload_hash
+from ccmusic.batch import certainty
+from ccmusic.batch.certainty import Certainty, certainty_of
+from ccmusic.batch.exports import answer_of
+from ccmusic.batch.plan_format import KEEP, WRITE
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.errors import CcmusicError, InvalidParameter
 from ccmusic.tagging.fields import as_stored, read_fields
 from ccmusic.tagging.one_tag import OWN
-from ccmusic.tagging.plan import KEEP, WRITE, PlannedTrack
+from ccmusic.tagging.plan import PlannedTrack
 from ccmusic.tagging.vocabulary import Vocabulary
 
 MISSING, REPLACE, ADD = "missing", "replace", "add"
@@ -30,7 +33,7 @@ class Wishes:
     mode : str
         One of `MODES`.
     evidence : bool
-        Whether fields of our own say on what the genre rests.
+        Whether fields of our own say which label, level and probability the genre comes from.
     """
 
     vocabulary: Vocabulary
@@ -41,12 +44,13 @@ class Wishes:
 def propose(row: TrackRow, wishes: Wishes) -> PlannedTrack:
     """The line of a plan for one track. The file is read and not changed."""
     track = PlannedTrack(row.file, KEEP)
-    why = _no_answer(row)
-    if why:
-        return replace(track, reason=why)
-    track = replace(track, answer=_answer(row))
+    answer = answer_of(row)
+    sure = certainty_of(row.status, answer)
+    if sure.why_not:
+        return replace(track, reason=_sentence(sure.why_not, answer))
+    track = replace(track, answer=_evidence(sure))
     try:
-        return _against_file(row, wishes, track)
+        return _against_file(row, answer, sure, wishes, track)
     except InvalidParameter as error:
         return replace(track, reason=error.reason)
     except CcmusicError as error:
@@ -55,15 +59,17 @@ def propose(row: TrackRow, wishes: Wishes) -> PlannedTrack:
         return replace(track, reason=f"cannot be read: {error.strerror}")
 
 
-def _against_file(row: TrackRow, wishes: Wishes, track: PlannedTrack) -> PlannedTrack:
+def _against_file(
+    row: TrackRow, answer: dict[str, Any], sure: Certainty, wishes: Wishes, track: PlannedTrack
+) -> PlannedTrack:
     fields, payload = read_fields(row.file), _payload(row)
     track = replace(track, genres_now=fields.genres, payload=payload)
     if row.payload not in (None, payload):
         return replace(track, reason="has other sound than when it was analysed")
-    genres, why = _genres(row, wishes, fields.genres)
+    genres, why = _genres(sure.label, wishes, fields.genres)
     if genres and as_stored(row.file, genres) == fields.genres:
         genres, why = (), HAS_IT
-    own = _evidence(row) if wishes.evidence else None
+    own = _own_fields(answer, sure) if wishes.evidence else None
     if own == fields.own:
         own = None
     if not genres and own is None:
@@ -71,41 +77,23 @@ def _against_file(row: TrackRow, wishes: Wishes, track: PlannedTrack) -> Planned
     return replace(track, action=WRITE, genres=genres or None, own=own)
 
 
-def _no_answer(row: TrackRow) -> str:
-    """Why there is nothing to write, whatever the file holds; empty if there is."""
-    if row.status != "ok":
-        return f"{row.status}, see `ccmusic batch status`"
-    if row.odd is not None:
-        return f"seems to be no music: {row.odd}"
-    flags = json.loads(row.flags or "[]")
-    if "too_short" in flags:
-        return "too short"
-    if row.sure_level == 0 or (row.sure_level is None and "uncertain" in flags):
-        return "uncertain"
-    return ""
+def _sentence(why_not: str, answer: dict[str, Any]) -> str:
+    """Why there is nothing to write, whatever the file holds."""
+    if why_not == certainty.NO_MUSIC:
+        return f"seems to be no music: {answer['odd']}"
+    if why_not in (certainty.TOO_SHORT, certainty.UNCERTAIN):
+        return why_not.replace("_", " ")
+    return f"{why_not}, see `ccmusic batch status`"
 
 
-def _label(row: TrackRow) -> str:
-    """The finest label of which the answer is sure; the likeliest one of a model without such thresholds."""
-    return row.sure_genre or row.genre or ""
+def _evidence(sure: Certainty) -> dict[str, Any]:
+    return {"label": sure.label, "level": sure.level, "probability": round(sure.probability, 4)}
 
 
-def _answer(row: TrackRow) -> dict[str, Any]:
-    label = _label(row)
-    probability = row.probability
-    for level in json.loads(row.answer or "{}").get("levels", {}).values():
-        found = [each["probability"] for each in level if each["genre"] == label]
-        if found and label != row.genre:
-            probability = found[0]
-    level = {} if row.sure_level is None else {"level": row.sure_level}
-    return {"label": label, **level, **({} if probability is None else {"probability": round(probability, 4)})}
-
-
-def _genres(row: TrackRow, wishes: Wishes, now: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def _genres(label: str, wishes: Wishes, now: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """The genres to write, or none and why."""
     if now and wishes.mode == MISSING:
         return (), "has a genre"
-    label = _label(row)
     genres = wishes.vocabulary.of(label)
     if not genres:
         return (), f"{label} is {'not in' if genres is None else 'excluded by'} the vocabulary"
@@ -116,11 +104,11 @@ def _genres(row: TrackRow, wishes: Wishes, now: tuple[str, ...]) -> tuple[tuple[
     return genres, ""
 
 
-def _evidence(row: TrackRow) -> dict[str, str]:
-    model = json.loads(row.answer or "{}").get("model", {})
+def _own_fields(answer: dict[str, Any], sure: Certainty) -> dict[str, str]:
+    model = answer["model"]
     names = {"label": "GENRE", "level": "LEVEL", "probability": "PROBABILITY"}
-    evidence = {f"{OWN}{names[name]}": str(value) for name, value in _answer(row).items()}
-    return {**evidence, f"{OWN}MODEL": f"{model.get('name', '')} {model.get('version', '')}".strip()}
+    fields = {f"{OWN}{names[name]}": str(value) for name, value in _evidence(sure).items()}
+    return {**fields, f"{OWN}MODEL": f"{model['name']} {model['version']}".strip()}
 
 
 def _payload(row: TrackRow) -> str:

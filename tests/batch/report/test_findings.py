@@ -6,7 +6,7 @@ import pytest
 
 from ccmusic.batch.exports import answer_of
 from ccmusic.batch.report import findings
-from ccmusic.batch.report.findings import N_BINS, Findings, shown, sure_level_of, taxonomy_of_answer
+from ccmusic.batch.report.findings import N_BINS, Findings, shown, taxonomy_of_answer
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.genres import CCMUSIC, WORLD, taxonomy_of
 from support.catalogue_rows import answer, answered, failed
@@ -66,6 +66,16 @@ def test_what_is_no_music_is_sure_of_nothing():
     assert (seen.sure_level, found.odd, sum(found.levels[0].sure)) == (0, {"speech": 1}, 0)
 
 
+def test_what_a_plan_does_not_write_counts_as_not_sure():
+    found, _ = counted(
+        answered(1, "/a", answer("Opera", 0.9, sure_level=16), status="stale"),
+        answered(2, "/b", answer("Opera", 0.9, sure_level=16, flags=("too_short",))),
+        answered(3, "/c", answer("Opera", 0.9, sure_level=16), status="skipped"),
+        answered(4, "/d", answer("Opera", 0.9, sure_level=16), status="waiting"),
+    )
+    assert (found.n_sure, found.n_unsure, found.seconds) == (0, 2, 60)
+
+
 def test_answers_in_other_genres_are_only_counted():
     own = taxonomy_of("own", ("a", "b"))
     tracks = [answered(1, "/a", answer("Jazz", 0.9, WORLD)), answered(2, "/b", answer("a", 0.9, own))]
@@ -73,19 +83,6 @@ def test_answers_in_other_genres_are_only_counted():
     assert (found.n_other, seen, sum(found.levels[0].unsure)) == (2, [None, None], 0)
     found, seen = counted(*tracks, taxonomy=taxonomy_of("own", ("b", "c")))
     assert (found.n_other, seen) == (2, [None, None])
-
-
-@pytest.mark.parametrize(
-    ("changes", "level"),
-    [
-        ({"sure_level": 9}, 9),
-        ({"sure_level": 0}, 0),
-        ({"sure_level": None}, 16),
-        ({"sure_level": None, "flags": ("uncertain",)}, 0),
-    ],
-)
-def test_a_model_without_thresholds_is_sure_where_it_has_no_flag(changes, level):
-    assert sure_level_of(answer("Opera", 0.5, **changes)) == level
 
 
 def test_a_taxonomy_has_every_label_of_the_answer():

@@ -15,6 +15,8 @@ from importlib.resources import files
 import pytest
 
 from ccmusic.batch.catalogue import Catalogue
+from ccmusic.batch.certainty import REASONS
+from ccmusic.batch.plan_format import KEEP, PLAN_VERSION, WRITE
 from ccmusic.batch.report import page
 from ccmusic.batch.report.page import LANGUAGES, SCRIPTS, in_script, write_report
 from ccmusic.batch.track_row import TrackRow
@@ -129,6 +131,12 @@ def test_the_map_has_a_name_and_a_group_of_each_level_for_each_point(tmp_path):
     assert max(map(len, data["map"]["names"])) <= page.MOST_NAME
 
 
+def test_the_format_of_a_plan_comes_from_the_data(tmp_path):
+    _, data = report_of(tmp_path, [])
+    assert data["queue"]["plan"] == {"version": PLAN_VERSION, "write": WRITE, "keep": KEEP}
+    assert re.findall(r'plan: \d|"(?:write|keep)"', (FOLDER / "queue.js").read_text("utf-8")) == []
+
+
 def test_a_catalogue_without_answers_has_a_page(tmp_path):
     _, data = report_of(tmp_path, [])
     assert (data["counts"]["total"], data["model"], data["queue"]["rows"]) == (0, None, [])
@@ -164,6 +172,7 @@ MADE_NAMES = (
     "stale",
     "theme.",
     "tile.",
+    "why.",
 )
 """Texts that scripts name by a beginning and what is in the data."""
 
@@ -187,4 +196,5 @@ def test_every_error_of_the_api_has_its_reason_and_its_advice():
 
 def test_every_flag_and_kind_of_non_music_has_a_text():
     names = {f"flag.{flag}" for flag in FLAGS} | {f"odd.{kind}" for kind in (*OUT_OF_REACH, "silence")}
+    names |= {f"why.{reason}" for reason in REASONS}
     assert names <= set(texts("en"))

@@ -42,6 +42,7 @@ def queue_of(*pairs):
         (SURE, None, "suggested"),
         (answer("Soft_rock", 0.3), ("Jazz",), "uncertain"),
         (answer("Soft_rock", 0.9, sure_level=16, odd="noise"), (), "uncertain"),
+        (answer("Soft_rock", 0.9, sure_level=16, flags=("too_short",)), (), "uncertain"),
         (answer("R&B", 0.9, WORLD, sure_level=16), ("r & b",), "keep"),
         (answer("Rock", 0.9, taxonomy_of("own", ("Rock", "Pop")), sure_level=2), ("rock",), "keep"),
         (answer("Rock", 0.9, taxonomy_of("own", ("Rock", "Pop")), sure_level=2), ("Pop",), "differs"),
@@ -68,6 +69,7 @@ def test_the_answer_is_what_it_is_sure_of():
     row, unsure = queue_of((answer("Soft_rock", 0.6, sure_level=9), ()), (answer("Soft_rock", 0.3), ())).rows()
     assert (row["genre"], row["level"]) == ("Rock", 9)
     assert row["probability"] > 0.6
+    assert (row["whyNot"], unsure["whyNot"]) == ("", "uncertain")
     assert (unsure["level"], [genre for genre, _ in unsure["guesses"]][:2]) == (0, ["Soft_rock", "Acoustic_pop"])
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ccmusic.batch.certainty import ANSWERED, certainty_of
 from ccmusic.genres import TAXONOMIES, Taxonomy, taxonomy_of
 from ccmusic.process.log_lines import one_line
 
@@ -36,7 +37,7 @@ class Seen:
     probabilities : tuple of float
         Theirs.
     sure_level : int
-        The finest level of which the answer is sure, 0 if of none.
+        The finest level of which the answer is sure (`ccmusic.batch.certainty`), 0 if of none.
     """
 
     groups: tuple[int, ...]
@@ -91,19 +92,19 @@ class Findings:
         Returns
         -------
         Seen or None
-            None without an answer in the report's taxonomy.
+            None without an answer of the file as it is, in the report's taxonomy.
         """
         self.statuses[track.status] += 1
         if "error" in answer:
             self._add_failure(track, answer["error"])
-        if "levels" not in answer:
+        if track.status not in ANSWERED:
             return None
         self.seconds += answer["duration_seconds"]
         self.n_same += track.same_as is not None
         self.flags.update(answer["flags"])
         if answer["odd"] is not None:
             self.odd[answer["odd"]] += 1
-        seen = self._seen(answer)
+        seen = self._seen(track.status, answer)
         if seen is None:
             self.n_other += 1
             return None
@@ -118,7 +119,7 @@ class Findings:
             (counts.sure_bins if sure else counts.unsure_bins)[min(int(probability * N_BINS), N_BINS - 1)] += 1
         return seen
 
-    def _seen(self, answer: dict[str, Any]) -> Seen | None:
+    def _seen(self, status: str, answer: dict[str, Any]) -> Seen | None:
         if answer["taxonomy"] != self.taxonomy.name:
             return None
         first = [answer["levels"][str(size)][0] for size in self.taxonomy.sizes if str(size) in answer["levels"]]
@@ -127,7 +128,8 @@ class Findings:
         groups = [positions.get(p["genre"]) for positions, p in zip(self._positions, first, strict=True)]
         if None in groups:  # another model with labels of its own
             return None
-        return Seen(tuple(groups), tuple(p["probability"] for p in first), sure_level_of(answer))  # type: ignore[arg-type]
+        level = certainty_of(status, answer).level
+        return Seen(tuple(groups), tuple(p["probability"] for p in first), level)  # type: ignore[arg-type]
 
     def _add_failure(self, track: TrackRow, error: dict[str, str]) -> None:
         reason = error["type"]
@@ -143,18 +145,6 @@ class Findings:
 def shown(text: str) -> str:
     """A name or a message as the page shows it: valid text on one line, without marks that change its direction."""
     return one_line(text.encode("utf-8", "backslashreplace").decode(), MOST_TEXT)
-
-
-def sure_level_of(answer: dict[str, Any]) -> int:
-    """The finest level of which an answer is sure, 0 if of none or if it seems to be no music.
-
-    Where the model has no thresholds for each level, the flag ``uncertain`` decides for the finest.
-    """
-    if answer["odd"] is not None:
-        return 0
-    if "sure_level" in answer:
-        return answer["sure_level"] or 0
-    return 0 if "uncertain" in answer["flags"] else int(answer["level"])
 
 
 def taxonomy_of_answer(answer: dict[str, Any]) -> Taxonomy:

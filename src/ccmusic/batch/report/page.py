@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from ccmusic.appearance import LOGO, colours
 from ccmusic.batch.exports import answer_of
+from ccmusic.batch.plan_format import KEEP, PLAN_VERSION, WRITE
 from ccmusic.batch.report.findings import Findings, Seen, shown, taxonomy_of_answer
-from ccmusic.batch.report.review import KINDS, MOST_OF_A_KIND, GenresOfFile, ReviewQueue, Vocabulary
+from ccmusic.batch.report.review import KINDS, MOST_OF_A_KIND, GenresOfFile, ReviewQueue, WrittenGenres
 from ccmusic.batch.report.track_map import MOST_POINTS, LibraryMap, MapMaker
 from ccmusic.genres import CCMUSIC, Taxonomy
 from ccmusic.version import __version__
@@ -43,7 +44,7 @@ def write_report(
     catalogue: Catalogue,
     out: BinaryIO,
     genres_of_file: GenresOfFile | None = None,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: WrittenGenres | None = None,
     made_at: datetime | None = None,
     follow: Callable[[Iterable[TrackRow]], Iterable[TrackRow]] = iter,
 ) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def _sha256(text: str) -> str:
 def collect(
     catalogue: Catalogue,
     genres_of_file: GenresOfFile | None = None,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: WrittenGenres | None = None,
     follow: Callable[[Iterable[TrackRow]], Iterable[TrackRow]] = iter,
 ) -> dict[str, Any]:
     """Read the catalogue once, and return what the page shows."""
@@ -175,6 +176,7 @@ def collect(
             "counts": {kind: queue.counts[kind] for kind in KINDS},
             "most": MOST_OF_A_KIND,
             "rows": queue.rows(),
+            "plan": {"version": PLAN_VERSION, "write": WRITE, "keep": KEEP},
         },
     }
 
@@ -186,7 +188,7 @@ def _first_answer(catalogue: Catalogue) -> dict[str, Any] | None:
     return None
 
 
-def _taxonomy(taxonomy: Taxonomy, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+def _taxonomy(taxonomy: Taxonomy, vocabulary: WrittenGenres) -> list[dict[str, Any]]:
     return [
         {
             "size": size,

@@ -98,9 +98,14 @@ function rowItem(row) {
     el("div.own", {}, el("small", {}, t("queue.file")), el("div", {}, own)), answerCell(row), decisionCell(row, path.slice(cut)));
 }
 
+function reasonOf(row) {
+  if (row.level) return t("queue.answer");
+  return t(`why.${row.whyNot}`, { odd: row.odd && t(`odd.${row.odd}`) });
+}
+
 function answerCell(row) {
   const chips = row.guesses.length ? row.guesses : [[row.genre, row.probability]];
-  return el("div.answer", {}, el("small", {}, row.odd ? t("queue.odd", { odd: t(`odd.${row.odd}`) }) : t(row.level ? "queue.answer" : "queue.guesses")),
+  return el("div.answer", {}, el("small", {}, reasonOf(row)),
     el("div", {}, chips.map(([id, probability]) => el("span.chip", { class: row.level ? "chip" : "chip guess" },
       el("b", { css: { background: colourOf(id) } }), nameOf(id), " ", el("i", {}, percent(probability))))));
 }
@@ -141,13 +146,14 @@ function planBar() {
     el("button.main", { type: "button", disabled: decisions.size === 0, "data-focus": "save", onclick: save }, t("plan.save"))];
 }
 
-// A plan as `ccmusic tag plan` writes it.
+// A plan as `ccmusic tag plan` writes it (ccmusic.batch.plan_format).
 function planText() {
-  const lines = [{ plan: 1, made_by: library.program, mode: "review" }];
+  const { version, write, keep } = library.queue.plan;
+  const lines = [{ plan: version, made_by: library.program, mode: "review" }];
   for (const row of library.queue.rows) {
     if (!decisions.has(keyOf(row))) continue;
     const genre = decisions.get(keyOf(row));
-    const line = { path: row.path, path_base64: row.path_base64, action: genre === null ? "keep" : "write", genres_now: row.own ?? [] };
+    const line = { path: row.path, path_base64: row.path_base64, action: genre === null ? keep : write, genres_now: row.own ?? [] };
     if (genre === null) line.reason = "review";
     else Object.assign(line, { genres: written(genre), payload: row.payload ?? undefined });
     line.answer = { label: row.genre, level: row.level, probability: row.probability };

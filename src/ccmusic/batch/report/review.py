@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 import re
 import unicodedata
@@ -10,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ccmusic.batch.certainty import certainty_of
 from ccmusic.batch.genre_groups import groups_of
-from ccmusic.batch.report.findings import sure_level_of
+from ccmusic.batch.plan_format import path_fields
 from ccmusic.genres import TAXONOMIES, Genre
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("missing", "differs", "uncertain", "keep", "suggested")
 """``missing``: sure, and the file has no genre. ``differs``: sure, and the file has another genre. ``uncertain``: the
-answer is sure of nothing, or the recording seems to be no music. ``keep``: the genre of the file is that of the answer.
+answer is sure of nothing (`ccmusic.batch.certainty`). ``keep``: the genre of the file is that of the answer.
 ``suggested``: sure, and the genre of the file is not known."""
 
 MOST_OF_A_KIND = 1000
@@ -31,7 +31,7 @@ MOST_GUESSES = 3
 MOST_OWN_CHARACTERS = 1000
 """In the genres of a file. Where there are more, they count as not read: a plan must have them exactly."""
 
-Vocabulary = Mapping[str, Sequence[str]]
+WrittenGenres = Mapping[str, Sequence[str]]
 """What is written into files for each of our labels; nothing for an empty value; the label itself if it is missing."""
 
 GenresOfFile = Callable[["TrackRow"], "Sequence[str] | None"]
@@ -49,14 +49,14 @@ class ReviewQueue:
         A file agrees with an answer in these words too.
     """
 
-    def __init__(self, genres_of_file: GenresOfFile | None = None, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(self, genres_of_file: GenresOfFile | None = None, vocabulary: WrittenGenres | None = None) -> None:
         self._genres_of_file = genres_of_file
         self._vocabulary = vocabulary or {}
         self.counts: Counter[str] = Counter()
         self._rows: dict[str, list[tuple[int, float, int, dict[str, Any]]]] = {kind: [] for kind in KINDS}
 
     def add(self, track: TrackRow, answer: dict[str, Any]) -> None:
-        """Add a track that has an answer."""
+        """Add a track that has an answer of the file as it is."""
         row = _row(track, answer)
         own = self._genres_of_file(track) if self._genres_of_file else None
         row["own"] = None if own is None or sum(map(len, own)) > MOST_OWN_CHARACTERS else list(own)
@@ -100,27 +100,19 @@ class ReviewQueue:
 
 
 def _row(track: TrackRow, answer: dict[str, Any]) -> dict[str, Any]:
-    level = sure_level_of(answer)
-    likeliest = answer["levels"][str(level or answer["level"])][0]
-    guesses = [] if level else [[p["genre"], p["probability"]] for p in answer["predictions"][:MOST_GUESSES]]
+    sure = certainty_of(track.status, answer)
+    guesses = [] if sure.level else [[p["genre"], p["probability"]] for p in answer["predictions"][:MOST_GUESSES]]
     return {
-        **_path(track),
+        **path_fields(track.path),
         "payload": track.payload,
-        "genre": likeliest["genre"],
-        "probability": likeliest["probability"],
-        "level": level,
+        "genre": sure.label,
+        "probability": sure.probability,
+        "level": sure.level,
+        "whyNot": sure.why_not,
         "guesses": guesses,
         "odd": answer["odd"],
         "seconds": answer["duration_seconds"],
     }
-
-
-def _path(track: TrackRow) -> dict[str, str]:
-    """The path as a plan has it (`ccmusic.tagging.plan`): as text, and if it is not UTF-8 also its bytes."""
-    try:
-        return {"path": track.path.decode()}
-    except UnicodeDecodeError:
-        return {"path": track.name, "path_base64": base64.b64encode(track.path).decode()}
 
 
 def _letters(text: str) -> str:

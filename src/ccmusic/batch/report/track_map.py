@@ -1,6 +1,6 @@
 """A two-dimensional map of a library: similar tracks are near each other.
 
-The method is principal component analysis: of the embeddings of the recordings, or, if the catalogue has none, of the
+The method is principal component analysis: of the acoustic identities of the recordings, or, if most have none, of the
 square roots of the probabilities (their distance is then the Hellinger distance).
 """
 
