@@ -182,6 +182,9 @@ def test_playlists_that_are_not_known_to_be_ours_stay(tmp_path):
         before = names_in(tmp_path)
         assert write_playlists([], tmp_path, CATALOGUE).removed == []
         assert names_in(tmp_path) == before
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "Jazz.m3u8").symlink_to(tmp_path / "elsewhere" / "Jazz.m3u8")
+    assert write_playlists([], tmp_path / "links", CATALOGUE).removed == []
     assert write_playlists([], tmp_path / "elsewhere", Path("/other/labels")).removed == []
     assert names_in(tmp_path / "elsewhere") == ["Jazz.m3u8"]
     assert len(write_playlists([], tmp_path / "elsewhere", CATALOGUE).removed) == 1
