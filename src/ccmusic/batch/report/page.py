@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from ccmusic.appearance import LOGO, colours
+from ccmusic.batch.certainty import ANSWERED
 from ccmusic.batch.exports import answer_of
 from ccmusic.batch.plan_format import KEEP, PLAN_VERSION, WRITE
 from ccmusic.batch.report.findings import Findings, Seen, shown, taxonomy_of_answer
@@ -130,7 +131,7 @@ def collect(
     taxonomy = CCMUSIC if first is None else taxonomy_of_answer(first)
     counts = catalogue.counts()
     findings, queue = Findings(taxonomy), ReviewQueue(genres_of_file, vocabulary)
-    maker = MapMaker(counts["ok"] + counts["stale"], taxonomy)
+    maker = MapMaker(sum(counts[status] for status in ANSWERED), taxonomy)
     on_map: dict[int, tuple[str, Seen]] = {}
     for track in follow(catalogue.tracks()):
         answer = answer_of(track)
@@ -182,7 +183,7 @@ def collect(
 
 
 def _first_answer(catalogue: Catalogue) -> dict[str, Any] | None:
-    for status in ("ok", "stale"):
+    for status in ANSWERED:
         for track in islice(catalogue.tracks(status), 1):
             return answer_of(track)
     return None
