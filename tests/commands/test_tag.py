@@ -129,7 +129,8 @@ def test_without_mutagen_the_extra_is_named(
     action: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "mutagen", None)
-    arguments = ["plan", str(results), "--out", str(tmp_path / "plan")] if action == "plan" else [action, "plan"]
+    plan = str(tmp_path / "plan")
+    arguments = ["plan", str(results), "--out", plan] if action == "plan" else [action, plan]
     assert cli.main(["tag", *arguments]) == ExitCode.USAGE
     printed = capsys.readouterr().err
     assert printed.startswith("ccmusic: reading tags needs the package mutagen, which cannot be imported (")

@@ -20,11 +20,12 @@ from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.report.page import write_report
 from ccmusic.batch.track_row import TrackRow
 from ccmusic.genres import CCMUSIC
+from ccmusic.inference.acoustic_identity import EMBEDDING_SIZE
 from conftest import CHROMIUM, FLAGS
 from support.catalogue_rows import answer, answered, failed, write_catalogue
 
 N_TRACKS = 4000
-N_VALUES = 64
+N_VALUES = EMBEDDING_SIZE
 SHARES = np.array([7, 2, 6, 5, 9, 7, 5, 6, 8, 6, 2, 5, 9, 6, 7, 5]) / 95
 ARTISTS = (
     "Aurora Strings",
