@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
         description="Writes a plan: one line of JSON for each track, with what would be written into its tags, or why "
         "nothing would. A genre that is there is kept, and an answer that is not sure is not written. You may edit the "
         "plan.",
-        epilog="Example: ccmusic tag plan results --out plan.jsonl",
+        epilog="Example: ccmusic tag plan ~/labels --out plan.jsonl",
     )
     planning.add_argument("results", type=Path, metavar="DIR", help="the folder of results of `ccmusic batch`")
     planning.add_argument("--out", type=Path, required=True, metavar="PLAN", help="file to make")
