@@ -44,8 +44,8 @@ def add_action(actions: Any, name: str) -> None:
     parser.add_argument(
         "--unsure",
         action="store_true",
-        help="m3u8: also tracks whose answer is not sure, is stale or of a recording that is too short, or that seem to be "
-        "no music, in the playlist of their likeliest genre",
+        help="m3u8: also tracks whose answer is not sure, is stale or of a recording that is too short, or that seem "
+        "to be no music, in the playlist of their likeliest genre",
     )
     parser.set_defaults(run=_run)
 
