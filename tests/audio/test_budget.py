@@ -20,12 +20,17 @@ LIMITS = DecodeLimits(decode_seconds=0.5, decode_share=0.1)
 
 
 class Clock:
-    """Processor time that passes when a test says so."""
+    """Processor time that passes when a test says so, and as much other time."""
 
     now = 100.0
+    asked = 0
 
     def thread_time(self) -> float:
+        self.asked += 1
         return self.now
+
+    def perf_counter(self) -> float:
+        return self.now + 5.0
 
 
 class StubKernel:
@@ -65,6 +70,18 @@ def test_the_budget_grows_with_the_music(clock):
                 check()
     assert kernel.allowed == [(0.0, 0.5), (20.0, 2.1)]
     assert kernel.lifted == 1
+
+
+def test_the_processor_time_is_not_asked_for_while_it_cannot_be_used_up(clock):
+    with Budget(LIMITS) as budget:
+        asked = clock.asked
+        for _ in range(100):
+            clock.now += 0.004
+            assert not budget.is_spent
+        assert clock.asked == asked + 1
+        clock.now += 0.2
+        assert budget.is_spent
+        assert budget.is_spent
 
 
 def test_counting_allows_a_little_more_time_and_no_more_memory(clock):
