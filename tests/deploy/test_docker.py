@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 import yaml
 
 from deploy.dockerfile import Stage, build, context, instructions, python_prefix
+from support.ports import free_port
 from support.recordings import tone, wav
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -94,9 +94,7 @@ def image(request, seen):
 
 @contextmanager
 def container(stage: Stage, *words: str, **environment: str) -> Iterator[Running]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     environment |= {"CCMUSIC_PORT": str(port), "CCMUSIC_WORKERS": "1", "CCMUSIC_DRAIN_LINGER_SECONDS": "0"}
     command = stage.argv([*stage.entrypoint, *(words or stage.command)], environment)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
