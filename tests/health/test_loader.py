@@ -50,8 +50,9 @@ def test_a_failure_is_kept_until_a_loading_succeeds(health):
 
     model = health.load("model", load, retry_seconds=0.01)
     health.start()
-    wait_until(lambda: len(tries) >= 3, "tries")
-    assert health.snapshot().message == "Model loading failed: bad hash"
+    wait_until(
+        lambda: len(tries) >= 3 and health.snapshot().message == "Model loading failed: bad hash", "tries that fail"
+    )
     assert health.snapshot().model_status == "error"
     assert probes(health) == [False, False, True, False]
     with pytest.raises(LoaderNotReady, match="Model loading failed: bad hash"):
