@@ -2,16 +2,18 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import Quarantined, TooCostly
 from ccmusic.genres import LABELS
+from ccmusic.health.clock import CLOCK
 from ccmusic.serving.checks import crash_loop_check
 from ccmusic.workers.channel import Job
 from support.hostile_files import mkv_tags
-from support.supervised import LONG, SHORT, VERY_LONG, busy, parent_of, ready, runs, working
+from support.supervised import SHORT, VERY_LONG, busy, parent_of, ready, runs, seen, working
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 
@@ -26,11 +28,10 @@ def test_an_idle_worker_that_dies_is_replaced(start):
 
 def test_a_job_of_a_lost_worker_is_done_by_another(start):
     supervisor = ready(start(workers=2))
-    future = supervisor.submit(LONG)
-    wait_until(lambda: busy(supervisor) is not None, "the job has begun")
-    index = busy(supervisor)
+    future = supervisor.submit(VERY_LONG)
+    index = seen(busy, supervisor)
     os.kill(supervisor.state().workers[index].pid, signal.SIGKILL)
-    assert future.result(PATIENCE_SECONDS).duration_seconds == 240.0
+    assert future.result(PATIENCE_SECONDS).duration_seconds == 1200.0
     assert supervisor.state().restart_counts["killed"] == 1
     assert supervisor.state().restarts[-1].worker == index
     assert "SIGKILL" in supervisor.state().restarts[-1].cause
@@ -40,23 +41,29 @@ def test_a_job_of_a_lost_worker_is_done_by_another(start):
 def test_two_workers_lost_at_once_do_not_quarantine_their_recording(start):
     supervisor = start(workers=2)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
-    futures = [supervisor.submit(LONG) for _ in range(2)]
+    futures = [supervisor.submit(VERY_LONG) for _ in range(2)]
     wait_until(lambda: all(w.state == "busy" for w in supervisor.state().workers), "both have begun")
     for worker in supervisor.state().workers:
         os.kill(worker.pid, signal.SIGKILL)
-    assert [future.result(PATIENCE_SECONDS).duration_seconds for future in futures] == [240.0, 240.0]
+    assert [future.result(PATIENCE_SECONDS).duration_seconds for future in futures] == [1200.0, 1200.0]
     assert supervisor.state().n_quarantined == 0
 
 
-def test_a_recording_lost_twice_with_every_worker_is_not_quarantined(start):
-    supervisor = start(workers=2)
+def test_a_recording_lost_twice_with_every_worker_is_not_quarantined(start, monkeypatch):
+    minutes = 0
+    monkeypatch.setattr("ccmusic.workers.roster.CLOCK", SimpleNamespace(now=lambda: CLOCK.now() + 60 * minutes))
+    # so that a busy machine, too, notices both losses in this time
+    monkeypatch.setattr("ccmusic.workers.roster.NOTICE_SECONDS", 2.0)
+    monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 30.0)
+    supervisor = start(workers=2, self_test_seconds=600.0)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
-    for _ in range(2):
-        wait_until(lambda: busy(supervisor) is not None and supervisor.state().n_ready == 2, "the job has begun")
+    for n_lost in (2, 4):
+        minutes += 1  # the losses before this are long ago
+        wait_until(lambda: working(supervisor) is not None and supervisor.state().n_ready == 2, "the job has begun")
         for worker in supervisor.state().workers:
             os.kill(worker.pid, signal.SIGKILL)
-        wait_until(lambda: supervisor.state().n_ready == 0, "both are lost")
+        wait_until(lambda n=n_lost: supervisor.state().restart_counts["killed"] == n, "both are lost")
     assert future.result(PATIENCE_SECONDS).duration_seconds == 1200.0
     assert supervisor.state().n_quarantined == 0
 
@@ -66,9 +73,8 @@ def test_a_worker_that_ends_before_it_begins_a_job_does_not_count_against_the_re
     monkeypatch.setattr("ccmusic.workers.roster.TOGETHER_SECONDS", 0.0)  # each loss counts alone
     supervisor = start(workers=2, heartbeat_seconds=30.0, self_test_seconds=600.0)
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
-    future = supervisor.submit(LONG)
-    wait_until(lambda: working(supervisor) is not None, "the job has begun")
-    first = working(supervisor)
+    future = supervisor.submit(VERY_LONG)
+    first = seen(working, supervisor)
     other = 1 - first
     pid = supervisor.state().workers[other].pid
     os.kill(pid, signal.SIGSTOP)  # so that it begins nothing
@@ -76,7 +82,7 @@ def test_a_worker_that_ends_before_it_begins_a_job_does_not_count_against_the_re
     os.kill(supervisor.state().workers[first].pid, signal.SIGKILL)
     wait_until(lambda: supervisor.state().workers[other].state == "busy", "the job was handed to the other")
     os.kill(pid, signal.SIGKILL)
-    assert future.result(PATIENCE_SECONDS).duration_seconds == 240.0
+    assert future.result(PATIENCE_SECONDS).duration_seconds == 1200.0
     assert supervisor.state().n_quarantined == 0
 
 
@@ -86,8 +92,7 @@ def test_two_workers_killed_shortly_after_each_other_do_not_quarantine_their_rec
     wait_until(lambda: supervisor.state().n_ready == 2, "both are ready")
     future = supervisor.submit(VERY_LONG)
     for n in range(2):
-        wait_until(lambda: working(supervisor) is not None, "the job has begun")
-        os.kill(supervisor.state().workers[working(supervisor)].pid, signal.SIGKILL)
+        os.kill(supervisor.state().workers[seen(working, supervisor)].pid, signal.SIGKILL)
         wait_until(lambda n=n: supervisor.state().restart_counts["killed"] == n + 1, "the loss is recorded")
     assert future.result(PATIENCE_SECONDS).duration_seconds == 1200.0
     assert supervisor.state().n_quarantined == 0

@@ -10,19 +10,19 @@ from ccmusic.errors import InferenceTimeout, Overloaded, Quarantined, TooManyReq
 from ccmusic.genres import LABELS
 from ccmusic.workers.channel import Job
 from support.recordings import tone, wav
-from support.supervised import LONG, SHORT, busy, ready
+from support.supervised import SHORT, VERY_LONG, busy, ready
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def test_a_job_that_would_wait_too_long_is_refused_at_once(start):
-    supervisor = ready(start(max_wait_seconds=20.0))
-    supervisor.pool.roster.note_job_seconds(15.0)  # as if the last recordings had taken so long
-    running = supervisor.submit(LONG)
+    supervisor = ready(start(max_wait_seconds=55.0))
+    supervisor.pool.roster.note_job_seconds(29.0)  # as if the last recordings had taken so long
+    running = supervisor.submit(VERY_LONG)
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     waiting = supervisor.submit(SHORT)
-    with pytest.raises(Overloaded, match="the wait for a worker is longer than 20 s") as refused:
+    with pytest.raises(Overloaded, match="the wait for a worker is longer than 55 s") as refused:
         supervisor.submit(SHORT)
-    assert refused.value.retry_after_seconds == pytest.approx(30.0)
+    assert refused.value.retry_after_seconds == pytest.approx(58.0)
     for accepted in (running, waiting):
         accepted.result(PATIENCE_SECONDS)
 
@@ -44,14 +44,14 @@ def test_a_job_that_has_waited_too_long_is_refused_and_the_queue_is_overdue(star
 
 def test_the_queue_is_bounded_and_a_cancelled_job_frees_its_place(start):
     supervisor = ready(start(max_queue=2))
-    running = supervisor.submit(LONG)
+    running = supervisor.submit(VERY_LONG)
     wait_until(lambda: supervisor.state().workers[0].state == "busy", "the job has begun")
     waiting = supervisor.submit(SHORT)
     with pytest.raises(Overloaded, match="2 recordings are waiting"):
         supervisor.submit(SHORT)
     assert waiting.cancel()
     assert isinstance(supervisor.submit(SHORT), Future)
-    assert running.result(PATIENCE_SECONDS).duration_seconds == 240.0
+    assert running.result(PATIENCE_SECONDS).duration_seconds == 1200.0
 
 
 def of(client: str, job: Job = SHORT) -> Job:
@@ -59,8 +59,8 @@ def of(client: str, job: Job = SHORT) -> Job:
 
 
 def test_one_client_cannot_fill_the_queue(start):
-    supervisor = ready(start(max_queue=3))
-    running = supervisor.submit(of("greedy", LONG))
+    supervisor = ready(start(max_queue=3, max_wait_seconds=PATIENCE_SECONDS))
+    running = supervisor.submit(of("greedy", VERY_LONG))
     wait_until(lambda: busy(supervisor) is not None, "the job has begun")
     waiting = [supervisor.submit(of("greedy")) for _ in range(2)]
     with pytest.raises(Overloaded, match="3 recordings are waiting"):
