@@ -212,7 +212,7 @@ def test_the_server_ends_although_gradio_does_not(stuck_in, caplog, monkeypatch,
     async def main():
         app = FastAPI()
         async with mount.page_attached(app, service, Settings(page_stop_seconds=0.05)) as slot:
-            for _ in range(100):
+            for _ in range(round(100 * PATIENCE_SECONDS)):
                 await asyncio.sleep(0.01)
                 if part == "build" or slot.is_open.is_set():
                     break
@@ -220,7 +220,7 @@ def test_the_server_ends_although_gradio_does_not(stuck_in, caplog, monkeypatch,
 
     thread = threading.Thread(target=asyncio.run, args=[main()], daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert "the page has not ended within 0.05 s" in caplog.text
 
