@@ -21,6 +21,7 @@ real one, the storage refuses a request with the hub's token. The answers of Hug
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import re
@@ -344,10 +345,12 @@ class FakeHub:
         return request.headers.get("authorization") == f"Bearer {self.token}"
 
 
+@functools.cache
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@functools.cache
 def _git_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
