@@ -16,11 +16,11 @@ import pytest
 
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.health import listen
+from support.ports import free_port
 from support.running_server import running_server
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 SERVE = (sys.executable, "-m", "ccmusic.cli", "serve", "--no-page", "--host", "127.0.0.1", "--port", "0")
-END_SECONDS = 120
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def ended(command=SERVE, **streams) -> tuple[int, str]:
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=END_SECONDS,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
         **streams,
     )
@@ -89,11 +89,6 @@ def test_a_limit_that_is_too_low_is_refused_at_once(limit, words):
     assert words in text
 
 
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as listener:
-        return listener.getsockname()[1]
-
-
 @contextmanager
 def started(command, url: str):
     process = subprocess.Popen(command)
@@ -106,10 +101,10 @@ def started(command, url: str):
             except httpx.TransportError:
                 return False
 
-        wait_until(healthy, "/health is 200", END_SECONDS)
+        wait_until(healthy, "/health is 200")
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(END_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()
@@ -138,7 +133,7 @@ def test_an_ipv6_address_is_printed_with_brackets():
             assert httpx.get(f"{url}livez", timeout=60).status_code == 200
         finally:
             process.terminate()
-            assert process.wait(END_SECONDS) == 0
+            assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_read_only_root_without_a_place_for_temporary_files():

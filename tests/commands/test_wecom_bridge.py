@@ -45,7 +45,7 @@ def test_from_alert_to_message_and_mail(tmp_path):
             "CCMUSIC_BRIDGE_SMTP_FROM": "a@example.com",
             "CCMUSIC_BRIDGE_SMTP_TO": "b@example.com",
         }
-        arguments = ("--mention", "zhangsan", "--timezone", "UTC", "--deadline-seconds", "1")
+        arguments = ("--mention", "zhangsan", "--timezone", "UTC", "--deadline-seconds", "60")
         with running_server(*arguments, command=("-m", "ccmusic.cli", "wecom-bridge"), **environment) as bridge:
             assert httpx.post(f"{bridge.url}/alerts", json=webhook_body()).json() == {"outcome": "delivered"}
             (sent,) = map(json.loads, received.read_text().splitlines())
