@@ -47,7 +47,11 @@ def send_random_requests(operation) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"} if needs_token else {}
 
     @hypothesis.settings(
-        max_examples=8, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=8,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(case=operation.as_strategy())
     def check(case):
