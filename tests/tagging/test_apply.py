@@ -220,6 +220,7 @@ def test_a_file_that_was_changed_since_the_plan_is_left(folder: Path, tmp_path: 
 @pytest.mark.parametrize("step", STEPS_WITH_COPY)
 def test_a_file_that_another_program_changes_meanwhile_is_left(step: str, folder: Path, tmp_path: Path) -> None:
     song = make_song("song.flac", folder)
+    os.utime(song, ns=(0, 0))  # the change below has another time, however coarse the file system's clock is
     plan = make_plan(tmp_path / "plan", song)
 
     def change(name: str) -> None:
@@ -246,11 +247,22 @@ def test_undo_leaves_a_file_that_was_changed_since(folder: Path, tmp_path: Path)
     assert read_fields(other).genres == ()
 
 
+def rate(song: Path) -> bool:
+    """Give it an attribute; returns whether its file system has any."""
+    try:
+        os.setxattr(song, "user.rating", b"5")
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return False
+    return True
+
+
 def test_mode_owner_times_and_attributes_stay(folder: Path, tmp_path: Path) -> None:
     song = make_song("song.flac", folder)
     song.chmod(0o640)
     os.utime(song, ns=(1_000_000_000_123_456_789, 900_000_000_987_654_321))
-    os.setxattr(song, "user.rating", b"5")
+    has_rating = rate(song)
     if os.geteuid() == 0:
         os.chown(song, 12345, 23456)
     before = song.stat()
@@ -259,7 +271,8 @@ def test_mode_owner_times_and_attributes_stay(folder: Path, tmp_path: Path) -> N
     assert read_fields(song).genres == tuple(GENRES)
     for name in ("st_mode", "st_uid", "st_gid", "st_mtime_ns", "st_atime_ns"):
         assert name == "st_atime_ns" or getattr(after, name) == getattr(before, name), name
-    assert os.getxattr(song, "user.rating") == b"5"
+    if has_rating:
+        assert os.getxattr(song, "user.rating") == b"5"
 
 
 def test_with_a_new_time_media_servers_notice(folder: Path, tmp_path: Path) -> None:
