@@ -49,7 +49,7 @@ def test_an_item_whose_process_was_ended_from_outside_is_tried_once_more(end: si
 
 
 def test_an_item_that_takes_too_long_fails_alone_and_its_process_is_killed() -> None:
-    parallel = ParallelMap(parallel_tasks.hang_at_three, 2, seconds_per_item=3.0)
+    parallel = ParallelMap(parallel_tasks.hang_at_three, 2, seconds_per_item=10.0)
     answers = dict(parallel.run(range(8)))
     assert isinstance(answers.pop(3), InferenceTimeout)
     assert answers == {i: i for i in range(8) if i != 3}

@@ -23,7 +23,7 @@ def end(pid):
 """
 
 SUBREAPER = """
-with orphans_reaped(period_seconds=0.05, patience_seconds=0.1):
+with orphans_reaped(period_seconds=0.05, patience_seconds=5.0):
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, later than the thread starts, as the fork server does
     end(orphan())
     mine = subprocess.Popen(["sh", "-c", "exit 7"])
