@@ -374,7 +374,7 @@ def test_a_file_that_ends_or_hangs_its_process_fails_alone(
     from support import batch_tasks
 
     if fault == "hang_at":
-        monkeypatch.setenv("CCMUSIC_JOB_TIMEOUT_SECONDS", "30")  # the other files need seconds on a busy machine
+        monkeypatch.setenv("CCMUSIC_JOB_TIMEOUT_SECONDS", "15")  # the other files need seconds on a busy machine
     with getattr(batch_tasks, fault)(b"2.wav"):
         assert run(music) == ExitCode.SOME_FAILED
     after = rows()

@@ -62,7 +62,7 @@ def patient_server(model_directory):
     limits = ("UPLOAD_IDLE_SECONDS", "UPLOAD_TIMEOUT_SECONDS", "MAX_WAIT_SECONDS", "REQUEST_TIMEOUT_SECONDS")
     with healthy_server(
         model_directory,
-        CCMUSIC_DRAIN_LINGER_SECONDS="10",
+        CCMUSIC_DRAIN_LINGER_SECONDS="5",
         **{f"CCMUSIC_{limit}": str(PATIENCE_SECONDS) for limit in limits},
     ) as server:
         yield server
