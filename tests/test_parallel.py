@@ -48,6 +48,14 @@ def test_an_item_whose_process_was_ended_from_outside_is_tried_once_more(end: si
     assert dict(ParallelMap(parallel_tasks.die_once_at_three, 2).run(items)) == {i: i for i in range(8)}
 
 
+def test_an_item_is_not_tried_again_where_the_exit_code_tells_the_cause(tmp_path: Path) -> None:
+    items = [(i, int(signal.SIGPROF), str(tmp_path / "ended")) for i in range(4)]
+    parallel = ParallelMap(parallel_tasks.die_once_at_three, 1, why_ended=parallel_tasks.error_of_sigprof)
+    answers = dict(parallel.run(items))
+    assert isinstance(answers.pop(3), KeyError)
+    assert answers == {i: i for i in range(3)}
+
+
 def test_an_item_that_takes_too_long_fails_alone_and_its_process_is_killed() -> None:
     parallel = ParallelMap(parallel_tasks.hang_at_three, 2, seconds_per_item=10.0)
     answers = dict(parallel.run(range(8)))

@@ -20,6 +20,7 @@ from ccmusic.batch.track_row import TrackRow
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.genres import LABELS
 from ccmusic.inference.acoustic_identity import EMBEDDING_SIZE
+from support.hostile_files import HOSTILE
 from support.recordings import bin_frequency, melody, tone, wav
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -381,3 +382,27 @@ def test_a_file_that_ends_or_hangs_its_process_fails_alone(
     assert after["2.wav"].error_type == kind
     assert {row.status for name, row in after.items() if name != "2.wav"} == {"ok"}
     assert ("CCMUSIC_JOB_TIMEOUT_SECONDS" in (after["2.wav"].error_detail or "")) == (kind == "inference-timeout")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux")
+@pytest.mark.parametrize("name", ["mp4-sample-sizes", "mkv-tags"])
+def test_the_kernel_bounds_what_a_file_costs(name: str, music: Path, run: Run, rows: Rows) -> None:
+    """The first takes gigabytes without a bound, the second minutes in a library that reads nothing."""
+    hostile = music / f"9.{name[:3]}"
+    hostile.write_bytes(HOSTILE[name]())
+    assert run(music) == ExitCode.SOME_FAILED
+    after = rows()
+    failed = after.pop(hostile.name)
+    assert failed.error_type in ("undecodable-audio", "empty-audio")
+    assert failed.seconds is None or failed.seconds < 60.0
+    assert genres(after) == EXPECTED
+
+
+def test_a_process_that_analyses_reaches_no_network(music: Path, run: Run, rows: Rows) -> None:
+    from support import batch_tasks
+
+    with batch_tasks.connect_at(b"2.wav"):
+        assert run(music) == ExitCode.SOME_FAILED
+    after = rows()
+    assert "PermissionError" in (after["2.wav"].error_detail or "")
+    assert {row.status for name, row in after.items() if name != "2.wav"} == {"ok"}

@@ -77,7 +77,7 @@ def worker_decode(tell: Callable[[float], object]) -> tuple[Callable[[bytes], Re
     """
     limits = DecodeLimits()
     try:
-        from ccmusic.workers.bounds import DecodingBounds
+        from ccmusic.audio.kernel_bounds import DecodingBounds
     except ImportError:  # an earlier version of the code, to compare with
         return lambda content: decode(content, limits), STOP_SECONDS
     return lambda content: decode(content, limits, kernel=Watched(DecodingBounds(limits), tell)), LONGEST_SECONDS

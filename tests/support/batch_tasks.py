@@ -1,9 +1,11 @@
-"""Replacements of the analysis of a batch: a file with a certain name ends or hangs its process."""
+"""Replacements of the analysis of a batch: a file with a certain name ends or hangs its process, or
+makes it connect."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,17 @@ def hanging(task: Task) -> Outcome:
     if task.path.endswith(os.environb[NAME.encode()]):
         threading.Event().wait()
     return analysis.analyse(task)
+
+
+def connecting(task: Task) -> Outcome:
+    if task.path.endswith(os.environb[NAME.encode()]):
+        socket.socket()
+    return analysis.analyse(task)
+
+
+@contextmanager
+def connect_at(name: bytes) -> Iterator[None]:
+    yield from _replaced(connecting, name)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -22,9 +23,9 @@ def inverse(item: int) -> float:
 
 
 def die_at_three(task: tuple[int, int]) -> int:
-    item, signal = task
+    item, number = task
     if item == 3:
-        os.kill(os.getpid(), signal)
+        os.kill(os.getpid(), number)
     return item
 
 
@@ -35,10 +36,10 @@ def wait_forever_unless_zero(item: int) -> int:
 
 
 def die_once_at_three(task: tuple[int, int, str]) -> int:
-    item, signal, mark = task
+    item, number, mark = task
     if item == 3 and not Path(mark).exists():
         Path(mark).touch()
-        os.kill(os.getpid(), signal)
+        os.kill(os.getpid(), number)
     return item
 
 
@@ -61,3 +62,7 @@ class Unpicklable(Exception):
 
 def fail_unpicklably(item: int) -> int:
     raise Unpicklable(item, None)
+
+
+def error_of_sigprof(exit_code: int | None) -> Exception | None:
+    return KeyError("the item") if exit_code == -signal.SIGPROF else None

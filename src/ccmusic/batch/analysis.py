@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ccmusic.audio.budget import COSTS_TIME
+from ccmusic.audio.kernel_bounds import BOUND_SIGNAL, DecodingBounds
 from ccmusic.audio.limits import DecodeLimits
 from ccmusic.audio.payload_hash import payload_hash
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.batch.outcome import GONE, Outcome, answered, failed, skipped
-from ccmusic.errors import CcmusicError
+from ccmusic.errors import CcmusicError, TooCostly
 from ccmusic.inference.backend import Execution
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.store import ModelLocation
+from ccmusic.process.sandbox import confine
 
 
 class Task(NamedTuple):
@@ -29,7 +32,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """What is requested of each recording; pickle takes it to the processes.
+    """What is requested of each recording, and the bounds of a process; pickle takes it to the processes.
 
     Attributes
     ----------
@@ -42,6 +45,9 @@ class AnalysisPlan:
         Of the catalogue, which is read for answers to the same sound.
     fingerprint : int
         The row of ``fingerprints`` of the run.
+    max_descriptors, max_file_bytes : int
+    no_network : bool
+        See `ccmusic.process.sandbox.confine`.
     """
 
     windows: WindowPlan
@@ -50,6 +56,9 @@ class AnalysisPlan:
     keep_windows: bool
     folder: Path
     fingerprint: int
+    max_descriptors: int
+    max_file_bytes: int
+    no_network: bool
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,17 @@ _prepared: list[_Prepared] = []
 
 
 def prepare(location: ModelLocation, limits: DecodeLimits, execution: Execution, plan: AnalysisPlan) -> None:
-    """Load the model, once in each process."""
+    """Load the model, once in each process, which is bounded then as a worker of the service is."""
     pipeline = Pipeline.load(location, limits, execution)
+    pipeline.kernel = DecodingBounds(limits)
     pipeline.quiet = True
     _prepared[:] = [_Prepared(pipeline, plan, Catalogue.open(plan.folder, read_only=True))]
+    confine(plan.max_descriptors, plan.max_file_bytes, no_network=plan.no_network)
+
+
+def why_ended(exit_code: int | None) -> TooCostly | None:
+    """The error of the file in whose decoding the kernel has ended the process; None for other ends."""
+    return TooCostly(COSTS_TIME) if exit_code == -BOUND_SIGNAL else None
 
 
 def analyse(task: Task) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-from ccmusic.batch.analysis import Task, analyse
+from ccmusic.batch.analysis import Task, analyse, why_ended
 from ccmusic.batch.found_tracks import FoundTracks
 from ccmusic.batch.outcome import Outcome, failed
 from ccmusic.batch.progress import Progress
@@ -59,7 +59,14 @@ def analyse_waiting(
         progress.tick()
 
     parallel = ParallelMap(
-        analyse, jobs, prepare, prepared_with, seconds_per_track, items_per_process=TRACKS_PER_PROCESS, on_wait=on_wait
+        analyse,
+        jobs,
+        prepare,
+        prepared_with,
+        seconds_per_track,
+        items_per_process=TRACKS_PER_PROCESS,
+        why_ended=why_ended,
+        on_wait=on_wait,
     )
     with closing(parallel.run_in_groups(tasks())) as groups:
         for answers in groups:

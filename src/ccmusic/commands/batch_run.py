@@ -123,7 +123,17 @@ def _label(options: argparse.Namespace, catalogue: Catalogue, stop: StopSignals,
         location,
         settings.local_limits,
         Execution(threads=1, device=settings.device),
-        AnalysisPlan(windows, taxonomy.name, level, options.keep_windows, options.out, row),
+        AnalysisPlan(
+            windows,
+            taxonomy.name,
+            level,
+            options.keep_windows,
+            options.out,
+            row,
+            settings.worker_descriptors,
+            settings.worker_file_bytes,
+            settings.worker_sandbox,
+        ),
     )
 
     def analyse_found() -> int:

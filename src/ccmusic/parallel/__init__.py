@@ -36,6 +36,10 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+def _unknown(_: int | None) -> None:
+    """The end of a process may have any cause."""
+
+
 @dataclass(frozen=True)
 class ParallelMap(Generic[Item, Answer]):
     """Processes that call one function.
@@ -54,6 +58,9 @@ class ParallelMap(Generic[Item, Answer]):
         stopped does not count.
     items_per_process : int, optional
         After so many items a process is replaced: libraries may keep memory for ever.
+    why_ended : callable
+        The error of an item whose process has ended with an exit code, if the item is certainly the cause; None by
+        default. Other items are tried once more.
     on_wait : callable
         Called at least every `WAIT_SECONDS` while processes work, and before an item is blamed for the end of its
         process. What it raises ends the run.
@@ -65,6 +72,7 @@ class ParallelMap(Generic[Item, Answer]):
     prepared_with: tuple[Any, ...] = ()
     seconds_per_item: float | None = None
     items_per_process: int | None = None
+    why_ended: Callable[[int | None], Exception | None] = _unknown
     on_wait: Callable[[], object] = _nothing
 
     def run(self, items: Iterable[Item]) -> Iterator[Indexed[Answer]]:
@@ -190,6 +198,8 @@ class _Pool(Generic[Item, Answer]):
                     f"A process that reads recordings ended before it was ready (exit code {process.exit_code}). There "
                     "may be too little memory; use fewer processes (--jobs)."
                 )
+        elif (error := self._parallel.why_ended(process.exit_code)) is not None:
+            yield work.index, error
         elif work.is_second_try:
             yield work.index, UndecodableAudio(DEADLY)
         else:  # something else may have ended it, such as a lack of memory

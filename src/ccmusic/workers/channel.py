@@ -26,9 +26,9 @@ class WorkerOptions:
     faults : tuple of (str, float)
         Names and sizes of the faults that are active from the start.
     max_descriptors, max_file_bytes : int
-        See `bounds.bound_process`.
+        See `ccmusic.process.sandbox.bound_process`.
     sandbox : bool
-        Whether `sandbox.close_network` is called.
+        Whether `ccmusic.process.sandbox.close_network` is called.
     """
 
     location: ModelLocation

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from ccmusic.audio.kernel_bounds import BOUND_SIGNAL, DecodingBounds
 from ccmusic.errors import (
     CcmusicError,
     DependencyUnavailable,
@@ -26,8 +27,8 @@ from ccmusic.errors import (
     OutOfMemory,
 )
 from ccmusic.process.limits import no_memory, why_not_started
+from ccmusic.process.sandbox import confine
 from ccmusic.workers import faults, lifeline
-from ccmusic.workers.bounds import BOUND_SIGNAL, DecodingBounds, bound_process
 from ccmusic.workers.channel import (
     ORDERS,
     Failed,
@@ -44,7 +45,6 @@ from ccmusic.workers.channel import (
 from ccmusic.workers.heartbeat import BEAT_SECONDS, Heartbeat, Stage
 from ccmusic.workers.message_stream import MessageStream
 from ccmusic.workers.process_info import lower_priority
-from ccmusic.workers.sandbox import close_network
 from ccmusic.workers.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -215,9 +215,7 @@ def _begin(connection: MessageStream, heartbeat: Heartbeat, lifeline_fd: int) ->
         pipeline.kernel = DecodingBounds(options.limits)
         pipeline.quiet = True
         loaded = Worker(pipeline, heartbeat, active_faults)
-        bound_process(options.max_descriptors, options.max_file_bytes)
-        if options.sandbox:
-            close_network()
+        confine(options.max_descriptors, options.max_file_bytes, no_network=options.sandbox)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return None
     except Exception as error:

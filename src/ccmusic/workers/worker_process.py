@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from multiprocessing.connection import wait
 
+from ccmusic.audio.kernel_bounds import BOUND_SIGNAL
 from ccmusic.health.clock import CLOCK
 from ccmusic.health.waits import WaitedTime, thread_times
 from ccmusic.process.limits import no_memory, oom_kills
 from ccmusic.workers import worker
 from ccmusic.workers.answer_check import MalformedMessage
-from ccmusic.workers.bounds import BOUND_SIGNAL
 from ccmusic.workers.channel import LOADED, REPLIES, Order, Reply, WorkerOptions
 from ccmusic.workers.fork_server import ForkServer
 from ccmusic.workers.forked_process import UNKNOWN_EXIT, ForkedProcess

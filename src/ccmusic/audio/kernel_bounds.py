@@ -1,7 +1,8 @@
-"""The bounds that the kernel sets a worker: memory and processor time of a decoding, files, descriptors, core dumps.
+"""The bounds that the kernel sets a process while it decodes: memory and processor time.
 
-A worker that reaches the bound on processor time is inside a library that cannot be stopped otherwise. It ends by
-SIGPROF, and the front process refuses its recording. The bound on memory makes allocations fail, and the worker lives.
+A process that reaches the bound on processor time is inside a library that cannot be stopped otherwise. It ends by
+SIGPROF, and the process that started it refuses the recording. The bound on memory makes allocations fail, and the
+process continues.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import stat
 from pathlib import Path
 
 from ccmusic.audio.limits import DecodeLimits
@@ -18,7 +18,7 @@ from ccmusic.audio.waveform import SAMPLE_RATE
 GRACE_SECONDS = 0.3
 """Processor time beyond the budget, in which the decoder sees that its file reads as ended."""
 BOUND_SIGNAL = signal.SIGPROF
-"""Ends a worker that reaches the bound on processor time."""
+"""Ends a process that reaches the bound on processor time."""
 BYTES_PER_SECOND = 4 * SAMPLE_RATE * 9 // 8
 """Memory that a second of the waveform takes while it grows."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -68,33 +68,3 @@ def mapped_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
     except (OSError, ValueError, IndexError):
         return None
-
-
-def bound_process(max_descriptors: int, max_file_bytes: int) -> None:
-    """Set the bounds of this process that last: they cannot be raised again.
-
-    Parameters
-    ----------
-    max_descriptors : int
-        Most open descriptors.
-    max_file_bytes : int
-        Largest file that may be written. There is no such bound if the log goes to a file: the kernel does not tell a
-        log from other files.
-    """
-    _lower(resource.RLIMIT_CORE, 0)  # the memory of a worker holds the recordings of strangers
-    _lower(resource.RLIMIT_NOFILE, max_descriptors)
-    if not any(map(_is_file, (1, 2))):
-        _lower(resource.RLIMIT_FSIZE, max_file_bytes)
-
-
-def _lower(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    if hard == resource.RLIM_INFINITY or value < hard:
-        resource.setrlimit(kind, (value, value))
-
-
-def _is_file(descriptor: int) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode)
-    except OSError:
-        return False

@@ -1,7 +1,8 @@
-"""A worker can open no network connection and start no program, once it has loaded its model (seccomp).
+"""What a process that decodes the files of strangers can do no more, once it has loaded its model.
 
-A codec that a stranger's file has taken over then reaches nothing but the pipe to the front process. The filter is a
-few instructions for the kernel's own machine: a library for them would need one of C beside it.
+It can open no network connection and start no program (seccomp), and the kernel bounds its descriptors and the files
+that it writes. A codec that a file has taken over then reaches nothing but the pipe to the process that started it. The
+filter is a few instructions for the kernel's own machine: a library for them would need one of C beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import errno
 import logging
 import os
 import platform
+import resource
 import socket
+import stat
 import struct
 import sys
 
@@ -30,6 +33,51 @@ _X32 = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+
+
+def confine(max_descriptors: int, max_file_bytes: int, *, no_network: bool) -> None:
+    """Bound this process for good.
+
+    Parameters
+    ----------
+    max_descriptors, max_file_bytes : int
+        See `bound_process`.
+    no_network : bool
+        Whether `close_network` is called.
+    """
+    bound_process(max_descriptors, max_file_bytes)
+    if no_network:
+        close_network()
+
+
+def bound_process(max_descriptors: int, max_file_bytes: int) -> None:
+    """Set the bounds of this process that last: they cannot be raised again.
+
+    Parameters
+    ----------
+    max_descriptors : int
+        Most open descriptors.
+    max_file_bytes : int
+        Largest file that may be written. There is no such bound if the log goes to a file: the kernel does not tell a
+        log from other files.
+    """
+    _lower(resource.RLIMIT_CORE, 0)  # the memory holds the recordings of strangers
+    _lower(resource.RLIMIT_NOFILE, max_descriptors)
+    if not any(map(_is_file, (1, 2))):
+        _lower(resource.RLIMIT_FSIZE, max_file_bytes)
+
+
+def _lower(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    if hard == resource.RLIM_INFINITY or value < hard:
+        resource.setrlimit(kind, (value, value))
+
+
+def _is_file(descriptor: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def close_network() -> bool:
@@ -51,7 +99,7 @@ def close_network() -> bool:
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
     if libc.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _ALL_THREADS, header):
-        logger.info("workers can open connections: no seccomp filter (%s)", os.strerror(ctypes.get_errno()))
+        logger.info("what decodes can open connections: no seccomp filter (%s)", os.strerror(ctypes.get_errno()))
         return False
     return True
 
