@@ -13,6 +13,7 @@ import pytest
 from ccmusic.errors import UndecodableAudio
 from ccmusic.genres import CCMUSIC, WORLD, taxonomy_of
 from ccmusic.inference.occlusion import ExplainPlan
+from ccmusic.ui.answer import NOTHING, Question, Shown
 from ccmusic.ui.texts import TEXTS, TITLE
 from ui.stub_service import StubService, track_result
 
@@ -137,7 +138,7 @@ def test_the_page_shows_answers_and_notices_and_never_raises(page_server, clip, 
     from ccmusic.settings import Settings
     from ccmusic.ui.page import Page
 
-    request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, request=None)
+    request = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, request=None, session_hash="one")
     page = Page(page_server.service, Settings(), tmp_path)
     shown = asyncio.run(page.show(str(clip), "whole", None, request))
     notice, _, headline, label, levels, model, track, genres, explained, _ = shown
@@ -170,14 +171,14 @@ def page(page_server, tmp_path):
 
 @pytest.fixture
 def request_in_english():
-    return SimpleNamespace(headers={"accept-language": "en"}, request=None)
+    return SimpleNamespace(headers={"accept-language": "en"}, request=None, session_hash="one")
 
 
 def test_what_answers_another_question_is_forgotten(page, clip, request_in_english):
     *_, shown = asyncio.run(page.show(str(clip), "whole", "ccmusic", request_in_english))
 
     def forgotten(*question: str | None) -> tuple[object, ...]:
-        return asyncio.run(page.forget_old(*question, shown))
+        return asyncio.run(page.forget_old(*question, shown, request_in_english))
 
     assert all(update == {"__type__": "update"} for update in forgotten(str(clip), "whole", "ccmusic"))
     for other in ((None, "whole", "ccmusic"), (str(clip), "first30", "ccmusic"), (str(clip), "whole", "world")):
@@ -185,6 +186,37 @@ def test_what_answers_another_question_is_forgotten(page, clip, request_in_engli
         assert (notice, headline, *rest) == ("",) * 7
         assert (placeholder["visible"], label["visible"], label["value"]) == (True, False, None)
         assert now.question is None
+
+
+def test_the_page_is_not_emptied_while_the_present_question_is_being_answered(
+    page, page_server, clip, request_in_english, monkeypatch
+):
+    other_visitor = SimpleNamespace(headers={}, request=None, session_hash="another")
+    question = (str(clip), "first30", "ccmusic")
+
+    async def emptied(request) -> bool:
+        *_, now = await page.forget_old(*question, Shown(Question(str(clip), "whole", "ccmusic")), request)
+        return now == NOTHING
+
+    async def during_an_answer() -> tuple[bool, bool]:
+        asked, released = asyncio.Event(), asyncio.Event()
+        answer = page_server.service.classify
+
+        async def held(*arguments, **options):
+            asked.set()
+            await released.wait()
+            return await answer(*arguments, **options)
+
+        monkeypatch.setattr(page_server.service, "classify", held)
+        answering = asyncio.create_task(page.show(*question, request_in_english))
+        await asked.wait()
+        seen = await emptied(request_in_english), await emptied(other_visitor)
+        released.set()
+        await answering
+        return seen
+
+    assert asyncio.run(during_an_answer()) == (False, True)
+    assert asyncio.run(emptied(request_in_english))
 
 
 def test_the_explanation_is_of_the_headline(page, page_server, clip, request_in_english):

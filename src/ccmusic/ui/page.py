@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class Page:
         self._settings = settings
         self._examples = copied(read_examples(), upload_directory / "examples")
         self.i18n = translations(self._examples)
+        self._being_answered: Counter[tuple[str | None, Question]] = Counter()
 
     def build(self) -> gr.Blocks:
         """Create the components and connect them to their functions."""
@@ -245,13 +247,27 @@ class Page:
     async def show(self, audio: str | None, windows: str, taxonomy: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Classify a clip for the page; failures become notices. An explanation of an earlier answer disappears."""
         question = Question(audio, windows, taxonomy)
-        answer = await answer_clip(self._service, question, _language(request), _client(request))
+        work = (request.session_hash, question)
+        self._being_answered[work] += 1
+        try:
+            answer = await answer_clip(self._service, question, _language(request), _client(request))
+        finally:
+            self._being_answered[work] -= 1
+            if not self._being_answered[work]:
+                del self._being_answered[work]
         return (*self._updates(answer), "", Shown(question, answer.level))
 
-    async def forget_old(self, audio: str | None, windows: str, taxonomy: str | None, shown: Shown) -> tuple[Any, ...]:
-        """Empty the page if what it shows answers another question than the present one."""
+    async def forget_old(
+        self, audio: str | None, windows: str, taxonomy: str | None, shown: Shown, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """Empty the page if what it shows answers another question than the present one.
+
+        It stays if the present one is being answered: the answer replaces it, and emptying the page could come after
+        that.
+        """
         emptied = (*self._updates(Answer("")), "", NOTHING)
-        is_current = shown.question in (None, Question(audio, windows, taxonomy))
+        question = Question(audio, windows, taxonomy)
+        is_current = shown.question in (None, question) or (request.session_hash, question) in self._being_answered
         return (gr.skip(),) * len(emptied) if is_current else emptied
 
     @staticmethod
