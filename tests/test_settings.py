@@ -8,7 +8,7 @@ import pytest
 
 from ccmusic.audio.limits import DecodeLimits
 from ccmusic.errors import InvalidSettings
-from ccmusic.settings import Settings, read_settings
+from ccmusic.settings import LOCAL_FACTOR, Settings, read_settings
 
 
 def test_defaults_listen_where_a_probe_can_reach():
@@ -95,10 +95,13 @@ def test_decode_limits_carry_the_settings(monkeypatch):
     assert (limits.max_seconds, limits.max_bytes) == (12.5, 1000)
 
 
-def test_local_files_have_every_limit_but_that_of_bytes(monkeypatch):
+def test_local_files_may_have_any_size_and_take_more_time(monkeypatch):
     monkeypatch.setenv("CCMUSIC_MAX_UPLOAD_BYTES", "1000")
     settings = read_settings()
-    assert replace(settings.local_limits, max_bytes=1000) == settings.decode_limits
+    local = settings.local_limits
+    assert local.decode_share == LOCAL_FACTOR * settings.decode_share
+    same = {"max_bytes": 1000, "decode_seconds": settings.decode_seconds, "decode_share": settings.decode_share}
+    assert replace(local, **same) == settings.decode_limits
     assert settings.local_limits.max_bytes >= 2**62
 
 

@@ -28,6 +28,8 @@ from ccmusic.process.service_links import is_service_link
 
 LONGEST = 1_000_000
 """Longest time of a setting in seconds, 11 days: the system's calls that wait refuse more than 24 days."""
+LOCAL_FACTOR = 5.0
+"""So much more processor time may decoding a local file take than an upload."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST)]
@@ -360,7 +362,7 @@ class Settings(EnvironmentSettings):
     decode_share: Annotated[float, Field(ge=0.001, le=1000)] = Field(
         _LIMITS.decode_share,
         description="Processor time that decoding may take for each second of music, in seconds. Usual files take "
-        "0.002.",
+        "0.002, on a slow machine up to 0.05. `classify`, `batch` and other commands allow five times as much.",
     )
     decode_memory_bytes: Annotated[int, Field(ge=32 * 2**20)] = Field(
         _LIMITS.decode_memory_bytes,
@@ -435,8 +437,17 @@ class Settings(EnvironmentSettings):
 
     @property
     def local_limits(self) -> DecodeLimits:
-        """The limits of files on this machine: nobody uploads them, so they may have any number of bytes."""
-        return replace(self.decode_limits, max_bytes=sys.maxsize)
+        """The limits of files on this machine: any number of bytes, and more processor time to decode.
+
+        Nobody uploads them, and the machine may be a small one: there, sound of 192 kHz can take a tenth of its length.
+        """
+        limits = self.decode_limits
+        return replace(
+            limits,
+            max_bytes=sys.maxsize,
+            decode_seconds=LOCAL_FACTOR * limits.decode_seconds,
+            decode_share=LOCAL_FACTOR * limits.decode_share,
+        )
 
     @classmethod
     def file_values(cls) -> dict[str, Any]:
