@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import pytest
 
@@ -33,3 +34,30 @@ def test_slugs_and_problem_types_are_the_same_closed_set():
 
 def test_all_names_every_class():
     assert sorted(errors.__all__) == sorted(cls.__name__ for cls in _tree(errors.CcmusicError))
+
+
+def test_the_tree_in_the_docstring_has_every_class_below_its_base():
+    above, drawn = ["CcmusicError"], []
+    for bars, name in re.findall(r"^    ([│ ├└─]+ )(\w+) ", errors.__doc__, re.MULTILINE):
+        depth = len(bars) // 4
+        above[depth:] = [name]
+        drawn.append((name, above[depth - 1]))
+    assert sorted(drawn) == sorted(
+        (cls.__name__, cls.__base__.__name__) for cls in _tree(errors.CcmusicError) if cls is not errors.CcmusicError
+    )
+
+
+@pytest.mark.parametrize(
+    ("instead", "end"), [("", "'ccmusic[tags]'"), ("leave tags out", "'ccmusic[tags]', or leave tags out")]
+)
+@pytest.mark.parametrize("kind", [errors.PackageMissing, errors.DependencyUnavailable])
+def test_a_failing_import_names_the_extra(kind, instead, end):
+    need = "tags need the package no_such_package"
+    with pytest.raises(kind) as caught, errors.of_extra("tags", need, instead, kind):
+        import no_such_package  # noqa: F401
+    cause = "which cannot be imported (No module named 'no_such_package')"
+    assert str(caught.value) == f"{need}, {cause}: install the extra with pip install {end}"
+
+
+def test_a_missing_package_is_no_error_of_the_model():
+    assert not issubclass(errors.PackageMissing, errors.ModelError)

@@ -50,7 +50,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from ccmusic.commands.exit_codes import ExitCode
     from ccmusic.commands.messages import warn
-    from ccmusic.errors import CatalogueError, InsufficientStorage, InvalidParameter, InvalidSettings, ModelError
+    from ccmusic.errors import (
+        CatalogueError,
+        InsufficientStorage,
+        InvalidParameter,
+        InvalidSettings,
+        ModelError,
+        PackageMissing,
+    )
     from ccmusic.process.log_lines import guard_log
     from ccmusic.process.start_limits import LimitTooLow
 
@@ -62,10 +69,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     except InvalidSettings as error:
         warn(f"configuration: {error}")
         return ExitCode.SETTINGS
-    except (InvalidParameter, LimitTooLow, CatalogueError, InsufficientStorage) as error:
+    except (InvalidParameter, LimitTooLow, PackageMissing, CatalogueError, InsufficientStorage) as error:
         warn(str(error))
-        others = ExitCode.REFUSED if isinstance(error, LimitTooLow) else ExitCode.CATALOGUE
-        return ExitCode.USAGE if isinstance(error, InvalidParameter) else others
+        codes = {
+            InvalidParameter: ExitCode.USAGE,
+            LimitTooLow: ExitCode.REFUSED,
+            PackageMissing: ExitCode.PACKAGE_MISSING,
+        }
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), ExitCode.CATALOGUE)
     except ModelError as error:
         warn(f"model: {error.sentence}")
         return ExitCode.MODEL

@@ -5,6 +5,7 @@
     CcmusicError
     ├── InvalidParameter        a parameter of a request or a call is not allowed
     ├── InvalidSettings         the configuration is not allowed
+    ├── PackageMissing          an optional package cannot be imported
     ├── AudioError              this recording cannot be used
     │   ├── UploadTooLarge      it has too many bytes
     │   ├── UnsupportedMedia    its format is not supported, or its channels or sample rate are outside the limits
@@ -19,23 +20,31 @@
     │   ├── HubUnreachable      the hub does not answer, or must not be used
     │   ├── CacheUnwritable     a fetched or imported model cannot be saved
     │   ├── NoRoom              there is no process, thread or memory left to load it
-    │   ├── DependencyUnavailable  a library that the model needs cannot be used
+    │   ├── DependencyUnavailable  a library or a device that the model needs cannot be used
     │   ├── ModelChanged        the network in memory has changed since it was loaded
     │   ├── ModelReplaced       a new worker loaded another model than the one in use
     │   └── NonFiniteOutput     the network returned NaN or infinity
-    └── ServiceError            the service cannot process this request now
-        ├── ModelNotReady       the model is loading, or loading failed
-        ├── SwapInProgress      another model is already being loaded
-        ├── Overloaded          the queue is full, or the wait would be too long
-        ├── InferenceTimeout    the deadline of the job has passed
-        ├── OutOfMemory         the worker did not have enough memory for this recording
-        ├── InsufficientStorage there is no space to receive the upload
-        └── WorkerDied          the worker process ended before it answered
+    ├── ServiceError            the service cannot process this request now
+    │   ├── ModelNotReady       the model is loading, or loading failed
+    │   ├── SwapInProgress      another model is already being loaded
+    │   ├── Overloaded          the queue is full, or the wait would be too long
+    │   │   └── TooManyRequests this client sends more than it may
+    │   ├── InferenceTimeout    the deadline of the job has passed
+    │   ├── OutOfMemory         the worker did not have enough memory for this recording
+    │   ├── InsufficientStorage there is no space for a file
+    │   └── WorkerDied          the worker process ended before it answered
+    ├── CatalogueError          the catalogue of a batch cannot be used
+    │   └── CatalogueInUse      another run writes it
+    └── TagError                the tags of a file cannot be read or written
+        └── TagsInUse           another command writes the same files
 
 This module does not know HTTP: `ccmusic.serving.problems` gives each slug its status.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "AudioError",
@@ -61,6 +70,7 @@ __all__ = [
     "NonFiniteOutput",
     "OutOfMemory",
     "Overloaded",
+    "PackageMissing",
     "Quarantined",
     "ServiceError",
     "SwapInProgress",
@@ -134,6 +144,10 @@ class InvalidSettings(CcmusicError, ValueError):
     """The configuration has an unknown name or a value that is not allowed."""
 
 
+class PackageMissing(CcmusicError):
+    """An optional package cannot be imported. The text names the extra that installs it."""
+
+
 class AudioError(CcmusicError):
     """This recording cannot be used; another one may."""
 
@@ -204,7 +218,7 @@ class CacheUnwritable(ModelError):
 
 
 class DependencyUnavailable(ModelError):
-    """A library that the model needs cannot be imported or used."""
+    """A library or a device that the model needs cannot be used."""
 
 
 class NoRoom(ModelError):
@@ -284,7 +298,7 @@ class OutOfMemory(ServiceError):
 
 
 class InsufficientStorage(ServiceError):
-    """There is no space to receive the upload."""
+    """There is no space for a file."""
 
     slug = "insufficient-storage"
 
@@ -307,6 +321,37 @@ class TagError(CcmusicError):
 
 class TagsInUse(TagError):
     """Another `ccmusic tag` writes the same files."""
+
+
+@contextmanager
+def of_extra(
+    extra: str, need: str, instead: str = "", kind: type[PackageMissing | DependencyUnavailable] = PackageMissing
+) -> Iterator[None]:
+    """Name the extra if an import in the ``with`` block fails.
+
+    Parameters
+    ----------
+    extra : str
+        As in ``pip install 'ccmusic[EXTRA]'``.
+    need : str
+        What needs which package, for example ``tags need the package mutagen``.
+    instead : str
+        What does without the package.
+    kind : type
+        `DependencyUnavailable` where the package loads, runs or imports the model.
+
+    Raises
+    ------
+    PackageMissing or DependencyUnavailable
+    """
+    try:
+        yield
+    except ImportError as error:
+        otherwise = f", or {instead}" if instead else ""
+        raise kind(
+            f"{need}, which cannot be imported ({error}): install the extra with pip install 'ccmusic[{extra}]'"
+            f"{otherwise}"
+        ) from error
 
 
 def described(error: Exception) -> dict[str, str]:

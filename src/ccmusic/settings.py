@@ -68,10 +68,10 @@ class Settings(EnvironmentSettings):
     page: bool = Field(
         True,
         description="Whether the page is served at `/`. Without it only the API is served. If the extra `page` is not "
-        "installed, `/health` warns; if this is set to true, it is red.",
+        "installed, `/health` warns; if this is set to true, it fails.",
     )
     page_start_seconds: Seconds = Field(
-        300.0, description="`/health` is red if the page has not started after this time. The start continues."
+        300.0, description="`/health` fails if the page has not started after this time. The start continues."
     )
     page_check_seconds: Seconds = Field(
         2.0, description="Time between two checks of the page: its upload directory, and the tasks of Gradio."
@@ -300,7 +300,7 @@ class Settings(EnvironmentSettings):
     )
     last_replica: bool = Field(
         False,
-        description="Whether this is the only replica. Many internal errors then turn `/health` red, not `/readyz`.",
+        description="Whether this is the only replica. With many internal errors `/health` then fails, not `/readyz`.",
     )
 
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
@@ -456,19 +456,6 @@ class Settings(EnvironmentSettings):
             return {}
         # not pydantic's source of TOML: it refuses a byte order mark, which editors of Windows write
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-
-
-SECTIONS = {
-    "host": "Listening",
-    "max_connections_per_client": "Clients",
-    "model": "Model",
-    "admin_token": "Administration",
-    "workers": "Work",
-    "heartbeat_seconds": "Supervision",
-    "max_request_bytes": "Limits of requests",
-    "max_upload_bytes": "Limits of a recording",
-}
-"""Headings of docs/settings.md, each by the first field of its section."""
 
 
 def asked_precision(settings: Settings) -> Literal["float32", "bfloat16", "int8"] | None:

@@ -28,7 +28,8 @@ def write(directory, **waveforms):
 
 def test_recordings_are_found_in_subdirectories_by_their_suffix(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
-    for name in ("z.MP3", "a/b/x.flac", "a/notes.txt"):
+    (tmp_path / ".trash").mkdir()
+    for name in ("z.MP3", "a/b/x.flac", "a/notes.txt", "a/.part.mp3", ".trash/y.mp3"):
         (tmp_path / name).touch()
     assert recordings(tmp_path) == [tmp_path / "a" / "b" / "x.flac", tmp_path / "z.MP3"]
     (tmp_path / "empty").mkdir()

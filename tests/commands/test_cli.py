@@ -9,7 +9,7 @@ import pytest
 
 from ccmusic import cli
 from ccmusic.commands.exit_codes import ExitCode
-from ccmusic.errors import InvalidParameter, InvalidSettings, ModelFileNotFound
+from ccmusic.errors import InvalidParameter, InvalidSettings, ModelFileNotFound, PackageMissing
 from support.bands_model import write_model
 from support.recordings import bin_frequency, tone, wav
 
@@ -36,6 +36,7 @@ def song(tmp_path):
         ),
         (InvalidParameter("--top-k", "must be 1"), ExitCode.USAGE, "ccmusic: --top-k must be 1"),
         (ModelFileNotFound("./m"), ExitCode.MODEL, "ccmusic: model: Model file not found: ./m"),
+        (PackageMissing("tags need a package"), ExitCode.PACKAGE_MISSING, "ccmusic: tags need a package"),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, ""),
     ],
 )

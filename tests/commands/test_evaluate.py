@@ -10,6 +10,7 @@ import pytest
 
 from ccmusic.cli import main
 from ccmusic.commands.evaluate import parse_lengths
+from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.errors import InvalidParameter
 
 
@@ -106,8 +107,10 @@ def test_missing_matplotlib_is_reported_before_the_work(
     monkeypatch.delitem(sys.modules, "ccmusic.scoring.figures", raising=False)
     monkeypatch.delattr("ccmusic.scoring.figures", raising=False)
     monkeypatch.setattr("ccmusic.evaluation.model_answers.classify_all", lambda *_, **__: pytest.fail("worked"))
-    assert _evaluate(tones, knowing, "--out", str(tmp_path / "out")) == 5
-    assert "pip install 'ccmusic[train-tools]'" in capsys.readouterr().err
+    assert _evaluate(tones, knowing, "--out", str(tmp_path / "out")) == ExitCode.PACKAGE_MISSING
+    message = capsys.readouterr().err
+    assert message.startswith("ccmusic: figures need the package matplotlib, which cannot be imported (")
+    assert message.endswith("pip install 'ccmusic[train-tools]', or omit --out\n")
 
 
 def test_lengths_are_sorted_and_bounded() -> None:

@@ -8,8 +8,8 @@ from ccmusic.alerting.settings import BridgeSettings
 from ccmusic.cli import build_parser, main
 from ccmusic.commands.cli_page import cli_page
 from ccmusic.commands.exit_codes import ExitCode
-from ccmusic.commands.settings_page import settings_page
-from ccmusic.settings import SECTIONS, Settings
+from ccmusic.commands.settings_page import SECTIONS, settings_page
+from ccmusic.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -77,6 +77,7 @@ def test_the_numbers_of_the_exit_codes_never_change():
         "OUTPUT_FULL": 13,
         "OUTPUT_CLOSED": 14,
         "CATALOGUE": 15,
+        "PACKAGE_MISSING": 16,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }

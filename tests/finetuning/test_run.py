@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ccmusic.cli import main
+from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.evaluation.labelled_data import read_labelled
 from ccmusic.inference.pipeline import Pipeline
 from ccmusic.models.card import read_card
@@ -198,5 +199,7 @@ def test_missing_packages_are_reported_before_the_work(
     extra: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    assert train("--tune", tune) == 5
-    assert f"--tune {tune} needs {missing}: pip install 'ccmusic[{extra}]'" in capsys.readouterr().err
+    assert train("--tune", tune) == ExitCode.PACKAGE_MISSING
+    message = capsys.readouterr().err
+    assert message.startswith(f"ccmusic: --tune {tune} needs the package {missing}, which cannot be imported (")
+    assert message.endswith(f"): install the extra with pip install 'ccmusic[{extra}]'\n")

@@ -3,13 +3,15 @@ import re
 import numpy as np
 import pytest
 
+from ccmusic.audio import waveform
 from ccmusic.audio.windows import WindowPlan
 from ccmusic.errors import ModelRefused
-from ccmusic.features import image
+from ccmusic.features import image, spectrogram
 from ccmusic.features.cqt import FRAMES_PER_SECOND
 from ccmusic.features.image import network_picture
 from ccmusic.inference.front_end import DRAWING, SPECTROGRAMS, FrontEnd
 from ccmusic.inference.pipeline import Pipeline
+from ccmusic.models import golden
 from ccmusic.models.card import Card, read_card
 from ccmusic.models.card_parts import Features
 from ccmusic.models.store import locate
@@ -25,6 +27,10 @@ def drawn(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pipeline(drawn):
     return Pipeline.load(locate(str(drawn)))
+
+
+def test_rooms_that_may_not_import_each_other_have_the_same_sample_rate():
+    assert waveform.SAMPLE_RATE == spectrogram.SAMPLE_RATE == golden.SAMPLE_RATE
 
 
 @pytest.mark.parametrize("genre", [1, 8, 14])

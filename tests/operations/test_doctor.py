@@ -330,7 +330,8 @@ def test_a_fault_is_noticed_and_the_service_recovers(lines, server, fault, cause
 
 def test_a_blocked_loop_is_noticed(lines, server):
     assert run_drill(server.url, "block-loop", TOKEN, size=3.0, echo=lines.append) == DrillOutcome.PASSED
-    assert any(" red: " in line for line in lines)  # chance decides which probe is requested while the loop is blocked
+    # chance decides which probe is requested while the loop is blocked
+    assert any(" fails: " in line for line in lines)
 
 
 def test_a_fault_that_is_not_noticed(lines, server):
@@ -399,7 +400,7 @@ def test_a_service_that_does_not_recover(lines, clock):
     with stub_http(service) as url:
         outcome = run_drill(url, "kill", TOKEN, timeout_seconds=LONG_SECONDS, echo=lines.append)
     assert outcome == DrillOutcome.NOT_RECOVERED
-    assert any("/health red: out of order" in line for line in lines)
+    assert any("/health fails: out of order" in line for line in lines)
     assert service.cleared == 1
 
 

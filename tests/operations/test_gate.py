@@ -81,7 +81,7 @@ def server():
 
 def test_waits_for_the_real_service_and_compares_its_golden_answers(server, lines):
     assert gate(server.url, echo=lines.append) == GateOutcome.GREEN
-    assert lines[-2] == "gate: green"
+    assert lines[-2] == "gate: healthy"
     assert lines[-1].startswith("gate: 4 golden answers of ccmusic-embedded")
 
 
@@ -89,7 +89,7 @@ def test_the_command(server, capsys):
     assert cli.main(["gate", server.url, "--timeout", "60"]) == ExitCode.OK
     assert "golden answers" in capsys.readouterr().out
     assert cli.main(["gate", server.url, "--no-golden"]) == ExitCode.OK
-    assert capsys.readouterr().out == "gate: green\n"
+    assert capsys.readouterr().out == "gate: healthy\n"
 
 
 def test_another_model_needs_its_card(tmp_path, lines):
@@ -190,9 +190,9 @@ def test_a_line_whenever_the_cause_changes(lines):
     with stub_http(answer) as url:
         assert gate(url, golden=False, echo=lines.append) == GateOutcome.GREEN
     assert lines == [
-        "gate: not green: /readyz: loading",
-        "gate: not green: /readyz: the model is broken",
-        "gate: green",
+        "gate: not healthy: /readyz: loading",
+        "gate: not healthy: /readyz: the model is broken",
+        "gate: healthy",
     ]
 
 

@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 
 FIRST, BEYOND = 20_000, 32_768
-"""From the second number on, Linux itself gives ports to whoever asks for any."""
+"""From the second number on, Linux itself gives ports to a caller that asks for any."""
 
 
 def free_port() -> int:

@@ -10,11 +10,10 @@ import onnxruntime
 import pytest
 import soundfile
 
-from ccmusic.models.card import read_card
+from ccmusic.models.card import MODEL_FILE, read_card
 from ccmusic.training import configuration, runs, world_labels
 from ccmusic.training.__main__ import main
 from ccmusic.training.configuration import MEMBERS
-from ccmusic.training.model_card import MODEL_FILE
 
 WORLD_OF = {"Symphony": "Classical", "Solo": "Jazz", "Dance_pop": "Disco", "Soft_rock": "Rock"}
 

@@ -8,12 +8,12 @@ import torch
 
 import ccmusic
 from ccmusic.features.cqt import cqt_db
-from ccmusic.models.card import CARD_NAME, Card, read_card
+from ccmusic.models.card import CARD_NAME, MODEL_FILE, Card, read_card
 from ccmusic.models.golden import SIGNALS
 from ccmusic.models.store import EMBEDDED_DIRECTORY
 from ccmusic.training.export import export_onnx, largest_difference, serving_network
 from ccmusic.training.mel_front import MelFront
-from ccmusic.training.model_card import MODEL_FILE, write_card
+from ccmusic.training.model_card import write_card
 from ccmusic.training.network import EMBEDDING_SIZE, GenreNetwork, Trunk
 
 

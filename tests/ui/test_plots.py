@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ccmusic.features import cqt
 from ccmusic.genres import LABELS, taxonomy_of
 from ccmusic.inference.result import TrackResult, Window
 from ccmusic.ui import plots
@@ -24,6 +25,10 @@ def bars_of(html: str) -> list[tuple[str, float, float]]:
     """Genre, left edge and width in percent of every bar of a timeline."""
     found = re.findall(r'data-genre="(\w+)" style="left:([\d.]+)%;width:([\d.]+)%', html)
     return [(genre, float(left), float(width)) for genre, left, width in found]
+
+
+def test_the_rows_of_a_picture_are_the_bins_of_the_spectrogram():
+    assert (plots.N_BINS, plots.BINS_PER_OCTAVE) == (cqt.N_BINS, cqt.BINS_PER_OCTAVE)
 
 
 def test_the_lightness_of_the_colour_map_increases_evenly():

@@ -1,3 +1,5 @@
+import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -13,7 +15,13 @@ from ccmusic.workers.channel import Job, SelfTest, SelfTested
 from ccmusic.workers.forked_process import UNKNOWN_EXIT
 from ccmusic.workers.message_stream import stream_pair
 from ccmusic.workers.worker import EXIT_OUT_OF_MEMORY
-from ccmusic.workers.worker_process import MAX_DUMP_BYTES, WorkerProcess, cause_of_exit
+from ccmusic.workers.worker_process import (
+    DUMP_PAUSE_SECONDS,
+    DUMP_SECONDS,
+    MAX_DUMP_BYTES,
+    WorkerProcess,
+    cause_of_exit,
+)
 from support.fake_clock import FakeProcess
 from support.waiting import wait_until
 
@@ -111,3 +119,49 @@ def test_a_stack_dump_without_end_is_cut(worker, process):
     worker._dump.close()
     thread.join()
     end.close()
+
+
+@pytest.fixture
+def dump_pipe(worker):
+    """The end of a worker's pipe for stack dumps that the worker writes to."""
+    worker._dump, end = multiprocessing.Pipe(duplex=False)
+    yield end
+    worker._dump.close()
+    end.close()
+
+
+def writes(process, end, dump):
+    """Replaces the wait: after each pause in seconds the worker writes the text beside it, if the wait is that long."""
+
+    def wait(files, seconds):
+        after, text = next(dump, (math.inf, b""))
+        process.run(min(after, seconds))
+        if after > seconds:
+            return []
+        os.write(end.fileno(), text)
+        return files
+
+    return wait
+
+
+def test_a_worker_that_waits_for_a_processor_may_dump_its_stacks_late_and_with_pauses(
+    worker, process, dump_pipe, monkeypatch
+):
+    pause = 0.9 * DUMP_PAUSE_SECONDS
+    dump = iter([(0.95 * DUMP_SECONDS, b"Thread 1"), (pause, b", Thread 2"), (pause, b", Thread 3")])
+    monkeypatch.setattr(worker_process, "wait", writes(process, dump_pipe, dump))
+    began = process.clock.now()
+    assert worker._read_dump(DUMP_SECONDS) == "Thread 1, Thread 2, Thread 3"
+    assert process.clock.now() - began == pytest.approx(0.95 * DUMP_SECONDS + 2 * pause + DUMP_PAUSE_SECONDS, abs=0.01)
+
+
+def test_a_stack_dump_that_does_not_begin_or_end_is_given_up(worker, process, dump_pipe, monkeypatch):
+    monkeypatch.setattr(worker_process, "wait", writes(process, dump_pipe, iter([])))
+    began = process.clock.now()
+    assert worker._read_dump(DUMP_SECONDS) is None
+    assert process.clock.now() - began == pytest.approx(DUMP_SECONDS, abs=0.01)
+    endless = itertools.repeat((0.9 * DUMP_PAUSE_SECONDS, b"."))
+    monkeypatch.setattr(worker_process, "wait", writes(process, dump_pipe, endless))
+    began = process.clock.now()
+    assert worker._read_dump(DUMP_SECONDS)
+    assert process.clock.now() - began < DUMP_SECONDS + 2 * DUMP_PAUSE_SECONDS

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from ccmusic.audio.audio_file import AudioFile
+from ccmusic.audio.riff import MOST_CHUNKS
 
 SLACK_BYTES = 2**12
 """Programs count the header, or the padding at the end, in different ways."""
-MOST_CHUNKS = 64
 UNKNOWN = 2**63
 """Streams write the largest numbers, since they do not know their length."""
 

@@ -12,16 +12,15 @@ from ccmusic.audio.declared_size import ends_before_its_size
 from ccmusic.audio.ffmpeg import av, require_ffmpeg
 from ccmusic.audio.formats import DAMAGED
 from ccmusic.audio.layouts import HEAD_BYTES, low_frequency_channels
-from ccmusic.audio.parts import Part
+from ccmusic.audio.parts import DECLARED_SLACK_SECONDS, Part
 from ccmusic.audio.protection import protected_tracks
+from ccmusic.audio.tags import UNREAD_BYTES
 from ccmusic.audio.tracks import CODECS, ordered_tracks
 from ccmusic.audio.waveform import WaveformSink
 from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio
 
 BLOCK_FRAMES = 2**15
-UNREAD_BYTES = 2**16  # tags at the end of a file are smaller
 GAPLESS_SAMPLES = 10_000  # of the delay and the padding of an MP3 encoder, which libsndfile removes, and of rounding
-DECLARED_SLACK_SECONDS = 0.5  # encoder delay and padding: declared lengths may include them
 
 # Tags that are not UTF-8 must not stop the decoding. PyAV 19 (Python 3.12 and later) ignores them always and has no
 # such option.

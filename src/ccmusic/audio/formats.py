@@ -1,7 +1,7 @@
 """One table of the formats of files: by which bytes each is known, and what is done with it.
 
 A format is accepted if FFmpeg has a name for it here. To accept another one, give it that name; the codec must be in
-`CODECS` of `ccmusic.audio.decoders`. All others are refused with their title and with what to do instead.
+`CODECS` of `ccmusic.audio.tracks`. All others are refused with their title and with what to do instead.
 """
 
 from __future__ import annotations

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from ccmusic.audio.audio_file import AudioFile
 from ccmusic.audio.frames import Reader
-from ccmusic.audio.tags import after_tag
+from ccmusic.audio.tags import UNREAD_BYTES, after_tag
 
 HEAD_BYTES = 27 + 255
 CAPTURE = b"OggS\0"
 FIRST = 0x02
 MOST_BYTES_PER_SECOND = 2**23  # of FLAC, in all channels
 BYTES_PER_NOTE = 2**20
-UNREAD_BYTES = 2**16
-"""More bytes than these after the last page are something that could not be read."""
 
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -16,7 +16,7 @@ from ccmusic.audio.identify import Found, identify
 from ccmusic.audio.mp4_boxes import Box, boxes
 from ccmusic.audio.ogg import find_links
 from ccmusic.audio.riff import form_end, readable_spans
-from ccmusic.audio.tags import after_tag
+from ccmusic.audio.tags import UNREAD_BYTES, after_tag
 from ccmusic.audio.vbr_header import HEAD_BYTES as VBR_BYTES
 from ccmusic.audio.vbr_header import Declared, declares, read_declared
 
@@ -24,8 +24,6 @@ FRAMES_PER_NOTE = 1000
 BOX_HEAD_BYTES = 8
 MOST_JOINED = 1000
 """Files that are joined to one: more are not heard."""
-UNREAD_BYTES = 2**16
-"""More bytes than these at the end, neither sound nor tag, are something that could not be read."""
 DECLARED_SLACK_SECONDS = 0.5
 """A recording may be shorter by so much than it declares: that may include the delay and the padding of encoders."""
 LOST_FRAMES = 2

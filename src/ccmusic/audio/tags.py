@@ -8,6 +8,8 @@ MOST_TAGS = 100
 """More than real files have; a hostile file could have millions."""
 LYRICS_BYTES = 2**20
 """How far back the beginning of Lyrics3 1.0 is searched, which declares no size."""
+UNREAD_BYTES = 2**16
+"""More bytes than these at the end, neither sound nor tag, are something that could not be read."""
 
 
 def after_tag(file: AudioFile, begin: int) -> int:

@@ -13,11 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccmusic.audio.formats import AUDIO_SUFFIXES
+from ccmusic.audio.folder import is_recording, recordings_in
 from ccmusic.batch.file_lists import LIST_SUFFIXES, listed_paths
 from ccmusic.errors import InvalidParameter
-
-_SUFFIXES = frozenset(suffix.encode() for suffix in AUDIO_SUFFIXES)
 
 _KINDS = {
     stat.S_IFDIR: "is a folder",
@@ -89,11 +87,6 @@ def look_at(path: bytes) -> FoundFile:
     return FoundFile(path, status.st_size, status.st_mtime_ns)
 
 
-def is_recording(name: bytes) -> bool:
-    """Whether a file in a folder counts as a recording: a known suffix, and not hidden."""
-    return not name.startswith(b".") and os.path.splitext(name)[1].lower() in _SUFFIXES
-
-
 def _named(path: bytes, path_column: str) -> Iterator[FoundFile]:
     if os.path.isdir(path):
         yield from _in_folder(path)
@@ -125,34 +118,6 @@ def _in_folder(top: bytes) -> Iterator[FoundFile]:
             yield FoundFile(os.fsencode(found.filename), skipped=f"the folder {_reason(found)}")
         else:
             yield look_at(found)
-
-
-def recordings_in(top: bytes) -> Iterator[bytes | OSError]:
-    """Yield the path of each recording in a folder and its subfolders, in no order, or why a folder cannot be read."""
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        subfolders = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(b"."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        subfolders.append(entry.path)
-                    elif is_recording(entry.name) and not _links_to_a_folder(entry):
-                        yield entry.path
-        except OSError as error:
-            error.filename = folder
-            yield error
-        waiting += sorted(subfolders, reverse=True)
-
-
-def _links_to_a_folder(entry: os.DirEntry[bytes]) -> bool:
-    try:
-        return entry.is_symlink() and entry.is_dir()
-    except OSError:  # a link to itself: looking at it says so
-        return False
 
 
 def _reason(error: OSError) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ccmusic.audio.folder import is_recording, recordings_in
 from ccmusic.batch.extras import of_extra
 from ccmusic.batch.outcome import GONE
-from ccmusic.batch.walk import FoundFile, is_recording, look_at, recordings_in
+from ccmusic.batch.walk import FoundFile, look_at
 
 STILL_SECONDS = 5.0
 """A file is taken when its size and the time of its change have been the same for so long: it is no longer written."""

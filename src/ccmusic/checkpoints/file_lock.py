@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ccmusic.errors import DependencyUnavailable
+from ccmusic.errors import DependencyUnavailable, of_extra
 
 
 @contextmanager
@@ -27,13 +27,8 @@ def file_lock(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
     OSError
         The lock file cannot be written.
     """
-    try:
+    with of_extra("import", "the cache of checkpoints needs the package filelock", kind=DependencyUnavailable):
         from filelock import FileLock, Timeout  # imported late: a dependency of the extras hub and import only
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"the cache of checkpoints needs the package filelock, which cannot be imported ({error}): "
-            "install the extra with pip install 'ccmusic[import]'"
-        ) from error
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)

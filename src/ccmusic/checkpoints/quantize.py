@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.errors import DependencyUnavailable, InvalidParameter, ModelRefused
+from ccmusic.errors import DependencyUnavailable, InvalidParameter, ModelRefused, of_extra
 
 OPERATIONS = ("Conv", "Flatten", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape")
 """Operations that compute with integers or pass them through; all others stay in float32."""
@@ -206,10 +206,6 @@ def _parse(model: bytes) -> Any:
 
 
 def _require_onnx() -> None:
-    try:
+    need, instead = "quantising a network needs the package onnx", "run the network in float32"
+    with of_extra("import", need, instead, DependencyUnavailable):
         import onnx  # noqa: F401
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"quantising a network needs the package onnx, which cannot be imported ({error}): "
-            "install the extra with pip install 'ccmusic[import]', or run the network in float32"
-        ) from error

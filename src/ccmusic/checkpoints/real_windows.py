@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ccmusic.audio.decode import decode
 from ccmusic.audio.examples import EXAMPLE_DIRECTORIES
-from ccmusic.audio.formats import AUDIO_SUFFIXES
+from ccmusic.audio.folder import recordings_in
 from ccmusic.audio.windows import cut
 from ccmusic.errors import AudioError, InvalidParameter
 from ccmusic.features.cqt import FRAMES_PER_SECOND
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def recordings(directory: Path | None) -> list[Path]:
-    """All recordings below a directory; without one, the examples of this package.
+    """All recordings below a directory that are not hidden; without one, the examples of this package.
 
     Raises
     ------
@@ -30,7 +31,8 @@ def recordings(directory: Path | None) -> list[Path]:
     """
     directories = EXAMPLE_DIRECTORIES if directory is None else (directory,)
     for place in directories:
-        found = sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        below = recordings_in(os.fsencode(place))
+        found = sorted(Path(os.fsdecode(path)) for path in below if not isinstance(path, OSError))
         if found:
             return found
     raise InvalidParameter("import_audio", f"has no recording: {', '.join(map(str, directories))}")

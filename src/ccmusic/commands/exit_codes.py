@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from ccmusic.process.signals import EXIT_AT_SIGTERM
+
 
 class ExitCode(IntEnum):
     """One way in which a command ends.
@@ -42,5 +44,6 @@ class ExitCode(IntEnum):
         15,
         "batch, tag: the catalogue cannot be used: another run writes it; or no space is left. The message says it.",
     )
+    PACKAGE_MISSING = 16, "An optional package is missing. The message names the extra that installs it."
     INTERRUPTED = 130, "The command was interrupted with Ctrl-C."
-    TERMINATED = 143, "batch: the run was ended with SIGTERM. The same command continues it."
+    TERMINATED = EXIT_AT_SIGTERM, "batch: the run was ended with SIGTERM. The same command continues it."

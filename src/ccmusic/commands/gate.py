@@ -23,8 +23,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "gate",
         help="wait until a service is healthy and answers correctly",
-        description="The last step of a deployment: waits until /readyz and /health are green, and then compares the "
-        "answers to the golden clips with the card of the model.",
+        description="The last step of a deployment: waits until the service is ready and healthy (/readyz and "
+        "/health), and then compares the answers to the golden clips with the card of the model.",
         epilog="Example: ccmusic gate http://127.0.0.1:7860 --timeout 60",
     )
     parser.add_argument("url", nargs="?", default=DEFAULT_URL, help=f"address of the service (default: {DEFAULT_URL})")

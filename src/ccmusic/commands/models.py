@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ccmusic.checkpoints.convert import Imported
     from ccmusic.models.card import Card
 
-FEATURES = ("cqt", "mel")
-
 
 def add_command(commands: Any) -> None:
     """Add ``models`` and its actions to the command line."""
@@ -38,17 +36,7 @@ def add_command(commands: Any) -> None:
         "cache also keeps --features. With --out the result goes into that directory instead.",
         epilog="Example: ccmusic models import ./vgg19_bn_cqt/save.pt",
     )
-    importing.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or its folder")
-    importing.add_argument("--out", type=Path, metavar="DIR", help="model directory to make (default: in the cache)")
-    importing.add_argument(
-        "--features",
-        choices=FEATURES,
-        help="the spectrogram that it was trained on, if neither folder nor file is named for it",
-    )
-    importing.add_argument(
-        "--audio", type=Path, metavar="DIR", help="recordings to measure the precisions on (default: the examples)"
-    )
-    importing.add_argument("--quiet", action="store_true", help="do not print the stages")
+    importing.add_later = _add_import_arguments
     importing.set_defaults(run=_import)
 
     pulling = actions.add_parser(
@@ -65,6 +53,22 @@ def add_command(commands: Any) -> None:
     pulling.add_argument("--offline", action="store_true", help="use only what was fetched before")
     pulling.add_argument("--quiet", action="store_true", help="show no progress")
     pulling.set_defaults(run=_pull)
+
+
+def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
+    from ccmusic.checkpoints.state_dict import FEATURES  # imported late: it needs NumPy
+
+    parser.add_argument("checkpoint", type=Path, metavar="PATH", help="save.pt, or its folder")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="model directory to make (default: in the cache)")
+    parser.add_argument(
+        "--features",
+        choices=FEATURES,
+        help="the spectrogram that it was trained on, if neither folder nor file is named for it",
+    )
+    parser.add_argument(
+        "--audio", type=Path, metavar="DIR", help="recordings to measure the precisions on (default: the examples)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not print the stages")
 
 
 def _list(_: argparse.Namespace) -> int:

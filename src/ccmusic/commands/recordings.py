@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ccmusic.batch.walk import recordings_in
+from ccmusic.audio.folder import recordings_in
 from ccmusic.errors import CcmusicError, InvalidParameter, UploadTooLarge
 
 STANDARD_INPUT = "-"

@@ -11,7 +11,19 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from ccmusic.alerting.settings import PREFIX, BridgeSettings
-from ccmusic.settings import SECTIONS, Settings
+from ccmusic.settings import Settings
+
+SECTIONS = {
+    "host": "Listening",
+    "max_connections_per_client": "Clients",
+    "model": "Model",
+    "admin_token": "Administration",
+    "workers": "Work",
+    "heartbeat_seconds": "Supervision",
+    "max_request_bytes": "Limits of requests",
+    "max_upload_bytes": "Limits of a recording",
+}
+"""Headings of the page, each by the first field of its section."""
 
 HEAD = """# Settings
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccmusic.audio.formats import AUDIO_SUFFIXES
+from ccmusic.audio.folder import is_recording
 from ccmusic.errors import InvalidParameter
 
 
@@ -136,7 +137,7 @@ def _from_folders(source: Path) -> LabelledData:
         place = path.relative_to(source).parts
         if any(part.startswith(".") for part in place):
             continue
-        if path.suffix.lower() not in AUDIO_SUFFIXES:
+        if not is_recording(os.fsencode(path.name)):
             other[path.suffix.lower() or path.name] += 1
         elif len(place) == 1:
             at_the_top += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.errors import DependencyUnavailable
+from ccmusic.errors import of_extra
 from ccmusic.evaluation.labelled_data import LabelledData
 from ccmusic.inference.result import ModelIdentity
 from ccmusic.scoring import markdown
@@ -217,7 +217,7 @@ def write(findings: Findings, directory: Path) -> None:
 
     Raises
     ------
-    DependencyUnavailable
+    PackageMissing
         matplotlib is not installed.
     """
     pictures = _draw(findings, directory)
@@ -262,16 +262,12 @@ def drawing() -> ModuleType:
 
     Raises
     ------
-    DependencyUnavailable
+    PackageMissing
         matplotlib is not installed.
     """
-    try:
+    with of_extra("train-tools", "figures need the package matplotlib", "omit --out"):
         # imported late: optional, and slow to import
         from ccmusic.scoring import figures
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"figures need {error.name}: pip install 'ccmusic[train-tools]', or omit --out"
-        ) from error
     return figures
 
 

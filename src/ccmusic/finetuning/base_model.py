@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 import onnxruntime
 
-from ccmusic.errors import DependencyUnavailable, InvalidParameter
+from ccmusic.errors import InvalidParameter, of_extra
 from ccmusic.finetuning.plan import Tune
 from ccmusic.models.card import Card
 from ccmusic.models.store import ModelLocation, read_model
 
 EMBEDDING = "embedding"
-INSTALL: dict[Tune, str] = {"head": "pip install 'ccmusic[train-tools]'", "all": "pip install 'ccmusic[train]'"}
+EXTRAS: dict[Tune, str] = {"head": "train-tools", "all": "train"}
+"""The extra that installs what each tuning needs."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,9 @@ def require_installed(tune: Tune) -> None:
 
     Raises
     ------
-    DependencyUnavailable
+    PackageMissing
     """
     for name in ("onnx", "scipy", *(("torch",) if tune == "all" else ())):
-        try:
+        with of_extra(EXTRAS[tune], f"--tune {tune} needs the package {name}"):
             # imported late: optional packages
             importlib.import_module(name)
-        except ImportError as error:
-            raise DependencyUnavailable(f"--tune {tune} needs {error.name}: {INSTALL[tune]}") from error

@@ -16,7 +16,7 @@ from ccmusic.finetuning.excerpts import SHORT_SECONDS, Excerpt, tracks
 from ccmusic.inference.front_end import FrontEnd
 from ccmusic.inference.onnx_runtime import OnnxBackend
 from ccmusic.inference.pipeline import Pipeline
-from ccmusic.models.card import CARD_NAME, Card
+from ccmusic.models.card import CARD_NAME, MODEL_FILE, Card
 from ccmusic.models.card_parts import Calibration, GoldenClip, Training
 from ccmusic.models.golden import golden_clips
 from ccmusic.models.non_music_limits import NonMusicLimits
@@ -26,7 +26,6 @@ from ccmusic.scoring.measures import Measures, measure
 from ccmusic.scoring.temperature import fit_temperature, track_probabilities
 from ccmusic.scoring.thresholds import shortest_near, uncertain_threshold
 
-MODEL_FILE = "model.onnx"
 WANTED_PRECISION = 0.8
 """Share of right answers among those that do not carry the flag ``uncertain``."""
 VERSION = "1.0.0"

@@ -1,4 +1,4 @@
-"""An embedding that stays the same when a recording is encoded again, to find the same recording in several encodings.
+"""The acoustic identity: an embedding that stays the same when a recording is encoded again.
 
 The network's features are of no use here: they are made so that different songs of one genre are alike, and not every
 model gives them. The constant-Q spectrogram, which the pipeline has computed anyway, tells recordings apart. The

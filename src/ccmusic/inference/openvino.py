@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ccmusic.errors import DependencyUnavailable, ModelRefused
+from ccmusic.errors import DependencyUnavailable, ModelRefused, of_extra
 from ccmusic.inference.backend import OUTPUT_NAME, checked, require_interface
 from ccmusic.models.card_parts import Precision
 
@@ -136,13 +136,10 @@ def _import_openvino(precision: Precision) -> Any:
     blocked = converter not in sys.modules
     if blocked:
         sys.modules[converter] = None  # type: ignore[assignment]
+    need = f"the precision {precision} needs OpenVINO"
     try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise DependencyUnavailable(
-            f"the precision {precision} needs OpenVINO, which cannot be imported ({error}): "
-            "install the extra with pip install 'ccmusic[openvino]', or choose ONNX Runtime"
-        ) from error
+        with of_extra("openvino", need, "choose ONNX Runtime", DependencyUnavailable):
+            return importlib.import_module("openvino")
     finally:
         if blocked:
             del sys.modules[converter]

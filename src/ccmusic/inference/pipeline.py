@@ -158,7 +158,7 @@ class Pipeline:
         explain : ExplainPlan, optional
             Which windows to explain; none by default.
         embedding : bool
-            Whether the result includes the acoustic embedding (`ccmusic.inference.acoustic_identity`).
+            Whether the result includes the acoustic identity (`ccmusic.inference.acoustic_identity`).
 
         Returns
         -------

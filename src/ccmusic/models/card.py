@@ -34,6 +34,8 @@ from ccmusic.models.record import Share
 from ccmusic.models.training_profile import Reference
 
 CARD_NAME = "card.json"
+MODEL_FILE = "model.onnx"
+"""The network beside the card in the directories that are written here; a card may name another file."""
 
 NOT_IN_ANSWERS: dict[str, Any] = {
     "schema_version": True,

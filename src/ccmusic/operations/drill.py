@@ -13,9 +13,9 @@ from ccmusic.operations.http_client import Print, Response, request
 
 POLL_SECONDS = 0.02
 POLL_TIMEOUT_SECONDS = 1.0
-"""A probe that does not answer within this time counts as red."""
+"""A probe that does not answer within this time counts as failed."""
 STEADY_SECONDS = 1.0
-"""Everything must stay green for this time before the service counts as recovered."""
+"""Everything must stay healthy for this time before the service counts as recovered."""
 INJECT_SECONDS = 90.0
 PROBES = ("/livez", "/readyz", "/health")
 UP = ("idle", "busy", "testing")
@@ -42,7 +42,7 @@ class Observation:
     Attributes
     ----------
     probes : dict of str to (str or None)
-        The cause of each probe that is red; None for one that is green.
+        The cause of each probe that fails; None for one that is healthy.
     restarts : int or None
         Number of workers that were replaced since the start; None if it is not known.
     last_restart : str
@@ -59,16 +59,16 @@ class Observation:
     all_up: bool = False
 
     @property
-    def green(self) -> bool:
-        """Whether every probe is green and every worker works."""
+    def healthy(self) -> bool:
+        """Whether every probe is healthy and every worker works."""
         return not any(self.probes.values()) and self.all_up
 
     def changes_since(self, last: Observation) -> list[str]:
-        """Return a line for each probe that changed its colour, and one for replaced workers."""
+        """Return a line for each probe that begins or ceases to fail, and one for replaced workers."""
         lines = []
         for name, cause in self.probes.items():
             if (cause is None) != (last.probes.get(name) is None):
-                lines.append(f"{name} green" if cause is None else f"{name} red: {cause}")
+                lines.append(f"{name} is healthy" if cause is None else f"{name} fails: {cause}")
         if None not in (self.restarts, last.restarts) and self.restarts != last.restarts:
             lines.append(f"a worker was replaced ({last.restarts} -> {self.restarts}): {self.last_restart}")
         return lines
@@ -106,9 +106,9 @@ def run_drill(
         Is called with each line of the timeline.
     """
     before = _observe(url)
-    if not before.green:
-        red = next((f"{path}: {cause}" for path, cause in before.probes.items() if cause), "a worker is not up")
-        echo(f"doctor: not injected, because the service is not green to begin with: {red}")
+    if not before.healthy:
+        why = next((f"{path}: {cause}" for path, cause in before.probes.items() if cause), "a worker is not up")
+        echo(f"doctor: not injected, because the service is not healthy to begin with: {why}")
         return DrillOutcome.NOT_INJECTED
     admin = _Admin(url, token, echo)
     over = threading.Event()
@@ -131,7 +131,7 @@ def run_drill(
 
 def _watch(url: str, before: Observation, began: float, deadline: float, admin: _Admin, echo: Print) -> DrillOutcome:
     pause = threading.Event()
-    last, noticed_at, green_since = before, None, None
+    last, noticed_at, healthy_since = before, None, None
     while (now := time.monotonic()) < deadline:
         observation = _observe(url)
         for line in observation.changes_since(last):
@@ -140,9 +140,9 @@ def _watch(url: str, before: Observation, began: float, deadline: float, admin: 
                 noticed_at = time.monotonic()
         if noticed_at is not None:
             admin.clear()  # a fault that lasts until it is cleared would prevent the recovery
-            green_since = (green_since or now) if observation.green else None
-            if green_since is not None and now - green_since >= STEADY_SECONDS:
-                echo(f"doctor: noticed after {noticed_at - began:.3f} s, recovered after {green_since - began:.3f} s")
+            healthy_since = (healthy_since or now) if observation.healthy else None
+            if healthy_since is not None and now - healthy_since >= STEADY_SECONDS:
+                echo(f"doctor: noticed after {noticed_at - began:.3f} s, recovered after {healthy_since - began:.3f} s")
                 return DrillOutcome.PASSED
         last = observation
         pause.wait(POLL_SECONDS)

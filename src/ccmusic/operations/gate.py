@@ -71,12 +71,12 @@ def gate(
             cause, answered = last
             reached = reached or answered
             if cause is None:
-                show("green")
+                show("healthy")
                 break
-            show(f"not green: {cause}" if answered else f"not reachable: {cause}")
+            show(f"not healthy: {cause}" if answered else f"not reachable: {cause}")
     cause, _ = last
     if cause is not None:
-        state = "not green" if reached else "not reachable"
+        state = "not healthy" if reached else "not reachable"
         echo(f"gate: {state} within {timeout_seconds:g} s: {cause}")
         return GateOutcome.NOT_GREEN if reached else GateOutcome.UNREACHABLE
     return _check_golden(url, expected, deadline, echo) if golden else GateOutcome.GREEN
@@ -138,7 +138,7 @@ def _check_golden(url: str, expected: Card | None, deadline: float, echo: Print)
         models = request(url, "/v1/models").field("models")
         sha256 = models[0]["sha256"]
     except (OSError, TypeError, LookupError):
-        echo("gate: green, but /v1/models names no model that answers")
+        echo("gate: healthy, but /v1/models names no model that answers")
         return GateOutcome.WRONG_ANSWER
     if expected is not None and sha256 != expected.sha256:
         echo(f"gate: it serves the model {sha256[:12]}..., not the {expected.sha256[:12]}... of the card")
@@ -148,7 +148,7 @@ def _check_golden(url: str, expected: Card | None, deadline: float, echo: Print)
     try:
         echo(f"gate: {check_golden_answers(url, expected, deadline)}")
     except TimeoutError as error:
-        echo(f"gate: not green within the time: {error}")
+        echo(f"gate: not healthy within the time: {error}")
         return GateOutcome.NOT_GREEN
     except WrongAnswer as error:
         echo(f"gate: wrong golden answer: {error}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccmusic.inference.aggregate import softmax
-from ccmusic.models.card import Card
+from ccmusic.models.card import MODEL_FILE, Card
 from ccmusic.training import configuration
 from ccmusic.training.data import Dataset
 from ccmusic.training.export import export_onnx, serving_network
@@ -16,7 +16,7 @@ from ccmusic.training.genre_measures import GenreMeasures
 from ccmusic.training.heads import logits_of, recordings_layer, short_layer, world_layers
 from ccmusic.training.joined_graph import NetworkGroup, join_networks
 from ccmusic.training.linear_layers import Layer
-from ccmusic.training.model_card import MODEL_FILE, card_fields, world_head, write_card
+from ccmusic.training.model_card import card_fields, world_head, write_card
 from ccmusic.training.predict import WHOLE_SECONDS
 from ccmusic.training.profile import describe
 from ccmusic.training.runs import load_network

@@ -11,7 +11,7 @@ import onnxruntime
 
 from ccmusic.features.cqt import cqt_db
 from ccmusic.genres import LABELS
-from ccmusic.models.card import Card
+from ccmusic.models.card import MODEL_FILE, Card
 from ccmusic.models.card_parts import Calibration, Head, Training
 from ccmusic.models.golden import golden_clips
 from ccmusic.scoring.classification import confusion_matrix, f1_by_class
@@ -22,7 +22,6 @@ from ccmusic.training.predict import CLIP_SECONDS, WHOLE_SECONDS, WINDOW_SECONDS
 from ccmusic.training.world_labels import WORLD
 from ccmusic.training.world_measures import WorldMeasures
 
-MODEL_FILE = "model.onnx"
 VERSION = "2.1.0"
 FEW_CLIPS, LOW_F1 = 30, 0.3
 """The card warns of world genres with fewer tested clips or a lower F1."""

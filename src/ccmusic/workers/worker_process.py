@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -38,8 +39,10 @@ LOADING_ALLOWANCE = 10.0
 """Factor of the allowed heartbeat age while libraries and network are loaded."""
 LOAD_TURN_SECONDS = 0.5
 """Period in which a loading worker is looked at."""
-DUMP_SECONDS = 0.3
-"""Time that a stuck worker has to write its stack dump."""
+DUMP_SECONDS = 1.0
+"""Time that a stuck worker has to begin its stack dump, and again to end it. It takes milliseconds of a processor."""
+DUMP_PAUSE_SECONDS = 0.1
+"""A stack dump has ended when no more of it comes for this time: so long a worker may wait for a processor."""
 
 OPTIONS_SECONDS = 1.0
 """Longest time to send the first message, which is smaller than the buffer of the connection."""
@@ -265,17 +268,20 @@ class WorkerProcess:
         self.heartbeat.close()
 
     def _read_dump(self, timeout_seconds: float) -> str | None:
+        """The stack dump; None if it does not begin in time. From its first byte on it has as much time again."""
         text = b""
         fd = self._dump.fileno()
-        deadline = CLOCK.now() + timeout_seconds
+        deadline = math.inf
         wait_seconds = timeout_seconds
         with suppress(OSError):
             while len(text) < MAX_DUMP_BYTES and wait([fd], wait_seconds):
                 chunk = os.read(fd, MAX_DUMP_BYTES - len(text))
                 if not chunk:
                     break
+                if not text:
+                    deadline = CLOCK.now() + timeout_seconds
                 text += chunk
-                wait_seconds = min(0.03, max(0.0, deadline - CLOCK.now()))
+                wait_seconds = min(DUMP_PAUSE_SECONDS, max(0.0, deadline - CLOCK.now()))
         return text.decode("utf-8", "replace") or None
 
 
