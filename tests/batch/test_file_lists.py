@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from ccmusic.batch.file_lists import BATCH_ROWS, MOST_LINE_BYTES, listed_paths
-from ccmusic.errors import InvalidParameter
+from ccmusic.errors import InvalidParameter, PackageMissing
 
 Listed = Callable[..., list[str]]
 
@@ -94,7 +94,7 @@ def test_parquet_that_is_none_or_lacks_the_column_is_refused(listed: Listed, tmp
 
 def test_parquet_without_pyarrow_names_the_extra(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InvalidParameter, match=r"ccmusic\[batch\]"):
+    with pytest.raises(PackageMissing, match=r"ccmusic\[batch\]"):
         listed("x.parquet", b"")
 
 

@@ -10,7 +10,7 @@ from pyarrow import parquet as pq
 
 from ccmusic.batch import parquet
 from ccmusic.batch.track_row import TrackRow
-from ccmusic.errors import InvalidParameter
+from ccmusic.errors import PackageMissing
 from ccmusic.genres import taxonomy_of
 from support.catalogue_rows import answer, answered, failed
 
@@ -73,5 +73,5 @@ def test_a_catalogue_without_tracks_is_a_table_without_rows():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InvalidParameter, match=r"pip install 'ccmusic\[batch\]'"):
+    with pytest.raises(PackageMissing, match=r"pip install 'ccmusic\[batch\]'"):
         parquet.write_parquet(rows(), io.BytesIO(), 1)

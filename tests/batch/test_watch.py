@@ -11,7 +11,7 @@ import pytest
 from ccmusic.batch.outcome import GONE
 from ccmusic.batch.walk import FoundFile, look_at
 from ccmusic.batch.watch import arrivals
-from ccmusic.errors import InvalidParameter
+from ccmusic.errors import PackageMissing
 from support.waiting import PATIENCE_SECONDS
 
 STILL_SECONDS = 0.3
@@ -98,5 +98,5 @@ def test_a_file_is_taken_when_it_is_no_longer_written(folder: Path) -> None:
 
 def test_a_watch_without_its_package_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
-    with pytest.raises(InvalidParameter, match=r"ccmusic\[batch\]"):
+    with pytest.raises(PackageMissing, match=r"ccmusic\[batch\]"):
         next(arrivals([folder], lambda _: True, lambda: None))

@@ -11,6 +11,7 @@ import pytest
 from ccmusic.batch import exports
 from ccmusic.batch.catalogue import Catalogue
 from ccmusic.cli import main
+from ccmusic.commands.exit_codes import ExitCode
 from support.catalogue_rows import answer, answered, failed, names_in, write_catalogue
 
 
@@ -93,7 +94,7 @@ def test_an_error_in_the_middle_leaves_the_last_export(catalogue, monkeypatch):
 
 def test_without_pyarrow_the_extra_is_named_and_the_model_is_not(catalogue, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert export(catalogue, "--format", "parquet") == 2
+    assert export(catalogue, "--format", "parquet") == ExitCode.PACKAGE_MISSING
     printed = capsys.readouterr().err
     assert printed.startswith("ccmusic: --format parquet needs the package pyarrow, which cannot be imported (")
     assert printed.endswith("pip install 'ccmusic[batch]', or choose csv or jsonl\n")

@@ -131,7 +131,7 @@ def test_without_mutagen_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "mutagen", None)
     plan = str(tmp_path / "plan")
     arguments = ["plan", str(results), "--out", plan] if action == "plan" else [action, plan]
-    assert cli.main(["tag", *arguments]) == ExitCode.USAGE
+    assert cli.main(["tag", *arguments]) == ExitCode.PACKAGE_MISSING
     printed = capsys.readouterr().err
     assert printed.startswith("ccmusic: reading tags needs the package mutagen, which cannot be imported (")
     assert "pip install 'ccmusic[tags]'" in printed

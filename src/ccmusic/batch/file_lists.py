@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ccmusic.batch.extras import require_pyarrow
+from ccmusic.batch.pyarrow_library import require_pyarrow
 from ccmusic.errors import InvalidParameter
 
 PLAYLIST_SUFFIXES = frozenset((b".m3u", b".m3u8"))
@@ -34,7 +34,7 @@ def listed_paths(file: bytes, path_column: str) -> Iterator[bytes]:
 
     Raises
     ------
-    InvalidParameter
+    InvalidParameter, PackageMissing
         The list cannot be read, or has no such column; or it is Parquet, and the package pyarrow is missing.
     """
     suffix = os.path.splitext(file)[1].lower()
@@ -85,7 +85,7 @@ def _in_csv(name: str, column: str) -> Iterator[bytes]:
 
 
 def _in_parquet(name: str, column: str) -> Iterator[bytes]:
-    pyarrow, parquet = require_pyarrow("PATH", name, "give a CSV file")
+    pyarrow, parquet = require_pyarrow(f"reading {name}", "give a CSV file")
     try:
         with parquet.ParquetFile(name) as table:
             if column not in table.schema_arrow.names:

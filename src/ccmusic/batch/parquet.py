@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ccmusic.batch.answer_rows import classic_probability, rank_columns, ranks, sure_level
 from ccmusic.batch.exports import answer_of
-from ccmusic.batch.extras import require_pyarrow
+from ccmusic.batch.pyarrow_library import require_pyarrow
 
 if TYPE_CHECKING:
     from ccmusic.batch.track_row import TrackRow
@@ -35,10 +35,10 @@ def write_parquet(tracks: Iterable[TrackRow], out: BinaryIO, top_k: int) -> int:
 
     Raises
     ------
-    InvalidParameter
+    PackageMissing
         pyarrow is not installed.
     """
-    pa, parquet = require_pyarrow("--format", "parquet", "choose csv or jsonl")
+    pa, parquet = require_pyarrow("--format parquet", "choose csv or jsonl")
     schema = _schema(pa, top_k)
     n_tracks = 0
     rows = (_row(track, top_k) for track in tracks)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ccmusic.audio.folder import is_recording, recordings_in
-from ccmusic.batch.extras import of_extra
 from ccmusic.batch.outcome import GONE
 from ccmusic.batch.walk import FoundFile, look_at
+from ccmusic.errors import of_extra
 
 STILL_SECONDS = 5.0
 """A file is taken when its size and the time of its change have been the same for so long: it is no longer written."""
@@ -47,7 +47,7 @@ def arrivals(
 
     Raises
     ------
-    InvalidParameter
+    PackageMissing
         The package watchfiles is missing.
     """
     seen: dict[bytes, tuple[FoundFile, float]] = {}
@@ -75,7 +75,7 @@ def arrivals(
 
 
 def _changes(folders: Sequence[Path]) -> Iterator[list[bytes]]:
-    with of_extra("batch", "watchfiles", "--watch"):
+    with of_extra("batch", "--watch needs the package watchfiles"):
         from watchfiles import watch  # imported late: a dependency of the extra batch only
     milliseconds = round(1000 * LOOK_SECONDS)
     options: dict[str, Any] = {"watch_filter": None, "yield_on_timeout": True, "ignore_permission_denied": True}

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "jsonl", "parquet", "m3u8")
 STANDARD_OUTPUT = "-"
-DEFAULT_TOP_K = 5
 MOST_GENRES = 1000
 """Upper bound of --top-k."""
 
@@ -77,6 +76,7 @@ def _check(options: argparse.Namespace) -> None:
 def _table(tracks: Iterator[TrackRow], options: argparse.Namespace) -> None:
     from ccmusic.batch.disk_errors import disk_errors
     from ccmusic.batch.whole_file import whole_file
+    from ccmusic.inference.result import DEFAULT_TOP_K
 
     write = _writer(options.format, options.top_k or DEFAULT_TOP_K)
     if options.out == STANDARD_OUTPUT:

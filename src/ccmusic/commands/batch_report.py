@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccmusic.commands.exit_codes import ExitCode
 from ccmusic.commands.messages import warn
-from ccmusic.errors import CcmusicError, InvalidParameter
+from ccmusic.errors import CcmusicError, PackageMissing
 
 if TYPE_CHECKING:
     from ccmusic.batch.report.review import GenresOfFile
@@ -69,7 +69,7 @@ def _reader() -> GenresOfFile | None:
 
     try:
         require_mutagen()
-    except InvalidParameter as error:
+    except PackageMissing as error:
         warn(f"the genres in the files are not read: {error}")
         return None
 

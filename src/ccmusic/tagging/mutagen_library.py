@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccmusic.batch.extras import of_extra
+from ccmusic.errors import of_extra
 
 
 def require_mutagen() -> Any:
@@ -12,10 +12,10 @@ def require_mutagen() -> Any:
 
     Raises
     ------
-    InvalidParameter
+    PackageMissing
         It is not installed.
     """
-    with of_extra("tags", "mutagen", "reading tags"):
+    with of_extra("tags", "reading tags needs the package mutagen"):
         import mutagen  # imported late: of the extra tags only
         from mutagen import aiff, apev2, asf, dsf, flac, id3, mp4, oggflac, oggopus, oggspeex, oggvorbis, wave
     del aiff, apev2, asf, dsf, flac, id3, mp4, oggflac, oggopus, oggspeex, oggvorbis, wave
