@@ -216,16 +216,17 @@ class Settings(EnvironmentSettings):
         5, description="Niceness of the workers, so that probes are answered while every core is busy."
     )
     worker_descriptors: Annotated[int, Field(ge=64)] = Field(
-        256, description="Most files and sockets that a worker may have open."
+        256, description="Most files and sockets that a worker, or a process of `batch`, may have open."
     )
     worker_file_bytes: Annotated[int, Field(ge=0)] = Field(
         16 * 2**20,
-        description="Largest file that a worker may write. There is no such bound if the log is a file and not a pipe.",
+        description="Largest file that a worker, or a process of `batch`, may write. There is no such bound if the log "
+        "is a file and not a pipe.",
     )
     worker_sandbox: bool = Field(
         True,
-        description="Whether workers are kept from opening network connections and from starting programs, where the "
-        "kernel can do that (Linux, x86-64 and ARM64).",
+        description="Whether workers and processes of `batch` are kept from opening network connections and from "
+        "starting programs, where the kernel can do that (Linux, x86-64 and ARM64).",
     )
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Most recordings that wait or run. Beyond it a request is refused."
@@ -357,7 +358,7 @@ class Settings(EnvironmentSettings):
     decode_seconds: Annotated[float, Field(ge=0.1, le=LONGEST)] = Field(
         _LIMITS.decode_seconds,
         description="Processor time that decoding a recording may take beside the share below. A file that takes more "
-        "is refused.",
+        "is refused. `classify`, `batch` and other commands allow five times as much.",
     )
     decode_share: Annotated[float, Field(ge=0.001, le=1000)] = Field(
         _LIMITS.decode_share,
@@ -366,8 +367,8 @@ class Settings(EnvironmentSettings):
     )
     decode_memory_bytes: Annotated[int, Field(ge=32 * 2**20)] = Field(
         _LIMITS.decode_memory_bytes,
-        description="Memory that decoding may take in a worker, beside the file and the decoded waveform. A file that "
-        "takes more is refused.",
+        description="Memory that decoding may take in a worker or a process of `batch`, beside the file and the "
+        "decoded waveform. A file that takes more is refused.",
     )
     max_windows: Annotated[int, Field(ge=1)] = Field(1000, description="Largest number of `windows` in a request.")
 

@@ -92,6 +92,15 @@ def test_the_first_sound_after_silence_is_measured(silent_seconds):
     assert np.mean(np.abs(waveform[loud]) > 0.9 * np.abs(mono[loud])) > 0.97
 
 
+def test_the_first_sound_of_each_channel_is_measured():
+    mono = music(1.2)
+    late = mono.copy()
+    late[: int(0.3 * RATE)] = 0.0
+    waveform, mix = mixed(np.stack([mono, late], axis=1))
+    assert mix.gain == 1.0
+    np.testing.assert_array_equal(waveform, np.stack([mono, late], axis=1) @ np.full(2, 0.5, np.float32))
+
+
 @pytest.mark.parametrize(("level_db", "inverted"), [(-70, False), (-50, True)])
 def test_a_band_60_db_below_the_whole_is_left_as_it_is(level_db, inverted):
     loud = tone(4.0)

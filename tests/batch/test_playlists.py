@@ -166,6 +166,22 @@ def test_a_playlist_of_an_earlier_export_is_removed_when_its_genre_is_gone(tmp_p
     assert names_in(tmp_path) == ["Pop.m3u8"]
 
 
+@pytest.mark.parametrize("status", ["waiting", "stale"])
+def test_while_a_genre_may_come_back_its_playlist_stays(tmp_path, status):
+    write_playlists([jazz(tmp_path), pop(tmp_path)], tmp_path, CATALOGUE)
+    report = write_playlists([jazz(tmp_path, status=status), pop(tmp_path)], tmp_path, CATALOGUE)
+    assert report.removed == []
+    assert names_in(tmp_path) == ["Jazz.m3u8", "Pop.m3u8"]
+
+
+def test_a_catalogue_is_the_same_by_another_path(tmp_path):
+    catalogue = tmp_path / "labels"
+    catalogue.mkdir()
+    (tmp_path / "link").symlink_to(catalogue)
+    write_playlists([jazz(tmp_path)], tmp_path, catalogue)
+    assert write_playlists([], tmp_path, tmp_path / "link").removed == [tmp_path / "Jazz.m3u8"]
+
+
 def test_playlists_that_are_not_known_to_be_ours_stay(tmp_path):
     write_playlists([jazz(tmp_path)], tmp_path, CATALOGUE)
     ours = tmp_path / "Jazz.m3u8"

@@ -387,13 +387,14 @@ def test_a_file_that_ends_or_hangs_its_process_fails_alone(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux")
 @pytest.mark.parametrize("name", ["mp4-sample-sizes", "mkv-tags"])
 def test_the_kernel_bounds_what_a_file_costs(name: str, music: Path, run: Run, rows: Rows) -> None:
-    """The first takes gigabytes without a bound, the second minutes in a library that reads nothing."""
+    """Without a bound the first takes 704 MB, the second half a minute in a library that reads nothing."""
     hostile = music / f"9.{name[:3]}"
     hostile.write_bytes(HOSTILE[name]())
     assert run(music) == ExitCode.SOME_FAILED
     after = rows()
     failed = after.pop(hostile.name)
-    assert failed.error_type in ("undecodable-audio", "empty-audio")
+    is_bound = "than the music in it needs" in (failed.error_detail or "")
+    assert is_bound or (name, failed.error_type) == ("mp4-sample-sizes", "empty-audio")
     assert failed.seconds is None or failed.seconds < 60.0
     assert genres(after) == EXPECTED
 

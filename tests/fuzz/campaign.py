@@ -101,7 +101,7 @@ class Count:
 def decoders_hash() -> str:
     """Of the code that decodes."""
     package = Path(ccmusic.__file__).parent
-    return _hash(package.glob("audio/*.py"))
+    return _hash([*package.glob("audio/*.py")])
 
 
 def makers_hash() -> str:

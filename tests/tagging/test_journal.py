@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ccmusic.batch.plan_format import path_of
-from ccmusic.errors import InvalidParameter, TagsInUse
+from ccmusic.errors import InvalidParameter, TagError, TagsInUse
 from ccmusic.tagging.journal import HEADER, Journal
 from ccmusic.tagging.replacement import content_hash, copy_name, is_copy_name
 
@@ -73,6 +74,25 @@ def test_a_copy_that_was_left_is_removed(path: Path, song: Path) -> None:
         assert list(journal.finished()) == []
     assert not copy.exists()
     assert lines(path)[-1]["event"] == "dropped"
+
+
+def test_what_cannot_be_recovered_is_named_and_not_the_journal(
+    path: Path, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = song.with_name(copy_name())
+    with Journal(path) as journal:
+        journal.renaming(journal.begin(song, copy.name), content_hash(song))
+    copy.write_bytes(b"half a copy")
+
+    def read_only(self: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", read_only)
+        with pytest.raises(TagError, match=f"{copy.name} cannot be recovered .*: Read-only file system"):
+            Journal(path)
+    with Journal(path):  # it is not locked any longer
+        assert not copy.exists()
 
 
 def test_a_renamed_copy_counts(path: Path, song: Path) -> None:

@@ -2,7 +2,8 @@
 
 The size of a file says nothing about its cost: tables, tags and tracks that a few kilobytes declare can take minutes
 and gigabytes. So the time is counted while a file is decoded. When it is used up, the file reads as ended, at which
-every decoder stops soon. In a worker the kernel holds the same bounds (`Kernel`), also while a library reads nothing.
+every decoder stops soon. In a worker and in `batch` the kernel holds the same bounds (`Kernel`), also while a library
+reads nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 A recording is read in blocks, and we allocate no memory from a length in its header. So the memory is bounded by the
 mono result, which `DecodeLimits.max_seconds` bounds. The libraries allocate what tables in a file declare, and a codec
-can crash the process: call this in a worker, where the kernel bounds both (`Budget`).
+can crash the process: call this in a process of its own, where the kernel bounds both (`Budget`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def decode(
     first_seconds : float, optional
         Decode only this much from the beginning.
     kernel : Kernel, optional
-        The kernel's bounds; a worker has them.
+        The kernel's bounds; a worker and `batch` have them.
     quiet : bool
         Discard what the libraries print to standard error meanwhile; see `without_remarks`.
 

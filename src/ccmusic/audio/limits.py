@@ -23,7 +23,7 @@ class DecodeLimits:
     decode_seconds, decode_share : float
         Processor time that decoding may take: so many seconds, and this share of the length of the music.
     decode_memory_bytes : int
-        Memory that decoding may take in a worker, beside the waveform and the file.
+        Memory that decoding may take in a worker or in `batch`, beside the waveform and the file.
     """
 
     max_bytes: int = 100 * 2**20

@@ -176,7 +176,7 @@ class ChannelMix:
         begins_at = BEGINS_AT * (1.0 + FEW_BINS / (self._n_blocks * self._n_bins))
         limit = np.where(self._inverted.any(axis=1), ENDS_AT, begins_at)
         is_mean_right = not (self._inverted.any() or _can_be_lost(self._covariance, limit).any())
-        self._is_calm = is_mean_right and bool(self._power.any())  # after silence, the first sound is measured
+        self._is_calm = is_mean_right and bool(self._power.all())  # the first sound of each channel is measured
         if not is_mean_right:
             self._inverted = _inverted_channels(self._covariance, self._inverted, limit)
 

@@ -61,6 +61,8 @@ def disk_errors(place: object, name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise InvalidParameter(name, f"cannot be used: {error.strerror}; raise the limit (ulimit -n)") from error
         raise InvalidParameter(
             name, f"is {place}, which cannot be written: {error.strerror}; name another place"
         ) from error

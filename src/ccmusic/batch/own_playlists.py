@@ -30,7 +30,7 @@ class OwnPlaylists:
     """
 
     def __init__(self, catalogue: Path) -> None:
-        self._catalogue = os.fsencode(catalogue.absolute())
+        self._catalogue = os.fsencode(catalogue.resolve())
 
     def write(self, name: str, lines: BinaryIO, out: BinaryIO) -> None:
         """Write a playlist.

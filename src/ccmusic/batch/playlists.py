@@ -69,7 +69,7 @@ def write_playlists(tracks: Iterable[TrackRow], folder: Path, catalogue: Path, *
         Those without an answer of the file as it is are ignored.
     folder : Path
         Made if it is missing. Playlists of the same name are replaced. Unchanged ones that an earlier export of this
-        catalogue wrote are removed if their genre is gone; all others stay.
+        catalogue wrote are removed if their genre is gone, and no track waits or is stale; all others stay.
     catalogue : Path
         The folder of the catalogue.
     unsure : bool
@@ -85,10 +85,12 @@ def write_playlists(tracks: Iterable[TrackRow], folder: Path, catalogue: Path, *
     """
     report = Playlists()
     own = OwnPlaylists(catalogue)
+    is_known = True
     with temporary_file_errors(), ExitStack() as stack:
         lists: dict[str, BinaryIO] = {}
         names: dict[str, str] = {}
         for track in tracks:
+            is_known &= track.status not in ("waiting", "stale")
             if track.status not in ANSWERED:
                 continue
             groups = _groups(track.status, answer_of(track), unsure=unsure)
@@ -112,7 +114,9 @@ def write_playlists(tracks: Iterable[TrackRow], folder: Path, catalogue: Path, *
             with whole_file(path) as out:
                 own.write(path.name, lists[label], out)
             report.files.append(path)
-    report.removed = own.remove_others(folder, report.files)
+    # the genre of a track that waits or is stale is not known, and so not gone
+    if is_known and not report.left_out["too many genres"]:
+        report.removed = own.remove_others(folder, report.files)
     return report
 
 

@@ -44,6 +44,10 @@ class ExitCode(IntEnum):
         15,
         "batch, tag: the catalogue cannot be used: another run writes it; or no space is left. The message says it.",
     )
-    PACKAGE_MISSING = 16, "An optional package is missing. The message names the extra that installs it."
+    PACKAGE_MISSING = (
+        16,
+        "An optional package is missing. The message names the extra that installs it. One that loads, fetches or "
+        "imports a model: 5.",
+    )
     INTERRUPTED = 130, "The command was interrupted with Ctrl-C."
     TERMINATED = EXIT_AT_SIGTERM, "batch: the run was ended with SIGTERM. The same command continues it."

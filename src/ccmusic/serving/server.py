@@ -138,7 +138,7 @@ def _management(app: FastAPI, settings: Settings) -> HealthServer | None:
 
 
 def latest_end_seconds(settings: Settings) -> float:
-    """How long after SIGTERM the process ends at the latest. A program that stops it must not kill it before."""
+    """How long after SIGTERM the process ends at the latest, whatever hangs in it."""
     # uvicorn gives the last connections as long as the drain again
     drain_seconds = settings.drain_linger_seconds + 2 * settings.drain_seconds + END_SECONDS
     return drain_seconds + settings.page_stop_seconds + STOP_SECONDS

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ccmusic.batch.disk_errors import disk_errors
+from ccmusic.batch.disk_errors import disk_errors, full_disk
 from ccmusic.batch.plan_format import path_fields, path_of
-from ccmusic.errors import InvalidParameter, TagsInUse
+from ccmusic.errors import InvalidParameter, TagError, TagsInUse
 from ccmusic.tagging.replacement import content_hash, flush, is_copy_name
 
 HEADER = b'{"journal": "ccmusic tag", "version": 1}\n'
@@ -45,6 +45,16 @@ class Journal:
         self.path = path
         with disk_errors(path, "--journal"):
             self._open()
+        try:
+            with full_disk(path, "--journal"):
+                self._recover()
+        except OSError as error:
+            self._file.close()
+            what = os.fsdecode(error.filename) if error.filename else "A file"
+            raise TagError(f"{what} cannot be recovered after an interruption: {error.strerror}") from error
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +106,6 @@ class Journal:
             self._finished: dict[int, tuple[int, str]] = {}  # the place of `begin`, and the hash of the new file
             self._n_changes = 0
             self._read()
-            self._recover()
         except BaseException:
             self._file.close()
             raise
