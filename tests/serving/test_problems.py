@@ -1,7 +1,6 @@
 """Errors as problem details."""
 
 import errno
-import inspect
 import json
 import logging
 
@@ -19,7 +18,7 @@ def test_every_slug_has_a_status_and_a_title():
 
 def test_every_error_class_becomes_a_valid_problem():
     constructor_arguments = {errors.InvalidParameter: ("top_k", "must be 1 to 16, not 40")}
-    for _, cls in inspect.getmembers(errors, inspect.isclass):
+    for cls in (getattr(errors, name) for name in errors.__all__):
         response = problem_response(cls(*constructor_arguments.get(cls, ("the cause",))), "id-1")
         problem = Problem.model_validate_json(bytes(response.body), strict=True)
         slug = "about:blank" if cls is errors.TooManyRequests else cls.slug

@@ -1,6 +1,5 @@
 """The texts of the page."""
 
-import inspect
 import json
 import re
 import string
@@ -51,7 +50,7 @@ def test_every_flag_has_a_text():
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_error_has_a_text_that_shows_no_internals(language):
     samples = {errors.InvalidParameter: ("windows", "is not allowed")}
-    for _, cls in inspect.getmembers(errors, inspect.isclass):
+    for cls in (getattr(errors, name) for name in errors.__all__):
         error = cls(*samples.get(cls, ("the cause",)))
         shown = error_text(error, language)
         assert shown
