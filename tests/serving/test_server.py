@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -50,9 +50,20 @@ def healthy_server(model_directory, **environment: str) -> Iterator[RunningServe
         yield server
 
 
-@pytest.fixture
+def impatient_server(model_directory) -> AbstractContextManager[RunningServer]:
+    return healthy_server(model_directory, CCMUSIC_UPLOAD_IDLE_SECONDS="1.5", CCMUSIC_DRAIN_LINGER_SECONDS="1")
+
+
+@pytest.fixture(scope="module")
 def server(model_directory):
-    with healthy_server(model_directory, CCMUSIC_UPLOAD_IDLE_SECONDS="1.5", CCMUSIC_DRAIN_LINGER_SECONDS="1") as server:
+    """For tests after which it runs as before."""
+    with impatient_server(model_directory) as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(model_directory):
+    with impatient_server(model_directory) as server:
         yield server
 
 
@@ -145,7 +156,8 @@ def test_a_signal_to_every_process_of_the_service_loses_nothing(patient_server):
     assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_a_killed_front_process_leaves_nothing_behind(server):
+def test_a_killed_front_process_leaves_nothing_behind(own_server):
+    server = own_server
     worker = server.health().json()["workers"][0]["pid"]
     left = [worker, *_descendants(server.process.pid)]
     assert len(left) >= 3
@@ -220,7 +232,8 @@ def test_an_upload_that_stops_is_refused_and_closed(server):
     assert b"the request body arrived too slowly" in answer
 
 
-def test_the_management_port_answers_while_the_loop_is_blocked(server):
+def test_the_management_port_answers_while_the_loop_is_blocked(own_server):
+    server = own_server
     headers = {"authorization": "Bearer secret"}
     httpx.post(f"{server.url}/debug/faults/block-loop?size=6", headers=headers).raise_for_status()
 
@@ -234,7 +247,9 @@ def test_the_management_port_answers_while_the_loop_is_blocked(server):
     assert httpx.get(f"{server.management}/metrics").status_code == 200
 
 
-def test_stack_dumps_need_no_token_on_the_management_port_only(server):
+def test_stack_dumps_need_no_token_on_the_management_port_only(own_server):
+    server = own_server
+
     def worker() -> int | None:
         return server.health().json()["workers"][0]["pid"]
 
