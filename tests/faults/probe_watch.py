@@ -46,6 +46,8 @@ class ProbeWatch:
     probes : sequence of str
     new_connections : bool
         Whether each reading opens a connection. Otherwise each probe keeps one.
+    patience_seconds : float
+        A probe that is not answered for so long counts as red.
 
     Attributes
     ----------
@@ -62,8 +64,9 @@ class ProbeWatch:
         probes: Sequence[str] = PROBES,
         *,
         new_connections: bool = False,
+        patience_seconds: float = 20.0,
     ) -> None:
-        self._clients = {probe: Client(address, 20) for probe in probes}
+        self._clients = {probe: Client(address, patience_seconds) for probe in probes}
         self._has_ended = has_ended
         self._new_connections = new_connections
         self._stop = threading.Event()

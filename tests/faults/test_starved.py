@@ -16,7 +16,7 @@ from faults.drill import prove
 from faults.probe_watch import ProbeWatch
 from faults.processes import burners
 from faults.traffic import SHORT, probabilities
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 IDLE = ("chrt", "--idle", "0")
 STARVED_SECONDS = 20.0
@@ -37,6 +37,7 @@ def test_a_service_that_gets_little_processor_time(row, start):
         pytest.skip("the scheduler class SCHED_IDLE cannot be set here")
     with start(wrapper=IDLE) as service:
         reference = probabilities(service.classify(SHORT))
+        longest = 0.0
         for once in row.repeats(service):
             before = service.look().body["restarts"]
             once.begin()
@@ -46,8 +47,11 @@ def test_a_service_that_gets_little_processor_time(row, start):
                     os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
                 prove(lambda busy=busy: all(os.sched_getscheduler(pid) == os.SCHED_OTHER for pid in busy), "they weigh")
                 prove(lambda: os.sched_getscheduler(service.pid) == os.SCHED_IDLE, "the service weighs little")
+                # a slow machine may leave no time for an answer within 20 s; what counts is what the answer says
                 watches = [
-                    stack.enter_context(ProbeWatch(address, lambda: False, ("livez",)))
+                    stack.enter_context(
+                        ProbeWatch(address, lambda: False, ("livez",), patience_seconds=PATIENCE_SECONDS)
+                    )
                     for address in (service.address, service.management)
                 ]
                 answer = service.classify_later(SHORT)
@@ -57,6 +61,7 @@ def test_a_service_that_gets_little_processor_time(row, start):
                     watch.read_on()
             once.requests += 1
             answer.result()
+            longest = max(longest, *(watch.longest_seconds for watch in watches))
             reds = [red for watch in watches for red in watch.reds]
             after = service.look().body["restarts"]
             once.within = not reds and after == before
@@ -64,4 +69,7 @@ def test_a_service_that_gets_little_processor_time(row, start):
             assert after == before
             once.recovered_when(since=time.monotonic())
             once.judge(service.classify(SHORT), reference)
-    row.remark(f"SCHED_IDLE beside {BUSY} busy loops per processor for {STARVED_SECONDS:g} s; `/livez` on both ports")
+    row.remark(
+        f"SCHED_IDLE beside {BUSY} busy loops per processor for {STARVED_SECONDS:g} s; `/livez` on both ports, "
+        f"longest answer {longest:.3g} s"
+    )
