@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
 import sys
 
 import pytest
 
 from ccmusic.audio.kernel_bounds import BOUND_SIGNAL, DecodingBounds, mapped_bytes
 from ccmusic.audio.limits import DecodeLimits
-from support.waiting import PATIENCE_SECONDS
+from support.own_process import run
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux")
 MB = 2**20
-
-
-def run(program: str, *arguments: str, stderr=subprocess.PIPE, preexec_fn=None) -> subprocess.CompletedProcess:
-    """Run a program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        preexec_fn=preexec_fn,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
 
 
 @linux

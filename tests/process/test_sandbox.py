@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import platform
 import resource
-import subprocess
 import sys
 
 import pytest
 
-from support.waiting import PATIENCE_SECONDS
+from support.own_process import run
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux")
-
-
-def run(program: str, *arguments: str, stderr=subprocess.PIPE, preexec_fn=None) -> subprocess.CompletedProcess:
-    """Run a program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        preexec_fn=preexec_fn,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
 
 
 BOUND = """
