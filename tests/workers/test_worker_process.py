@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccmusic.audio.windows import WindowPlan
+from ccmusic.health.waits import ThreadTimes
 from ccmusic.workers import message_stream, worker_process
 from ccmusic.workers.channel import Job, SelfTest, SelfTested
 from ccmusic.workers.forked_process import UNKNOWN_EXIT
@@ -102,6 +103,72 @@ def test_a_worker_that_does_not_read_its_order_is_an_error(worker, process, repl
     replace_poll(process.run)
     with pytest.raises(TimeoutError):
         worker.request(Job(bytes(2**23), WindowPlan(), False), 30.0)
+
+
+@pytest.fixture
+def waits(worker, process, monkeypatch, replace_poll):
+    """Lets the worker's threads spend each wait for its reply in these states; one is always the main thread."""
+
+    def spend(*states: str) -> None:
+        worker.pid = 1
+        spent = 0.0
+
+        def wait(seconds):
+            nonlocal spent
+            process.run(seconds)
+            spent += seconds
+            return []
+
+        def times(pid):
+            assert pid == worker.pid
+            waited = {"waits": spent, "runs": 0.0, "sleeps": 0.0}
+            ran = {"waits": 0.0, "runs": spent, "sleeps": 0.0}
+            letters = {"waits": "R", "runs": "R", "sleeps": "S"}
+            return {str(i): ThreadTimes(ran[s], waited[s], letters[s]) for i, s in enumerate(states, 1)}
+
+        replace_poll(wait)
+        monkeypatch.setattr(worker_process, "thread_times", times)
+
+    return spend
+
+
+@pytest.mark.parametrize("states", [("waits", "sleeps"), ("sleeps", "waits")], ids=["itself", "who has the lock"])
+def test_the_limit_of_a_self_test_leaves_out_the_time_in_which_the_worker_waits_for_a_processor(
+    worker, process, waits, states
+):
+    waits(*states)
+    receive, began = worker._receive, process.clock.now()
+
+    def receive_late(kinds, seconds):
+        if process.clock.now() - began > 300.0:
+            worker.other_end.send(SelfTested(0.1))
+        return receive(kinds, seconds)
+
+    worker._receive = receive_late
+    assert worker.check(SelfTest(), 30.0) == SelfTested(0.1)
+
+
+@pytest.mark.parametrize("states", [("runs", "sleeps"), ("sleeps", "sleeps")], ids=["busy", "stuck"])
+def test_a_self_test_that_takes_too_long_by_itself_is_an_error(worker, process, waits, states):
+    waits(*states)
+    began = process.clock.now()
+    with pytest.raises(TimeoutError):
+        worker.check(SelfTest(), 30.0)
+    assert process.clock.now() - began == pytest.approx(30.0, abs=0.6)
+
+
+def test_a_reply_that_came_while_this_thread_waited_for_a_processor_is_in_time(worker, process, waits, monkeypatch):
+    waits("sleeps")
+
+    def times(pid):
+        if process.clock.now() > began:
+            process.run(60.0)
+            worker.other_end.send(SelfTested(0.1))
+        return {}
+
+    began = process.clock.now()
+    monkeypatch.setattr(worker_process, "thread_times", times)
+    assert worker.check(SelfTest(), 30.0) == SelfTested(0.1)
 
 
 def test_a_stack_dump_without_end_is_cut(worker, process):

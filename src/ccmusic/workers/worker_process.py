@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 LOADING_ALLOWANCE = 10.0
 """Factor of the allowed heartbeat age while libraries and network are loaded."""
-LOAD_TURN_SECONDS = 0.5
-"""Period in which a loading worker is looked at."""
+TURN_SECONDS = 0.5
+"""Period in which it is read how long a worker waited for a processor, while its reply is awaited."""
 DUMP_SECONDS = 1.0
 """Time that a stuck worker has to begin its stack dump, and again to end it. It takes milliseconds of a processor."""
 DUMP_PAUSE_SECONDS = 0.1
@@ -128,6 +128,28 @@ class WorkerProcess:
             The process has ended, or is marked failed because its reply is malformed.
         """
         deadline = CLOCK.now() + timeout_seconds
+        self._send(order, timeout_seconds)
+        return self._receive(REPLIES[type(order)], deadline - CLOCK.now())
+
+    def check(self, order: Order, limit_seconds: float) -> Reply:
+        """Send an order that is not for a client, and wait for the reply: a slow machine is no reason to give up.
+
+        Parameters
+        ----------
+        order : Order
+        limit_seconds : float
+            Longest time until the reply. The time in which the worker waits for a processor or for the disk does not
+            count, nor does the time in which this process does not run.
+
+        Raises
+        ------
+        TimeoutError, EOFError, OSError
+            As in `request`.
+        """
+        self._send(order, limit_seconds)
+        return self._receive_without_waits(REPLIES[type(order)], limit_seconds)
+
+    def _send(self, order: Order, timeout_seconds: float) -> None:
         try:
             self.connection.send(order, timeout_seconds)
         except TimeoutError:
@@ -135,7 +157,6 @@ class WorkerProcess:
         except OSError:
             self.lost = True
             raise
-        return self._receive(REPLIES[type(order)], deadline - CLOCK.now())
 
     def _receive(self, kinds: tuple[type[Reply], ...], timeout_seconds: float) -> Reply:
         """The next reply, which is of one of these kinds; raises the same errors as `request`."""
@@ -161,8 +182,7 @@ class WorkerProcess:
         Parameters
         ----------
         limit_seconds : float
-            Longest time of loading. The time in which its main thread waits for a processor or for the disk does not
-            count, nor does the time in which this process does not run.
+            Longest time of loading; see `check`.
         closing : threading.Event
             Ends the wait early when it is set.
 
@@ -173,14 +193,22 @@ class WorkerProcess:
         EOFError, OSError
             The process has ended.
         """
+        return self._receive_without_waits(LOADED, limit_seconds, closing.is_set)
+
+    def _receive_without_waits(
+        self, kinds: tuple[type[Reply], ...], limit_seconds: float, given_up: Callable[[], bool] = lambda: False
+    ) -> Reply:
+        """The next reply, with a limit that leaves out the time in which the worker waits for a processor."""
         waited = WaitedTime()
         began = CLOCK.now()
-        while CLOCK.now() - began - waited.of(str(self.pid)) < limit_seconds and not closing.is_set():
+        waited.read(began, thread_times(self.pid))
+        while True:
             try:
-                return self._receive(LOADED, LOAD_TURN_SECONDS)
+                return self._receive(kinds, TURN_SECONDS)
             except TimeoutError:
                 waited.read(CLOCK.now(), thread_times(self.pid))
-        raise TimeoutError
+                if given_up() or CLOCK.now() - began - waited.explains(str(self.pid)) >= limit_seconds:
+                    return self._receive(kinds, 0.0)  # it may have come while this thread waited for a processor
 
     @property
     def heartbeat_age_seconds(self) -> float:
