@@ -68,8 +68,9 @@ def texts() -> dict[str, str]:
 
 
 def test_words_to_avoid_are_not_used(texts: dict[str, str]) -> None:
-    # looked for only where a word begins: a tenth of the time
-    anything = re.compile("(?<![a-z])(?:" + "|".join(f"(?:{_pattern(words)})" for words in AVOID) + ")")
+    # Looked for only where a word begins, and each alternative begins with a letter: a hundredth of the time.
+    begun = [_pattern(re.sub(r"(^|\|)\\b", r"\1", words)) for words in AVOID]
+    anything = re.compile("(?<![a-z])(?=[a-z])(?:" + "|".join(begun) + ")")
     found = [
         f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group()}: write {_instead(match.group())}"
         for name, text in texts.items()
