@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
+
+torch.set_num_threads(1)  # more would only wait for each other, because the tensors are small
 
 LABELS_USED = {"Symphony": 0, "Solo": 2, "Dance_pop": 8, "Soft_rock": 14}
 TEACHER_SIZES = {
@@ -28,6 +30,19 @@ GROUPS = {
     "Dance_pop": ("Dance_and_house", "Non_classic"),
     "Soft_rock": ("Rock", "Non_classic"),
 }
+
+
+@pytest.fixture(scope="session")
+def small_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Path]:
+    """An untrained network of few blocks, and its ONNX file; tests only read them."""
+    from ccmusic.training.export import export_onnx
+    from support.genre_networks import few_blocks, untrained_network
+
+    path = tmp_path_factory.mktemp("small") / "model.onnx"
+    with few_blocks():
+        network = untrained_network(0)
+    export_onnx(network, path)
+    return network, path
 
 
 def _rows() -> list[dict[str, str]]:

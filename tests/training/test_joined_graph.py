@@ -10,7 +10,7 @@ from ccmusic.errors import ModelRefused
 from ccmusic.training import joined_graph
 from ccmusic.training.joined_graph import SHORT_FRAMES, NetworkGroup, join_networks
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 
 def _outputs(path: Path, frames: int) -> dict[str, np.ndarray]:
@@ -21,22 +21,18 @@ def _outputs(path: Path, frames: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkGroup, NetworkGroup]:
+def groups(
+    small_export: tuple[object, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[NetworkGroup, NetworkGroup]:
     """Two untrained networks for recordings and one for short sounds, with layers for two outputs."""
     from ccmusic.training.export import export_onnx
-    from ccmusic.training.network import GenreNetwork
+    from support.genre_networks import few_blocks, untrained_network
 
     directory, generator = tmp_path_factory.mktemp("join"), np.random.default_rng(9)
-    files = [directory / f"{index}.onnx" for index in range(3)]
-    for index, (file, front) in enumerate(zip(files, ("cqt", "mel", "cqt"), strict=True)):
-        torch.manual_seed(index)
-        network = GenreNetwork(front=front)
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = None  # without fitting statistics all networks would give the same output
-        with torch.inference_mode():
-            network.embed(torch.rand(8, 84, 60) * torch.rand(8, 84, 1) * -80)
-        export_onnx(network.eval(), file)
+    files = [small_export[1], directory / "1.onnx", directory / "2.onnx"]
+    for seed, front in ((1, "mel"), (2, "cqt")):
+        with few_blocks():
+            export_onnx(untrained_network(seed, front=front), files[seed])
 
     def layers(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         names = ("logits", "world_logits")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import pytest
 import soundfile
 
 from ccmusic.models.card import MODEL_FILE, read_card
-from ccmusic.training import configuration, runs, world_labels
+from ccmusic.training import configuration, final_model, runs, world_labels
 from ccmusic.training.__main__ import main
 from ccmusic.training.configuration import MEMBERS
+from ccmusic.training.export import export_onnx
+from ccmusic.training.network import GenreNetwork
+from support.genre_networks import few_blocks
 
 WORLD_OF = {"Symphony": "Classical", "Solo": "Jazz", "Dance_pop": "Disco", "Soft_rock": "Rock"}
 
@@ -23,6 +28,21 @@ def _tiny(members: dict[str, configuration.Configuration]) -> dict[str, configur
         name: replace(each, start="scratch", batch_size=16, epochs=1, seconds=(0.3, 1.0), shares=(0.5, 0.5))
         for name, each in members.items()
     }
+
+
+def _export_once(directory: Path) -> Callable[[GenreNetwork, Path], None]:
+    """Export each network once: equal networks give equal files, which test_network.py tests."""
+
+    def export(network: GenreNetwork, path: Path) -> None:
+        digest = hashlib.sha256(repr(network).encode())
+        for name, value in network.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        file = directory / f"{digest.hexdigest()}.onnx"
+        if not file.exists():
+            export_onnx(network, file)
+        shutil.copyfile(file, path)
+
+    return export
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +57,8 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     lines = [f"{genre}: " + "; ".join(f"artist {fold} {leaf}" for fold in range(5)) for leaf, genre in WORLD_OF.items()]
     (place / "artists.txt").write_text("\n".join(lines))
     patch.setattr(world_labels, "ARTISTS", place / "artists.txt")
+    (place / "exported").mkdir()
+    patch.setattr(final_model, "export_onnx", _export_once(place / "exported"))
     bands = np.abs(np.arange(513)[None, :] - 4 * np.arange(128)[:, None] - 2) < 4
     np.savez(data_directory / "mn04.npz", mel_filters=bands.astype(np.float32))
     (place / "audio").mkdir()
@@ -47,8 +69,9 @@ def trained(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         "--data", str(data_directory), "--audio", str(place / "audio"), "--work", str(place / "work"),
         "--out", str(place / "model"), "--docs", str(place / "docs"), "--folds", "0,1", "--jobs", "1",
     ]  # fmt: skip
-    main(arguments)
-    yield place, arguments
+    with few_blocks():
+        main(arguments)
+        yield place, arguments
     patch.undo()
 
 
@@ -92,10 +115,12 @@ def test_finished_runs_are_not_trained_again(trained: tuple[Path, list[str]]) ->
     place, arguments = trained
     before = {path: path.stat().st_mtime_ns for path in (place / "work").rglob("*.pt")}
     first = (place / "model" / "card.json").read_bytes()
+    exported = set((place / "exported").iterdir())
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in (place / "work").rglob("*.pt")} == before
     assert len(before) == 3 * len(MEMBERS)
     assert (place / "model" / "card.json").read_bytes() == first
+    assert set((place / "exported").iterdir()) == exported
 
 
 def test_a_run_with_another_configuration_is_not_finished(trained: tuple[Path, list[str]]) -> None:
