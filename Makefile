@@ -39,8 +39,10 @@ test-wheel:  ##+ build the wheel, install it in an empty environment, and run th
 	cd tests && $(abspath $(WHEEL_VENV))/bin/python -c 'import ccmusic; assert "site-packages" in ccmusic.__file__, ccmusic.__file__'
 	$(WHEEL_VENV)/bin/python -m pytest $(FAST) $(PYTEST)
 
+# `make test` runs without torch, and skips these.
+TORCH_TESTS = tests/training $(shell grep -rl --include='test_*.py' 'importorskip("torch")' tests/finetuning tests/checkpoints)
 test-training: $(VENV)/.train $(VENV)/.test  ##+ run the tests that need torch
-	$(BIN)/python -m pytest tests/training tests/finetuning tests/checkpoints/test_torch_file.py $(PYTEST)
+	$(BIN)/python -m pytest $(TORCH_TESTS) $(PYTEST)
 
 # Rows that take long have 5 repeats at most; only a run of all of them makes the page.
 REPEATS ?= 20
