@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from ccmusic.batch.run_lock import LOCK_NAME, is_running, only_run
 from ccmusic.errors import CatalogueError, CatalogueInUse
+from support.locks import WITHOUT_LOCKS, no_locks
 
 HOLD = """
 import sys, threading
@@ -53,3 +55,12 @@ def test_a_folder_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CatalogueError, match="cannot be written to"), only_run(tmp_path / "file"):
         pytest.fail("a lock without a file")
+
+
+@pytest.mark.parametrize("number", WITHOUT_LOCKS, ids=errno.errorcode.get)
+def test_no_run_starts_where_there_are_no_locks(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_locks(monkeypatch, number)
+    expected = rf"cannot be locked: {os.strerror(number)}\. .* local disk"
+    with pytest.raises(CatalogueError, match=expected), only_run(tmp_path):
+        pytest.fail("a run without a lock")
+    assert not is_running(tmp_path)

@@ -1,6 +1,5 @@
 """Directories of temporary files that belong to one process."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ccmusic.process import private_directory
-from ccmusic.process.private_directory import PrivateDirectory
+from ccmusic.process.private_directory import PrivateDirectory, delete_ownerless
+from support.locks import no_locks
 
 HOLD = """
 import sys
@@ -51,10 +50,17 @@ def test_only_this_user_can_read_it(tmp_path):
 
 
 def test_nothing_is_left_if_it_cannot_be_locked(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(37, os.strerror(37))
-
-    monkeypatch.setattr(private_directory.fcntl, "flock", refuse)
-    with pytest.raises(OSError, match=os.strerror(37)):
+    no_locks(monkeypatch)
+    with pytest.raises(OSError, match="No locks available"):
         PrivateDirectory("mine-", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_lock_says_whether_its_process_runs_nothing_is_deleted(tmp_path, monkeypatch):
+    (tmp_path / "mine-left").mkdir()
+    with monkeypatch.context() as patch:
+        no_locks(patch)
+        delete_ownerless("mine-", tmp_path)
+    assert (tmp_path / "mine-left").exists()
+    delete_ownerless("mine-", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
-from ccmusic.process import private_directory
 from ccmusic.ui import upload_directory
 from ccmusic.ui.upload_directory import PREFIX, DirectoryLost, UploadDirectory
+from support.locks import no_locks
 
 
 @pytest.fixture
@@ -70,10 +70,7 @@ def test_only_a_directory_that_the_operator_names_is_created(tmp_path, monkeypat
 
 
 def test_a_directory_that_cannot_be_locked_is_not_left(parent, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(private_directory.fcntl, "flock", refuse)
+    no_locks(monkeypatch)
     with pytest.raises(OSError, match="No locks available"):
         UploadDirectory()
     assert list(parent.iterdir()) == []

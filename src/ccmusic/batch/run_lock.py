@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ccmusic.batch.disk_errors import full_disk
 from ccmusic.errors import CatalogueError, CatalogueInUse
+from ccmusic.process.file_locks import NoFileLocks, take_lock
 
 LOCK_NAME = "run.lock"
 
@@ -53,32 +53,23 @@ def is_running(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
+        return not take_lock(descriptor, shared=True)
+    except NoFileLocks:  # no run starts there
         return False
     finally:
         os.close(descriptor)
-    return False
 
 
 def _lock(descriptor: int, folder: Path) -> None:
     deadline = time.monotonic() + GLANCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(GLANCE_SECONDS / 10)
-                continue
-            process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-            raise CatalogueInUse(
-                f"{folder} is in use: the run of process {process or 'unknown'} writes it. Wait for its end, or use "
-                "another folder (--out)."
-            ) from None
-        except OSError as error:
-            raise CatalogueError(
-                f"{folder} cannot be locked: {error.strerror}. Use a folder on a local disk."
-            ) from error
-        return
+    try:
+        while not take_lock(descriptor):
+            if time.monotonic() >= deadline:
+                process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+                raise CatalogueInUse(
+                    f"{folder} is in use: the run of process {process or 'unknown'} writes it. Wait for its end, or "
+                    "use another folder (--out)."
+                )
+            time.sleep(GLANCE_SECONDS / 10)
+    except NoFileLocks as error:
+        raise CatalogueError(f"{folder} cannot be locked: {error.strerror}. Use a folder on a local disk.") from error

@@ -1,1 +1,1 @@
-"""What the service and the bridge need as processes: their environment, secrets, standard streams and signals."""
+"""What the service, the bridge, `batch` and `tag` need as processes: secrets, standard streams, locks, signals."""

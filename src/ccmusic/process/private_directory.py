@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from ccmusic.process.file_locks import take_lock
 
 
 class PrivateDirectory:
@@ -38,7 +39,7 @@ class PrivateDirectory:
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
             self._lock = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
+            take_lock(self._lock, waits=True)
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
@@ -56,10 +57,10 @@ class PrivateDirectory:
 def delete_ownerless(prefix: str, parent: Path) -> None:
     """Delete the directories that killed processes have left."""
     for left in parent.glob(f"{prefix}*"):
-        with suppress(OSError):  # it belongs to another user, is in use, or was just deleted
+        with suppress(OSError):  # it belongs to another user, or was just deleted
             lock = os.open(left, os.O_RDONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
+                if take_lock(lock):
+                    shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(lock)

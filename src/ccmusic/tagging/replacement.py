@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ccmusic.errors import TagError
+from ccmusic.process.file_locks import NoFileLocks, take_lock
 
 COPY_PREFIX, COPY_SUFFIX = ".ccmusic-", ".tmp"
 STEPS = (
@@ -65,12 +65,9 @@ def locked(path: Path) -> Iterator[os.stat_result]:
             raise TagError("This is no regular file.")
         if about.st_nlink > 1:
             raise TagError(f"The file has {about.st_nlink} names (hard links), and the others would keep the old tags.")
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TagError("Another command changes this file.") from error
-        except OSError:  # a file system without locks, such as some network shares
-            pass
+        with suppress(NoFileLocks):  # the library may be on a share; the journal refuses the same command twice
+            if not take_lock(number):
+                raise TagError("Another command changes this file.")
         yield about
     finally:
         os.close(number)
