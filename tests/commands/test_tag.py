@@ -16,6 +16,7 @@ from ccmusic.tagging import changes
 from ccmusic.tagging.fields import change_fields, read_fields
 from ccmusic.tagging.journal import Journal
 from support.catalogue_rows import answer, answered, write_catalogue
+from support.locks import no_locks
 from support.tagged import make_song
 
 
@@ -96,6 +97,21 @@ def test_a_second_command_is_refused(
     with Journal(tmp_path / "plan.jsonl.journal"):
         assert cli.main(["tag", "apply", str(plan)]) == ExitCode.SOME_FAILED
     assert "Another command uses the journal" in capsys.readouterr().err
+    assert read_fields(songs[0]).genres == ()
+
+
+def test_without_locks_for_the_journal_no_file_is_changed(
+    songs: list[Path],
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = tmp_path / "plan.jsonl"
+    cli.main(["tag", "plan", str(results), "--out", str(plan)])
+    no_locks(monkeypatch)
+    assert cli.main(["tag", "apply", str(plan)]) == ExitCode.USAGE
+    assert f"--journal is {plan}.journal, which cannot be locked: No locks available" in capsys.readouterr().err
     assert read_fields(songs[0]).genres == ()
 
 

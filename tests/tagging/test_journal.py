@@ -13,6 +13,7 @@ from ccmusic.batch.plan_format import path_of
 from ccmusic.errors import InvalidParameter, TagError, TagsInUse
 from ccmusic.tagging.journal import HEADER, Journal
 from ccmusic.tagging.replacement import content_hash, copy_name, is_copy_name
+from support.locks import WITHOUT_LOCKS, no_locks
 
 
 @pytest.fixture
@@ -188,5 +189,15 @@ def test_a_damaged_journal_is_refused(line: bytes, path: Path) -> None:
 def test_only_one_process_has_it(path: Path) -> None:
     with Journal(path), pytest.raises(TagsInUse, match="Another command"):
         Journal(path)
+    with Journal(path):
+        pass
+
+
+@pytest.mark.parametrize("number", WITHOUT_LOCKS, ids=errno.errorcode.get)
+def test_where_there_are_no_locks_it_is_refused(number: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        no_locks(patch, number)
+        with pytest.raises(InvalidParameter, match=rf"cannot be locked: {os.strerror(number)}; .* local disk"):
+            Journal(path)
     with Journal(path):
         pass

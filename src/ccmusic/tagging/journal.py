@@ -7,7 +7,6 @@ finds out how far it came, and finishes or removes it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any, Self
 from ccmusic.batch.disk_errors import disk_errors, full_disk
 from ccmusic.batch.plan_format import path_fields, path_of
 from ccmusic.errors import InvalidParameter, TagError, TagsInUse
+from ccmusic.process.file_locks import NoFileLocks, take_lock
 from ccmusic.tagging.replacement import content_hash, flush, is_copy_name
 
 HEADER = b'{"journal": "ccmusic tag", "version": 1}\n'
@@ -37,7 +37,7 @@ class Journal:
     TagsInUse
         Another process has it open.
     InvalidParameter
-        The file is no journal, or cannot be used.
+        The file is no journal, or cannot be used, for example because it cannot be locked.
     InsufficientStorage
     """
 
@@ -119,9 +119,12 @@ class Journal:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TagsInUse(f"Another command uses the journal {self.path}; wait until it has ended.") from error
+            if not take_lock(self._file.fileno()):
+                raise TagsInUse(f"Another command uses the journal {self.path}; wait until it has ended.")
+        except NoFileLocks as error:
+            raise InvalidParameter(
+                "--journal", f"is {self.path}, which cannot be locked: {error.strerror}; name a file on a local disk"
+            ) from error
 
     def _complete_lines(self) -> int:
         """Where the last whole line ends, after the rest of a torn one was cut off.
