@@ -1,5 +1,6 @@
 """Directories of temporary files that belong to one process."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -50,10 +51,12 @@ def test_only_this_user_can_read_it(tmp_path):
 
 
 def test_nothing_is_left_if_it_cannot_be_locked(tmp_path, monkeypatch):
-    no_locks(monkeypatch)
+    tried = no_locks(monkeypatch)
     with pytest.raises(OSError, match="No locks available"):
         PrivateDirectory("mine-", tmp_path)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(tried[-1])
 
 
 def test_where_no_lock_says_whether_its_process_runs_nothing_is_deleted(tmp_path, monkeypatch):

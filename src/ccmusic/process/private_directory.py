@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from ccmusic.process.file_locks import take_lock
@@ -37,12 +37,12 @@ class PrivateDirectory:
         parent = parent or Path(tempfile.gettempdir())
         delete_ownerless(prefix, parent)
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        try:
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.path, ignore_errors=True)
             self._lock = os.open(self.path, os.O_RDONLY)
+            undo.callback(os.close, self._lock)
             take_lock(self._lock, waits=True)
-        except OSError:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
+            undo.pop_all()
 
     def is_same(self, found: os.stat_result) -> bool:
         """Whether this is the directory itself, and not another one in its place."""
