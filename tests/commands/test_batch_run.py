@@ -399,6 +399,7 @@ def test_the_kernel_bounds_what_a_file_costs(name: str, music: Path, run: Run, r
     assert genres(after) == EXPECTED
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux")
 def test_a_process_that_analyses_reaches_no_network(music: Path, run: Run, rows: Rows) -> None:
     from support import batch_tasks
 
