@@ -90,7 +90,7 @@ def by_kid3(song: Path) -> Found:
 
 
 def by_taglib(song: Path) -> Found:
-    pairs = re.findall(r"^\s*(\S+) = (.*)$", said("pyprinttags", song), re.MULTILINE)
+    pairs = re.findall(r"^\s*(\S+) += (.*)$", said("pyprinttags", song), re.MULTILINE)
     return Found([text for name, text in pairs if name == "GENRE"], any(text == TITLE for _, text in pairs))
 
 
