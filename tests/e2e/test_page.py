@@ -153,7 +153,7 @@ def test_a_microphone_recording_is_answered(server, visit):
     page.locator("#audio .stop-button").wait_for()
     page.wait_for_function("() => /0:0[1-9]/.test(document.querySelector('#audio').innerText)")
     page.locator("#audio .stop-button").click()
-    page.locator("#audio .play-pause-button").wait_for()
+    page.locator("#audio audio.standard-player").wait_for(state="attached")  # once the recording is uploaded
     page.locator("#run").click()
     wait_for_answer(page)
     assert page.locator("#notice .cc-error").count() == 0
