@@ -35,7 +35,7 @@ def main() -> None:
             page.goto(arguments.url)
             page.locator("#readiness .cc-notice").wait_for(state="detached")
             page.locator("#audio input[type=file]").set_input_files(arguments.clip)
-            page.locator("#audio .play-pause-button").wait_for()
+            page.locator("#audio audio.standard-player").wait_for(state="attached")
             page.locator("#run").click()
             page.locator("#track img").wait_for()
             page.locator("#label .confidence-set").nth(4).wait_for()
