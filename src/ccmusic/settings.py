@@ -362,8 +362,9 @@ class Settings(EnvironmentSettings):
     )
     decode_share: Annotated[float, Field(ge=0.001, le=1000)] = Field(
         _LIMITS.decode_share,
-        description="Processor time that decoding may take for each second of music, in seconds. Usual files take "
-        "0.002, on a slow machine up to 0.05. `classify`, `batch` and other commands allow five times as much.",
+        description="Processor time that decoding may take for each second of music, in seconds; more for more than "
+        "384,000 samples in a second, in proportion. Usual files take 0.002, on a slow machine up to 0.05. `classify`, "
+        "`batch` and other commands allow five times as much.",
     )
     decode_memory_bytes: Annotated[int, Field(ge=32 * 2**20)] = Field(
         _LIMITS.decode_memory_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 
 from ccmusic.audio import budget as budget_module
@@ -70,6 +71,31 @@ def test_the_budget_grows_with_the_music(clock):
                 check()
     assert kernel.allowed == [(0.0, 0.5), (20.0, 2.1)]
     assert kernel.lifted == 1
+
+
+def test_the_budget_grows_with_the_samples_of_many_channels_and_high_rates(clock):
+    kernel = StubKernel()
+    with Budget(LIMITS, kernel) as budget:
+        budget.note_music(2.0, 2 * 8 * 48_000)  # as much as stereo
+        clock.now += 0.6
+        assert not budget.is_spent
+        budget.note_music(2.0, 2 * 8 * 384_000)
+        clock.now += 1.4
+        assert not budget.is_spent
+        clock.now += 0.2
+        assert budget.is_spent
+    assert kernel.allowed == [(0.0, 0.5), (2.0, 1.5)]
+
+
+def test_the_time_for_many_channels_is_counted_by_what_was_decoded(clock):
+    with Budget(LIMITS) as budget:
+        sink = WaveformSink(LIMITS, budget, None)
+        sink.start(48_000, 32)
+        sink.write(np.full((48_000, 32), 0.1, dtype=np.float32))
+        clock.now += 0.8
+        assert not budget.is_spent
+        clock.now += 0.2
+        assert budget.is_spent
 
 
 def test_the_processor_time_is_not_asked_for_while_it_cannot_be_used_up(clock):

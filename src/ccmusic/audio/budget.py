@@ -17,6 +17,8 @@ from ccmusic.errors import EmptyAudio, TooCostly, UndecodableAudio, UnsupportedM
 
 STEP_SECONDS = 5.0
 """The kernel's bounds grow after each so many seconds of music."""
+SAMPLES_PER_SECOND = 8 * 48_000
+"""More samples than so many in all channels count as more music: decoding takes time for each sample."""
 COUNTING_SHARE = 0.0005
 """Processor time that counting may take, as a share of the length of the music; MP3 takes 0.00006."""
 COSTS_TIME = (
@@ -71,6 +73,7 @@ class Budget:
         self._limits = limits
         self._kernel = kernel
         self._music_seconds = 0.0
+        self._stepped_at = 0.0
         self._began = 0.0
         self._allowed = limits.decode_seconds
         self._unspent_until = 0.0
@@ -100,17 +103,18 @@ class Budget:
         self._unspent_until = now + left  # no thread uses more processor time than passes
         return left < 0
 
-    def note_music(self, seconds: float) -> None:
-        """So much music is decoded; the bounds grow with it. Called with each block.
+    def note_music(self, seconds: float, n_samples: int = 0) -> None:
+        """So much music is decoded, with so many samples in all channels; the bounds grow with it. For each block.
 
         Raises
         ------
         TooCostly
         """
-        self._allowed = max(self._allowed, self._limits.decode_seconds + self._limits.decode_share * seconds)
+        work = max(seconds, n_samples / SAMPLES_PER_SECOND)
+        self._allowed = max(self._allowed, self._limits.decode_seconds + self._limits.decode_share * work)
         self.check()
-        if seconds >= self._music_seconds + STEP_SECONDS:
-            self._music_seconds = seconds
+        if work >= self._stepped_at + STEP_SECONDS:
+            self._stepped_at, self._music_seconds = work, seconds
             self._kernel.allow(seconds, self._allowed - (time.thread_time() - self._began))
 
     def note_counted(self, seconds: float) -> None:

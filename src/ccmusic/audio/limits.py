@@ -21,7 +21,8 @@ class DecodeLimits:
     max_samples : int
         Decoded samples of all channels together.
     decode_seconds, decode_share : float
-        Processor time that decoding may take: so many seconds, and this share of the length of the music.
+        Processor time that decoding may take: so many seconds, and this share of the length of the music. Music with
+        more than 384,000 samples in a second (eight channels at 48,000 Hz) counts as longer in proportion.
     decode_memory_bytes : int
         Memory that decoding may take in a worker or in `batch`, beside the waveform and the file.
     """

@@ -143,10 +143,11 @@ class WaveformSink:
             block = block[: wanted - self.n_frames]
             self.full = self.n_frames + len(block) >= wanted
         self.n_frames += len(block)
-        self._refuse_long(self.seconds, self._begin.n_samples + self.n_frames * self.channels)
+        n_samples = self._begin.n_samples + self.n_frames * self.channels
+        self._refuse_long(self.seconds, n_samples)
         if self.n_frames / self.sample_rate > self._most_seconds:
             raise UndecodableAudio("The recording goes on for longer than it declares; export it again.")
-        self._budget.note_music(self.seconds)
+        self._budget.note_music(self.seconds, n_samples)
         self._collect(self._mix.add(block), last=False)
 
     def finish(self) -> np.ndarray:

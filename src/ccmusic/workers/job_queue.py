@@ -155,7 +155,7 @@ class JobQueue:
                 if ticket.begun:  # an earlier worker was lost
                     return ticket
                 others.add(client)
-                if self._turns.may_begin(client, self._waiting, others_free=bool(self._idle)) and (
+                if self._turns.may_begin(client, others_free=bool(self._idle)) and (
                     chosen is None or self._turns.order(client) < self._turns.order(chosen.job.client)
                 ):
                     chosen = ticket

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable
 from typing import Protocol
 
 from ccmusic.health.clock import CLOCK
@@ -48,14 +47,12 @@ class Turns:
         """The client with the lowest is next: it has the fewest running tickets, and has waited longest for a turn."""
         return self._n_running(client), self._last.get(client, NEVER)[0]
 
-    def may_begin(self, client: str, waiting: Iterable[Waiting], *, others_free: bool) -> bool:
+    def may_begin(self, client: str, *, others_free: bool) -> bool:
         """Whether this client may have a worker. One that has another leaves the last free one to other clients."""
         if others_free or not self._n_running(client):
             return True
         recent = CLOCK.now() - RECENT_SECONDS
-        return not any(other != client and at > recent for other, (_, at) in reversed(self._last.items())) and not any(
-            ticket.job.client != client for ticket in waiting
-        )
+        return not any(other != client and at > recent for other, (_, at) in reversed(self._last.items()))
 
     def waits_since(self, ticket: Waiting) -> float:
         """When it was accepted, or when its client last had a turn, on the clock of this process."""
