@@ -128,9 +128,28 @@ def test_video_without_sound():
 
 @pytest.mark.parametrize("bad_value", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_samples_that_are_not_finite(bad_value, channels):
+def test_a_few_samples_that_are_not_finite_are_silence(bad_value, channels):
     samples = tone(1.0, channels=channels)
-    samples[20_000] = bad_value
+    silent = samples.copy()
+    samples[20_000], silent[20_000] = bad_value, 0.0
+    recording = decode(with_soundfile("WAV", "FLOAT", samples))
+    np.testing.assert_array_equal(recording.waveform, decode(with_soundfile("WAV", "FLOAT", silent)).waveform)
+    assert recording.truncated
+
+
+def test_one_bad_sample_at_the_end_costs_no_other():
+    samples = tone(1.0)
+    samples[-1] = np.inf
+    recording = decode(with_soundfile("WAV", "FLOAT", samples))
+    assert recording.duration_seconds == 1.0
+    assert np.isfinite(recording.waveform).all()
+
+
+@pytest.mark.parametrize("bad_value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("place", [0, 20_000])
+def test_many_samples_that_are_not_finite_are_refused(bad_value, place):
+    samples = tone(1.0)
+    samples[place : place + 100] = bad_value
     with pytest.raises(UndecodableAudio, match="finite"):
         decode(with_soundfile("WAV", "FLOAT", samples))
 

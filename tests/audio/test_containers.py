@@ -131,8 +131,16 @@ def test_the_limits_hold_for_a_silent_track_before_another():
 
 
 @pytest.mark.parametrize("n_tracks", [1, 2])
-def test_samples_of_a_track_that_are_not_finite_are_refused(n_tracks):
+def test_samples_of_a_track_that_are_not_finite_are_counted_once(n_tracks):
     samples = sound(MARK, 3.0)
     samples[100_000] = np.nan
+    assert decode(with_tracks("matroska", "pcm_f32le", *[samples] * n_tracks)).truncated
+    samples[100_000:101_000] = np.nan
     with pytest.raises(UndecodableAudio, match="finite"):
         decode(with_tracks("matroska", "pcm_f32le", *[samples] * n_tracks))
+
+
+def test_bad_samples_of_a_silent_track_do_not_count():
+    silent = np.zeros_like(sound(MARK, 3.0))
+    silent[100_000:101_000] = np.nan
+    assert not decode(with_tracks("matroska", "pcm_f32le", silent, sound(MARK, 3.0))).truncated

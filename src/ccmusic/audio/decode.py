@@ -97,7 +97,7 @@ def decode(
     UnsupportedMedia
         The format is unknown, has no audio, or has channels or a sample rate outside the limits.
     UndecodableAudio
-        The format is known, but nothing can be decoded, or samples are not finite.
+        The format is known, but nothing can be decoded, or many samples are not finite.
     TooCostly
         Decoding takes more processor time or memory than the music needs.
     AudioTooLong
@@ -121,7 +121,7 @@ def decode(
     return Recording(
         waveform=waveform,
         duration_seconds=sink.seconds,
-        truncated=truncated,
+        truncated=truncated or bool(sink.n_unusable),
         channels_cancel=sink.channels_cancel,
         decode_seconds=time.perf_counter() - begin - sink.resample_seconds,
         resample_seconds=sink.resample_seconds,

@@ -134,7 +134,7 @@ def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
         except TooCostly:
             raise
         except (UndecodableAudio, EmptyAudio) as error:
-            if sink.seconds > begin.seconds:  # what was decoded is refused, such as samples that are not finite
+            if sink.seconds > begin.seconds:  # what was decoded is refused
                 raise
             first_error = first_error or error
             sink.forget(begin)

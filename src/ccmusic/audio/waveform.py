@@ -23,14 +23,17 @@ COUNTED_MORE_SECONDS = 1.0  # the delay of an encoder is counted and not heard
 SILENT_PEAK = 1e-3
 BEGINNING_ONLY = ", or have its first 30 s analysed (windows=first30; on the command line --windows first30)"
 LARGEST_SAMPLE = 1e10  # the square of larger samples may overflow in float32; float WAV with integer scale is far below
+MOST_UNUSABLE_SHARE = 0.001
+"""So many samples may be no numbers, infinite or larger: a player plays them as a click, and here they are silence."""
 
 
 class Mark(NamedTuple):
-    """A place in a waveform: its bytes, and the seconds and the samples of all channels before it."""
+    """A place in a waveform: its bytes; the seconds, the samples of all channels and the unusable ones before it."""
 
     n_bytes: int
     seconds: float
     n_samples: int
+    n_unusable: int
 
 
 class Taken(NamedTuple):
@@ -54,7 +57,8 @@ class WaveformSink:
         self._resampler: soxr.ResampleStream | None = None
         self._mix = ChannelMix(SAMPLE_RATE, 1)
         self._most_seconds = math.inf
-        self._begin = Mark(0, 0.0, 0)  # of the stretch
+        self._begin = Mark(0, 0.0, 0, 0)  # of the stretch
+        self.n_unusable = 0
         self.sample_rate = 0
         self.channels = 0
         self.n_frames = 0
@@ -137,7 +141,9 @@ class WaveformSink:
     def write(self, block: np.ndarray) -> None:
         """Add one block [frames, channels]."""
         if not (block.max() < LARGEST_SAMPLE and block.min() > -LARGEST_SAMPLE):  # false for NaN
-            raise UndecodableAudio("The recording has samples that are not finite numbers; export it again.")
+            usable = np.abs(block) < LARGEST_SAMPLE
+            self.n_unusable += block.size - int(np.count_nonzero(usable))
+            block = np.where(usable, block, np.float32(0.0))
         if self._first_seconds is not None:
             wanted = math.ceil((self._first_seconds - self._begin.seconds) * self.sample_rate)
             block = block[: wanted - self.n_frames]
@@ -151,8 +157,15 @@ class WaveformSink:
         self._collect(self._mix.add(block), last=False)
 
     def finish(self) -> np.ndarray:
-        """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa, for each stretch."""
-        self.mark()
+        """The waveform [n] at 22,050 Hz, with n = ceil(seconds * 22,050) as in librosa, for each stretch.
+
+        Raises
+        ------
+        UndecodableAudio
+            Too many samples are no finite numbers.
+        """
+        if self.n_unusable > MOST_UNUSABLE_SHARE * self.mark().n_samples:
+            raise UndecodableAudio("The recording has many samples that are not finite numbers; export it again.")
         return np.frombuffer(self._samples, dtype=np.float32)
 
     def mark(self) -> Mark:
@@ -165,7 +178,8 @@ class WaveformSink:
             if self._mix.gain != 1.0:
                 np.frombuffer(self._samples, dtype=np.float32)[self._begin.n_bytes // 4 :] *= np.float32(self._mix.gain)
             self.channels_cancel |= self._mix.cancelled
-            self._begin = Mark(n_bytes, self.seconds, self._begin.n_samples + self.n_frames * self.channels)
+            n_samples = self._begin.n_samples + self.n_frames * self.channels
+            self._begin = Mark(n_bytes, self.seconds, n_samples, self.n_unusable)
             self.n_frames = 0
             self._most_seconds = math.inf
         return self._begin
@@ -180,7 +194,7 @@ class WaveformSink:
         """Remove all that was written since `place`."""
         self.mark()
         del self._samples[place.n_bytes :]
-        self._begin = place
+        self._begin, self.n_unusable = place, place.n_unusable
         self.full = False
 
     def take_back(self, place: Mark) -> Taken:
@@ -194,7 +208,7 @@ class WaveformSink:
         """Remove all that was written since `place`, and write again what was removed there before."""
         self.take_back(place)
         self._samples += taken.content
-        self._begin = taken.end
+        self._begin, self.n_unusable = taken.end, taken.end.n_unusable
 
     def _collect(self, mono: np.ndarray, *, last: bool) -> None:
         if self._resampler is not None:
