@@ -52,6 +52,7 @@ FMIN = 32.70319566257483  # C1, in Hz
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
 SPARSITY = 0.01  # share of each filter's spectral magnitude that librosa sets to zero
 HALVED_SAMPLES = 2**19  # per block that is halved in place
+SPARE_BYTES = 8  # Python gives memory of a bytearray back if less than half of it is left
 BLOCK_SAMPLES = 2**17  # per block of frames; half a MB, so that a block stays in the processor's cache
 
 
@@ -85,9 +86,13 @@ def cqt_magnitude(waveform: np.ndarray) -> np.ndarray:
     for octave in range(N_OCTAVES):
         if octave:
             length = (len(octave_waveform) + 1) // 2
-            halved = np.empty(length, dtype=np.float32) if octave == 1 else octave_waveform
+            if octave == 1:
+                memory = bytearray(4 * length + SPARE_BYTES)
+            halved = np.frombuffer(memory, dtype=np.float32)
             _halve_rate(octave_waveform, halved)
-            octave_waveform = halved[:length]  # resizing it would copy it: numpy 2.5 does
+            del octave_waveform, halved  # a bytearray that is viewed cannot be cut
+            del memory[4 * length :]  # given back without a copy; numpy 2.5 copies an array that is resized
+            octave_waveform = np.frombuffer(memory, dtype=np.float32)
             hop_length //= 2
         top = N_BINS - octave * BINS_PER_OCTAVE
         bins = magnitude[top - BINS_PER_OCTAVE : top]
