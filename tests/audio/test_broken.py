@@ -24,6 +24,7 @@ from support.encoding import (
     with_flac_total,
     with_soundfile,
 )
+from support.hostile_files import with_check
 
 
 @pytest.mark.parametrize("declared_seconds", [0, 0.01, 2.0, 5.0, 9.0])
@@ -80,6 +81,24 @@ def test_a_truncated_stream_gives_its_beginning(name):
     assert 1.5 < recording.duration_seconds < 3.0
     if tells:
         assert recording.truncated
+
+
+def with_a_gap_in_its_times(content: bytes, samples: int) -> bytes:
+    """Ogg whose last pages say that they are so many samples later."""
+    pages = [b"OggS" + page for page in content.split(b"OggS")[1:]]
+    for place in range(len(pages) // 2, len(pages)):
+        position = int.from_bytes(pages[place][6:14], "little") + samples
+        pages[place] = with_check(pages[place][:6] + position.to_bytes(8, "little") + pages[place][14:])
+    return b"".join(pages)
+
+
+@pytest.mark.parametrize(("samples", "truncated"), [(0, False), (300, False), (4_800, True)])
+@pytest.mark.parametrize(("codec", "rate"), [("VORBIS", 44_100), ("OPUS", 48_000)])
+def test_a_gap_in_the_times_of_ogg_that_holds_no_packet_is_no_missing_sound(codec, rate, samples, truncated):
+    content = with_soundfile("OGG", codec, noise(10.0, rate), rate)
+    recording = decode(with_a_gap_in_its_times(content, samples))
+    assert recording.duration_seconds == pytest.approx(10.0, abs=0.01)
+    assert recording.truncated == truncated
 
 
 def test_a_truncated_mp3_with_a_declared_length():

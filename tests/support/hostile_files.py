@@ -207,11 +207,16 @@ def page(serial: int, number: int, granule: int, flags: int, packets: list[bytes
     lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
     lacing = lacing[:-1] if goes_on else lacing
     head = b"OggS\0" + struct.pack("<BqIII", flags, granule, serial, number, 0)
-    whole = head + bytes([len(lacing)]) + lacing + b"".join(packets)
+    return with_check(head + bytes([len(lacing)]) + lacing + b"".join(packets))
+
+
+def with_check(page: bytes) -> bytes:
+    """The page of Ogg with its right checksum."""
+    page = page[:22] + bytes(4) + page[26:]
     check = 0
-    for byte in whole:
+    for byte in page:
         check = (check << 8 & 0xFFFFFFFF) ^ _OGG_CRC[check >> 24 ^ byte]
-    return whole[:22] + struct.pack("<I", check) + whole[26:]
+    return page[:22] + struct.pack("<I", check) + page[26:]
 
 
 def opus(seconds: float, declared_seconds: float, tags: bytes = b"", packet: bytes = b"\xfb\x06") -> bytes:

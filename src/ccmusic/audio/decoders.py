@@ -35,6 +35,9 @@ CONTAINER_OPTIONS = {
 MOST_TRACKS = 8
 """So many tracks are tried while those before are silent: cameras write a track for each of their microphones."""
 
+OGG_GAP_SECONDS = 0.015
+"""Encoders that pause or are fed in pieces leave gaps in the times of a stream. A page that is lost holds more."""
+
 
 class TryOtherDecoder(Exception):
     """libsndfile could not read the file to its end."""
@@ -115,7 +118,8 @@ def read_with_libsndfile(file: AudioFile, part: Part, sink: WaveformSink) -> boo
         raise TryOtherDecoder
     if part.n_samples:
         return False  # what is missing was counted
-    return sink.n_frames < declared_frames or riff.ends_early(file)
+    gap = OGG_GAP_SECONDS * sound.samplerate if sound.format == "OGG" else 0
+    return sink.n_frames + gap < declared_frames or riff.ends_early(file)
 
 
 def read_with_ffmpeg(file: AudioFile, part: Part, sink: WaveformSink) -> bool:
