@@ -212,12 +212,12 @@ def windows(spectrograms: dict[str, np.ndarray], seconds: float) -> tuple[list[s
 def stored_clips(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Name and spectrogram of each stored clip."""
     with (directory / "clips.csv").open(encoding="utf-8") as file:
-        titles = {row["id"]: f"{row['artist']}: {row['title']}" for row in csv.DictReader(file)}
+        titles = {row["id"]: f"{row['artist']}: {row['title']}".strip(": ") for row in csv.DictReader(file)}
     for path in sorted(directory.glob("cqt_*.npz")):
         with np.load(path) as stored:
             for name in stored.files:
                 clip = stored[name] / np.float32(2) - np.float32(TOP_DB)
-                yield titles.get(name.replace("|", "/"), name), clip
+                yield titles.get(name.replace("|", "/")) or name, clip
 
 
 def milliseconds(cqt: np.ndarray, repeats: int = 9) -> float:
@@ -234,15 +234,8 @@ PAGE = """# The same recording in another encoding
 Written by `python bench/identity.py`. The acoustic identity of a track in the [catalogue](batch.md) finds the same
 recording in another encoding. The hash of its sound (`tracks.payload`) finds only copies of the same encoding.
 
-```python
-from pathlib import Path
-
-from ccmusic.batch.catalogue import Catalogue
-from ccmusic.batch.duplicates import duplicate_groups, identities
-
-with Catalogue.open(Path("results"), read_only=True) as catalogue:
-    for group in duplicate_groups(identities(catalogue)):
-        print([catalogue.track(number).name for number in group])
+```sh
+ccmusic batch duplicates ~/labels
 ```
 
 * Two recordings that are taken for one cost more than a duplicate that is not found, so the limits are far below the
