@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from ccmusic.audio import mixing
 from ccmusic.audio.decode import SAMPLE_RATE, decode
 from ccmusic.audio.layouts import low_frequency_channels
 from ccmusic.audio.mixing import ChannelMix
@@ -139,6 +140,97 @@ def test_coding_noise_of_a_cancelled_mix_is_not_the_answer():
     middle = slice(SAMPLE_RATE, 7 * SAMPLE_RATE)
     likeness = np.corrcoef(recording.waveform[middle], right_way.waveform[middle])[0, 1]
     assert abs(likeness) > 0.98
+
+
+def correlated(seconds: float, correlation: float) -> np.ndarray:
+    """Noise on two equally loud channels with this correlation [shape=(n, 2), dtype=float32]."""
+    first, other = noise(seconds, RATE, 2).T
+    return np.stack([first, correlation * first + np.sqrt(1 - correlation**2) * other], axis=1).astype(np.float32)
+
+
+def lost_seconds(waveform: np.ndarray, mono: np.ndarray) -> float:
+    """How much of the loud music is not there."""
+    loud = np.abs(mono) > 0.1
+    return float(np.mean(np.abs(waveform[loud]) < 0.5 * np.abs(mono[loud]))) * len(mono) / RATE
+
+
+def test_a_change_is_noticed_soon_after_a_long_calm_part():
+    mono = music(60.0)
+    right = mono.copy()
+    right[40 * RATE :] *= -1
+    waveform, _ = mixed(np.stack([mono, right], axis=1))
+    assert 4.0 < lost_seconds(waveform, mono) < 10.0  # 4 s times the logarithm of 7
+
+
+def test_while_nothing_is_lost_one_of_three_blocks_is_measured(monkeypatch):
+    measured = []
+    covariance = mixing._covariance
+    monkeypatch.setattr(mixing, "_covariance", lambda *given: measured.append(1) or covariance(*given))
+    mono = music(30.0)
+    _, mix = mixed(np.stack([mono, 0.5 * mono], axis=1))
+    assert len(measured) == pytest.approx(len(mono) / mix._block / 3, abs=2)
+
+
+def test_what_is_inverted_stays_so_where_the_channels_cancel_less():
+    """At this correlation inverting gives four times the power: enough to stay, too little to begin."""
+    less = correlated(20.0, -0.6)
+    as_mean, _ = mixed(less)
+    np.testing.assert_array_equal(as_mean, less @ np.full(2, 0.5, np.float32))
+    opposite = correlated(10.0, -1.0)
+    waveform, _ = mixed(np.concatenate([opposite, less]))
+    end = slice(25 * RATE, 29 * RATE)
+    difference = np.concatenate([opposite, less])[end] @ np.array([0.5, -0.5], np.float32)
+    assert np.corrcoef(waveform[end], difference)[0, 1] > 0.99
+
+
+def test_a_few_bins_that_correlate_by_chance_are_left_as_they_are():
+    many = noise(60.0, RATE, 2)
+    for part in np.split(many[: 30 * RATE], 30):
+        np.testing.assert_array_equal(mixed(part)[0], part @ np.full(2, 0.5, np.float32))
+
+
+def test_the_mix_does_not_jump_where_a_channel_begins_to_be_inverted():
+    time = np.arange(20 * RATE) / RATE
+    mono = (0.5 * np.sin(2 * np.pi * 100.0 * time)).astype(np.float32)
+    right = np.where(time < 6.0, mono, -mono)
+    waveform, mix = mixed(np.stack([mono, right], axis=1))
+    assert mix.cancelled
+    after = np.abs(np.diff(waveform[7 * RATE :]))
+    assert after.max() < 1.1 * np.abs(np.diff(mono)).max()
+
+
+def test_an_inverted_band_does_not_leak_into_others():
+    """A tone 20 bins of the filter beside the inverted band, between two bins, is the mean."""
+    mono = in_bands(noise(8.0, RATE)[:, 0], 300.0, 680.0)
+    edge_bins = np.ceil(mixing.LOWEST_EDGE_HZ * 2.0 ** np.arange(3, 3.5, 0.5) / RATE * 4096)
+    hertz = (edge_bins[0] + 20.5) * RATE / 4096
+    beside = (0.25 * np.sin(2 * np.pi * hertz * np.arange(len(mono)) / RATE)).astype(np.float32)
+    waveform, mix = mixed(np.stack([mono + beside, beside - mono], axis=1))
+    assert mix.cancelled
+    end = slice(4 * RATE, 7 * RATE)
+    heard = power_db(waveform[end], hertz - 3, hertz + 3)
+    assert heard == pytest.approx(power_db(beside[end], hertz - 3, hertz + 3), abs=0.01)
+
+
+@pytest.mark.parametrize("n_frames", [5 * RATE + 100, 5 * RATE + 3000, 5 * RATE + 9000])
+def test_the_end_is_mixed_as_if_silence_followed(n_frames):
+    mono = music(8.0)
+    right = mono - 2 * in_bands(mono, 250.0, 1000.0)
+    stereo = np.stack([mono, right], axis=1)[:n_frames]
+    longer = np.concatenate([stereo, np.zeros((3 * 2**14, 2), np.float32)])
+    np.testing.assert_allclose(mixed(stereo)[0], mixed(longer)[0][:n_frames], atol=1e-4)
+
+
+def test_a_band_that_becomes_faint_stays_as_it_is():
+    covariance = np.array([[[1.0, 0.9], [0.9, 1.0]], [[1e-9, -1e-9], [-1e-9, 1e-9]]])
+    for before in (False, True):
+        inverted = np.array([[False, False], [False, before]])
+        np.testing.assert_array_equal(mixing._inverted_channels(covariance, inverted, np.full(2, 6.0)), inverted)
+
+
+def test_low_frequency_channels_alone_are_mixed():
+    stereo = np.stack([music(1.0), 0.5 * music(1.0)], axis=1)
+    np.testing.assert_array_equal(mixed(stereo, low_frequency=(0, 1))[0], stereo @ np.full(2, 0.5, np.float32))
 
 
 def test_unrelated_channels_are_left_as_they_are():
