@@ -1,6 +1,6 @@
 """Take the pictures of the report of a library for the documentation, of a library that does not exist.
 
-``python tests/e2e/report_screenshot.py`` writes docs/images/report-en.png and report-zh.png.
+``PYTHONPATH=tests python tests/e2e/report_screenshot.py`` writes docs/images/report-en.png and report-zh.png.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """Take the screenshots of the page for the documentation, from a running server.
 
-``python tests/e2e/screenshot.py http://localhost:7860 clip.ogg`` writes docs/images/page-en.png and page-zh.png.
+::
+
+    PYTHONPATH=tests python tests/e2e/screenshot.py http://127.0.0.1:7860 clip.ogg
+
+writes docs/images/page-en.png and page-zh.png.
 """
 
 from __future__ import annotations
