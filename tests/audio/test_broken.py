@@ -164,6 +164,12 @@ def test_one_bad_sample_at_the_end_costs_no_other():
     assert np.isfinite(recording.waveform).all()
 
 
+def test_samples_after_the_part_that_is_wanted_do_not_count():
+    samples = tone(1.0)
+    samples[30_000:30_100] = np.nan  # in the same block as the last wanted sample
+    assert not decode(with_soundfile("WAV", "FLOAT", samples), first_seconds=0.5).truncated
+
+
 @pytest.mark.parametrize("bad_value", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("place", [0, 20_000])
 def test_many_samples_that_are_not_finite_are_refused(bad_value, place):

@@ -140,14 +140,14 @@ class WaveformSink:
 
     def write(self, block: np.ndarray) -> None:
         """Add one block [frames, channels]."""
-        if not (block.max() < LARGEST_SAMPLE and block.min() > -LARGEST_SAMPLE):  # false for NaN
-            usable = np.abs(block) < LARGEST_SAMPLE
-            self.n_unusable += block.size - int(np.count_nonzero(usable))
-            block = np.where(usable, block, np.float32(0.0))
         if self._first_seconds is not None:
             wanted = math.ceil((self._first_seconds - self._begin.seconds) * self.sample_rate)
             block = block[: wanted - self.n_frames]
             self.full = self.n_frames + len(block) >= wanted
+        if block.size and not (block.max() < LARGEST_SAMPLE and block.min() > -LARGEST_SAMPLE):  # false for NaN
+            usable = np.abs(block) < LARGEST_SAMPLE
+            self.n_unusable += block.size - int(np.count_nonzero(usable))
+            block = np.where(usable, block, np.float32(0.0))
         self.n_frames += len(block)
         n_samples = self._begin.n_samples + self.n_frames * self.channels
         self._refuse_long(self.seconds, n_samples)
