@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ccmusic.batch.catalogue import Catalogue
@@ -186,6 +187,45 @@ def test_one_genre_alone_is_on_the_map(opened):
     assert 0 < coloured() < everything
     page.get_by_role("button", name="Show all genres").click()
     assert coloured() == everything
+
+
+@pytest.fixture
+def note_of_the_map(visit: Callable, tmp_path: Path) -> Callable:
+    """The note below the map of a library of ten tracks, of which the last ones have no acoustic identity."""
+
+    def read(n_with_identity: int, **options) -> str:
+        values = np.random.default_rng(1).normal(size=(n_with_identity, 8)).astype("<f2")
+        rows = [answered(i, f"/m/{i}.mp3", answer("Solo", 0.5), embedding=v.tobytes()) for i, v in enumerate(values)]
+        rows += [answered(i, f"/m/{i}.mp3", answer("Solo", 0.5)) for i in range(n_with_identity, 10)]
+        with (
+            Catalogue.open(write_catalogue(tmp_path / "library", rows), read_only=True) as catalogue,
+            (tmp_path / "report.html").open("wb") as out,
+        ):
+            write_report(catalogue, out, lambda track: (), {}, datetime(2026, 1, 2, tzinfo=UTC))
+        visited = visit((tmp_path / "report.html").as_uri(), awaited="main", **options)
+        return visited.page.locator("p.note", has=visited.page.get_by_text(re.compile("^(Method|方法)"))).inner_text()
+
+    return read
+
+
+def test_the_map_says_how_many_tracks_it_lacks(note_of_the_map):
+    note = note_of_the_map(8)
+    assert "2 tracks are not on the map" in note
+    assert "were chosen" not in note
+
+
+def test_the_map_of_a_large_library_says_how_many_were_chosen(note_of_the_map, monkeypatch):
+    for module in ("page", "track_map"):
+        monkeypatch.setattr(f"ccmusic.batch.report.{module}.MOST_POINTS", 5)
+    note = note_of_the_map(10)
+    assert "Of 10 tracks with an answer, 5 were chosen" in note
+    assert "not on the map" not in note
+
+
+def test_chinese_has_no_space_between_sentences(note_of_the_map):
+    note = note_of_the_map(8, locale="zh-CN")
+    assert "有 2 首没有上述特征" in note
+    assert "。 " not in note
 
 
 def test_a_point_tells_its_name_and_the_keyboard_moves_the_map(opened):

@@ -20,6 +20,11 @@ function has(key) {
   return key in TEXTS[state.language];
 }
 
+// One after the other; null is left out. Chinese has no space between sentences.
+function sentences(...parts) {
+  return parts.filter(Boolean).join(state.language === "zh" ? "" : " ");
+}
+
 function number(value) {
   return new Intl.NumberFormat(state.language).format(value);
 }

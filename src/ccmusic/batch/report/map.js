@@ -10,9 +10,11 @@ function mapCard() {
   const map = library.map;
   if (!map) return card("map", t("map.title"), el("p.lead", {}, t("map.none")));
   const method = t(`map.${map.method}`, { n: number(map.values), share: percent(map.shares[0] + map.shares[1]) });
-  const values = { shown: number(map.x.length), total: number(library.counts.answered), most: number(map.most) };
-  const some = map.x.length < library.counts.answered ? t("map.some", values) : null;
-  const canvas = el("canvas", { role: "img", "aria-label": `${t("map.lead")} ${method}`, tabindex: 0 });
+  const total = library.counts.answered;
+  const values = { chosen: number(map.x.length + map.leftOut), total: number(total), most: number(map.most) };
+  const some = total > map.most ? t("map.some", values) : null;
+  const left = map.leftOut ? t("map.left", { n: number(map.leftOut) }) : null;
+  const canvas = el("canvas", { role: "img", "aria-label": sentences(t("map.lead"), method), tabindex: 0 });
   const tip = el("div.tip", { hidden: true, role: "status" });
   const zoom = (factor) => { zoomBy(factor, view.x, view.y); draw(); };
   const buttons = el("div.zoom", { role: "group", "aria-label": t("map.zoom") },
@@ -23,8 +25,8 @@ function mapCard() {
   const draw = () => drawMap(canvas);
   listen(canvas, tip, draw);
   new ResizeObserver(draw).observe(canvas);
-  const found = card("map", t("map.title"), el("p.lead", {}, `${t("map.lead")} ${t("map.faint")}`), levelChoice("map"), onlyNote(),
-    el("div.plot", {}, canvas, tip, buttons), legend(), el("p.note", {}, [method, some, t("map.hint")].filter(Boolean).join(" ")));
+  const found = card("map", t("map.title"), el("p.lead", {}, sentences(t("map.lead"), t("map.faint"))), levelChoice("map"), onlyNote(),
+    el("div.plot", {}, canvas, tip, buttons), legend(), el("p.note", {}, sentences(method, some, left, t("map.hint"))));
   found.redraw = draw;
   return found;
 }
